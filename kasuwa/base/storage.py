@@ -372,11 +372,11 @@ def _s3_errors(key: str = "", *, written: bool = False) -> Iterator[None]:
         if written or "NoSuchBucket" in str(error):
             raise Unavailable("The bucket for files is not there. Make it, or correct its URL.") from error
         raise BlobMissing(key) from error
-    except (PermissionDeniedError, UnauthenticatedError) as error:
-        raise Unavailable("The bucket for files refuses us. Check the AWS_* credentials.") from error
     except (BaseError, OSError) as error:
         if any(word in str(error) for word in _S3_FULL):
             raise NoSpace("The bucket for files is full. Make space, then send it again.") from error
+        if isinstance(error, PermissionDeniedError | UnauthenticatedError):
+            raise Unavailable("The bucket for files refuses us. Check the AWS_* credentials.") from error
         raise Unavailable("The bucket for files cannot be reached now. Try again later.") from error
 
 

@@ -184,7 +184,7 @@ def read_url(text: str, *, scheme_relative: bool = False) -> ParsedUrl:
     try:
         parts = urlsplit(text)
         port = parts.port
-        host = _read_host(parts.hostname or "")
+        host = _read_host(parts.hostname or "", bracketed="[" in parts.netloc)
     except ValueError as error:  # UnicodeError too
         raise UrlUnreadable("The host or the port of the URL cannot be read.") from error
     if parts.scheme not in ("http", "https"):
@@ -200,9 +200,9 @@ def read_url(text: str, *, scheme_relative: bool = False) -> ParsedUrl:
     )
 
 
-def _read_host(host: str) -> str:
+def _read_host(host: str, *, bracketed: bool) -> str:
     """Answer the host in ASCII; raises ValueError for what is no name, dotted IPv4 or plain IPv6."""
-    if ":" in host:
+    if bracketed:
         address = ipaddress.IPv6Address(host)
         if address.scope_id is not None:
             raise ValueError("a zone belongs to one machine only")

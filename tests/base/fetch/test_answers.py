@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import os
+import tracemalloc
 import zlib
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -134,13 +135,20 @@ async def test_a_broken_packed_body_is_no_file(stage: Stage, body: bytes) -> Non
     assert (await stage.fails()).reason == "unreachable"
 
 
-async def test_a_packed_bomb_is_cut_at_the_limit(stage: Stage) -> None:
+async def test_a_packed_bomb_is_cut_at_the_limit_and_never_unpacked_whole(stage: Stage) -> None:
     bomb = gzip.compress(bytes(50_000_000))
-    assert len(bomb) < 1_000_000
+    assert len(bomb) < 65_536  # one read brings all of it
     stage.public.answer = reply(bomb, head="Content-Encoding: gzip")
+    tracemalloc.start()
     assert (await stage.fails(max_bytes=1_000_000)).reason == "too_large"
+    guarded = tracemalloc.get_traced_memory()[1]
+    tracemalloc.reset_peak()
     async with httpx.AsyncClient(trust_env=False) as plain:  # the control takes it all
-        assert len((await plain.get(f"http://{PUBLIC}:{stage.port}/")).content) == 50_000_000
+        await plain.get(f"http://{PUBLIC}:{stage.port}/")
+    unguarded = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert guarded < 10_000_000
+    assert unguarded > 50_000_000
 
 
 # Time: everything below would last for ever.

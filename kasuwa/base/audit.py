@@ -20,8 +20,8 @@ async def write_audit(
     """Note a change. `before` and `after` are Structs or plain values without secrets."""
     await db.execute(
         """
-        INSERT INTO audit_entry (merchant_id, audit_id, actor_kind, actor_id, action, subject_kind, subject_id,
-                                 before, after, request_id)
+        INSERT INTO audit_entry (merchant_id, audit_id, actor_kind, actor_id, action, subject_kind,
+                                 subject_id, before, after, request_id)
         VALUES (current_merchant(), :audit_id, :actor_kind, :actor_id, :action, :subject_kind, :subject_id,
                 :before, :after, :request_id)
         """,

@@ -10,7 +10,7 @@ from kasuwa.base.db import Pool
 
 
 class Quota(Struct, frozen=True):
-    """`requests` in each `seconds` (a fixed window), or a bucket of `requests` that leaks `leak_per_second`."""
+    """`requests` in each `seconds` (a fixed window), or a bucket of them that leaks `leak_per_second`."""
 
     name: str
     requests: int
@@ -85,7 +85,7 @@ class Limits:
         async with self._pool.autocommit() as db:
             if quota.seconds:
                 return await db.one(
-                    "SELECT granted, remaining, resets_in FROM lease_window(:bucket, :requests, :span, :most)",
+                    "SELECT * FROM lease_window(:bucket, :requests, :span, :most)",
                     into=_Grant,
                     bucket=bucket,
                     requests=quota.requests,
@@ -93,7 +93,7 @@ class Limits:
                     most=most,
                 )
             return await db.one(
-                "SELECT granted, remaining, resets_in FROM lease_leaky(:bucket, :requests, :leak, :most)",
+                "SELECT * FROM lease_leaky(:bucket, :requests, :leak, :most)",
                 into=_Grant,
                 bucket=bucket,
                 requests=quota.requests,

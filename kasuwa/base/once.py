@@ -22,7 +22,7 @@ class KeptAnswer(Struct, frozen=True):
     body: bytes
 
 
-class Replay(Exception): 
+class Replay(Exception):
     """The effect has been: give this answer."""
 
     def __init__(self, answer: KeptAnswer) -> None:

@@ -1,7 +1,7 @@
 """Resolve `requirements/*.in` into locks with hashes: `make lock`, or `make lock ARGS=--upgrade`.
 
-The locks serve every Python from 3.11 on and every platform, and name no host: where packages come from is the
-machine's own setting.
+The locks serve every Python from 3.11 on and every platform, and name no host: where packages come from is
+the machine's own setting.
 """
 
 import subprocess
@@ -19,13 +19,30 @@ LOCKS = {
 
 def lock(name: str, sources: tuple[str, ...], options: list[str]) -> None:
     """Write `requirements/<name>.txt` from `requirements/<source>.in`."""
-    words = ["--quiet", "--universal", "--python-version", "3.11", "--generate-hashes", "--annotation-style", "line"]
+    words = [
+        "--quiet",
+        "--universal",
+        "--python-version",
+        "3.11",
+        "--generate-hashes",
+        "--annotation-style",
+        "line",
+    ]
     words += ["--no-emit-index-url", "--custom-compile-command", "make lock"]
     if name == "dev":
         # What tests run is what the server runs.
         words += ["--constraints", "requirements/runtime.txt"]
     files = [f"requirements/{source}.in" for source in sources]
-    command = [str(UV), "pip", "compile", *words, *options, *files, "--output-file", f"requirements/{name}.txt"]
+    command = [
+        str(UV),
+        "pip",
+        "compile",
+        *words,
+        *options,
+        *files,
+        "--output-file",
+        f"requirements/{name}.txt",
+    ]
     subprocess.run(command, cwd=ROOT, check=True)
 
 

@@ -18,6 +18,9 @@ UV = VENV / "bin" / "uv"
 REQUIREMENTS = ROOT / "requirements"
 NPM_CLIENT = ROOT / ".cache" / "npm-client"
 
+PIP_INSTALL = (PYTHON, "-m", "pip", "install", "--quiet")
+UV_INSTALL = (UV, "pip", "install", "--quiet", "--python", PYTHON)
+
 NO_VENV = """\
 {python} cannot make virtual environments (its ensurepip module is missing).
 On Debian and Ubuntu: apt install python3-venv. Elsewhere: install a complete Python 3.11 or later,
@@ -25,8 +28,8 @@ or name another: make PYTHON=/path/to/python3"""
 
 
 def environment() -> dict[str, str]:
-    """This process's environment without what would lead pip or uv out of our `.venv`; mirrors and certificates stay."""
-    foreign = {"PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PYTHONHOME", "PYTHONPATH", "VIRTUAL_ENV", "CONDA_PREFIX"}
+    """Our environment without what would lead pip or uv out of `.venv`; mirrors and certificates stay."""
+    foreign = {"PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PYTHONHOME", "PYTHONPATH", "VIRTUAL_ENV"}
     kept = {name: value for name, value in os.environ.items() if name not in foreign}
     return kept | {
         "PIP_USER": "0",
@@ -49,7 +52,7 @@ def make_venv(stamp: Path) -> None:
     """Make `.venv`, anew where it is broken, was made for another folder, or by a Python that is gone."""
     kind, _, folder = stamp.name.partition(".")
     made_elsewhere = any(not other.name.endswith("." + folder) for other in VENV.glob(kind + ".*"))
-    if PYTHON.exists() and not made_elsewhere and run(PYTHON, "-m", "pip", "--version", "--quiet"):
+    if PYTHON.exists() and not made_elsewhere and run(PYTHON, "-c", "import pip"):
         return
     shutil.rmtree(VENV, ignore_errors=True)
     try:
@@ -67,40 +70,46 @@ def pinned_uv() -> str:
     return next(line.split("==")[1].split()[0] for line in lines if line.startswith("uv=="))
 
 
-def have_uv() -> bool:
-    """Whether `.venv` has the pinned uv and it runs; installs it by hash when it is not there."""
-    if UV.exists():
+def runs_uv() -> bool:
+    """Whether the uv in `.venv` starts and is the pinned one."""
+    try:
         said = subprocess.run([UV, "--version"], capture_output=True, text=True, env=environment())
-        if said.returncode == 0 and said.stdout.split()[1:2] == [pinned_uv()]:
-            return True
-    pip = (PYTHON, "-m", "pip", "install", "--quiet", "--require-hashes", "--no-deps", "--only-binary", ":all:")
-    return run(*pip, "-r", REQUIREMENTS / "uv.txt") and run(UV, "--version", "--quiet")
+    except OSError:
+        return False
+    return said.returncode == 0 and said.stdout.split()[1:2] == [pinned_uv()]
+
+
+def have_uv() -> bool:
+    """Whether `.venv` has the pinned uv and it runs; installs it by hash when it does not."""
+    if not runs_uv():
+        words = ("--require-hashes", "--no-deps", "--only-binary", ":all:", "-r", REQUIREMENTS / "uv.txt")
+        run(*PIP_INSTALL, *words)
+    return runs_uv()
 
 
 def install(lock: Path) -> None:
-    """Bring `.venv` to exactly what `lock` names, with the project itself; exits with advice when it cannot."""
-    uv_lock = REQUIREMENTS / "uv.txt"
+    """Bring `.venv` to what `lock` names, with the project itself; exits with advice when it cannot."""
     print(f"installing {lock.relative_to(ROOT)} into .venv", flush=True)
+    # The project last, from this folder: its build tool stands in the lock.
+    own = ("--no-deps", "--no-build-isolation", "--editable", ".")
     if have_uv():
-        sync = (UV, "pip", "sync", "--quiet", "--python", PYTHON, "--require-hashes", lock, uv_lock)
-        own = (UV, "pip", "install", "--python", PYTHON, "--quiet", "--offline", "--no-deps", "--no-build-isolation")
-        if run(*sync) and run(*own, "--editable", "."):
+        sync = (UV, "pip", "sync", "--quiet", "--python", PYTHON, "--require-hashes")
+        if run(*sync, lock, REQUIREMENTS / "uv.txt") and run(*UV_INSTALL, "--offline", *own):
             return
     print("uv could not install; pip does it (slower)", file=sys.stderr)
-    pip = (PYTHON, "-m", "pip", "install", "--quiet", "--no-deps")
-    if run(*pip, "--require-hashes", "-r", lock) and run(*pip, "--no-build-isolation", "--no-index", "-e", "."):
+    if run(*PIP_INSTALL, "--no-deps", "--require-hashes", "-r", lock) and run(
+        *PIP_INSTALL, "--no-index", *own
+    ):
         return
-    sys.exit("The libraries could not be installed: see above. Is there a network, or a mirror in pip's settings?")
+    sys.exit("The libraries could not be installed: see above. Is the network, or pip's mirror, reachable?")
 
 
 def install_npm_client() -> Path:
     """The folder with an npm client from a wheel, installed by hash on first use."""
     complete = NPM_CLIENT / ".complete"
     if not complete.exists():
-        lock = REQUIREMENTS / "npm.txt"
-        by_uv = (UV, "pip", "install", "--python", PYTHON, "--quiet", "--require-hashes", "--target", NPM_CLIENT)
-        by_pip = (PYTHON, "-m", "pip", "install", "--quiet", "--require-hashes", "--target", NPM_CLIENT)
-        if not (UV.exists() and run(*by_uv, "-r", lock)) and not run(*by_pip, "-r", lock):
+        words = ("--require-hashes", "--target", NPM_CLIENT, "-r", REQUIREMENTS / "npm.txt")
+        if not (have_uv() and run(*UV_INSTALL, *words)) and not run(*PIP_INSTALL, *words):
             sys.exit("No npm on the PATH, and its wheel could not be installed: see above.")
         complete.touch()
     return NPM_CLIENT

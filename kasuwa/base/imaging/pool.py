@@ -7,7 +7,6 @@ import math
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 
-import msgspec
 from msgspec import Struct
 
 from kasuwa.base.imaging.problems import ImagingBusy, NotAPicture, PictureTooBig
@@ -109,6 +108,10 @@ class Imaging:
         while self._endings or self._busy:
             await asyncio.gather(*self._endings)
             await asyncio.sleep(0)
+
+    def processes(self) -> list[RenderingProcess]:
+        """The children that run now, at work or idle."""
+        return [*self._busy, *(process for process, _ in self._idle)]
 
     async def render(self, content: bytes, accepted: frozenset[str] = ALL_FORMATS) -> Rendered:
         """Decode the picture and make its renditions; `accepted` are the formats the caller's API takes.
@@ -214,9 +217,12 @@ class Imaging:
             self.counts.processes_lost += 1
         if not self._running:
             raise ImagingBusy("The server is stopping.")
-        process = await RenderingProcess.start(
-            memory_bytes=self._memory_bytes, cpu_seconds=math.ceil(self._seconds), sizes=self._sizes
-        )
+        try:
+            process = await RenderingProcess.start(
+                memory_bytes=self._memory_bytes, cpu_seconds=math.ceil(self._seconds), sizes=self._sizes
+            )
+        except OSError as error:  # the machine is out of processes, files or memory
+            raise ImagingBusy("No process could be started for the picture. Send it again later.") from error
         self.counts.processes_started += 1
         self._busy.add(process)
         return process

@@ -18,6 +18,7 @@ from PIL import (
     MpoImagePlugin,
     PngImagePlugin,
     TiffImagePlugin,
+    UnidentifiedImageError,
     WebPImagePlugin,
     XbmImagePlugin,
 )
@@ -117,7 +118,7 @@ def _decode(content: bytes, accepted: Collection[str], largest: tuple[int, int])
     image, picture_format = _open(content)
     if picture_format not in accepted:
         raise NotRendered(
-            f"The file is {picture_format}, which is not taken here. Send one of {', '.join(sorted(accepted))}."
+            f"The file is {picture_format}, which is not taken here. Send {' or '.join(sorted(accepted))}."
         )
     _check_frames(image)
     orientation = _orientation(image)
@@ -153,7 +154,7 @@ def _open(content: bytes) -> tuple[Image.Image, Format]:
     Image.MAX_IMAGE_PIXELS = (JPEG_LIMIT_PIXELS if is_jpeg else LIMIT_PIXELS) // 2
     try:
         image: Image.Image = Image.open(io.BytesIO(content), formats=PILLOW_FORMATS)
-    except Image.UnidentifiedImageError:
+    except UnidentifiedImageError:
         wbmp = read_wbmp(content)
         if wbmp is None:
             raise NotRendered(

@@ -10,7 +10,7 @@ from kasuwa.base.rendering.messages import ContentType, Rendition
 
 JPEG_QUALITY = 82
 WEBP_QUALITY = 80
-WEBP_METHOD = 4
+WEBP_METHOD = 2
 PNG_LEVEL = 6
 ICC_LIMIT_BYTES = 4 * 1024 * 1024
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))

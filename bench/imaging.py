@@ -40,7 +40,7 @@ def cpu():
 round_trip()
 before = cpu()
 round_trip()
-print(cpu() - before, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+print(cpu() - before, open("/proc/self/status").read().split("VmHWM:")[1].split()[0])
 """
 
 
@@ -77,11 +77,13 @@ def _own_cpu_seconds() -> float:
     return used.ru_utime + used.ru_stime
 
 
+def _cpu_seconds(pid: int) -> float:
+    """Finer than the ticks of `stat`; a rendering process has one thread."""
+    return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9
+
+
 def _peak_kib(pid: int) -> int:
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1])
-    raise AssertionError("the kernel tells no peak")
+    return int(Path(f"/proc/{pid}/status").read_text().split("VmHWM:")[1].split()[0])
 
 
 async def measure(rounds: int) -> None:
@@ -99,24 +101,20 @@ async def measure(rounds: int) -> None:
         floors.append(seconds)
         floor_peak = max(floor_peak, peak)
         (child,) = imaging.processes()
-        before = _own_cpu_seconds() + child.cpu_seconds()
+        before = _own_cpu_seconds() + _cpu_seconds(child.pid)
         begun = time.perf_counter()
         rendered = await imaging.render(content)
         walls.append(time.perf_counter() - begun)
-        ours.append(_own_cpu_seconds() + child.cpu_seconds() - before)
+        ours.append(_own_cpu_seconds() + _cpu_seconds(child.pid) - before)
     (child,) = imaging.processes()
     total = sum(len(rendition.content) for rendition in rendered.renditions)
+    floor_ms, our_ms = statistics.median(floors) * 1000, statistics.median(ours) * 1000
+    peak_mb, idle_mb = _peak_kib(child.pid) / 1024, child.resident_bytes() / 2**20
     print(f"JPEG {WIDTH_PX}x{HEIGHT_PX}, {len(content):,} bytes in, {total:,} bytes out in 8 files")
-    print(
-        f"floor (Pillow alone) {statistics.median(floors) * 1000:6.0f} CPU-ms, peak {floor_peak / 1024:.0f} MB"
-    )
-    print(
-        f"Imaging.render       {statistics.median(ours) * 1000:6.0f} CPU-ms, peak {_peak_kib(child.pid) / 1024:.0f}"
-        f" MB in the child, idle {child.resident_bytes() / 2**20:.0f} MB, wall {statistics.median(walls) * 1000:.0f} ms"
-    )
-    print(
-        f"ratio of the medians {statistics.median(ours) / statistics.median(floors):.2f} over {rounds} rounds"
-    )
+    print(f"floor (Pillow alone) {floor_ms:5.0f} CPU-ms, peak {floor_peak / 1024:.0f} MB")
+    print(f"Imaging.render       {our_ms:5.0f} CPU-ms, wall {statistics.median(walls) * 1000:.0f} ms")
+    print(f"child                peak {peak_mb:.0f} MB, idle {idle_mb:.0f} MB")
+    print(f"ratio of the medians {our_ms / floor_ms:.2f} over {rounds} rounds")
     await imaging.close()
 
 

@@ -197,7 +197,9 @@ def _reduce(image: Image.Image, target: tuple[int, int]) -> Image.Image:
         max(1, int(image.width / target[0] / REDUCING_GAP)),
         max(1, int(image.height / target[1] / REDUCING_GAP)),
     )
-    if factor == (1, 1) and image.width * image.height <= STRIP_PIXELS:
+    if image.mode in ("L", "RGB", "CMYK") and "transparency" not in image.info:
+        return image if factor == (1, 1) else image.reduce(factor)
+    if factor == (1, 1) and (image.width * image.height <= STRIP_PIXELS or image.mode in ("LA", "RGBA")):
         return to_plain_mode(image)
     width_px, height_px = image.size
     step_px = max(1, STRIP_PIXELS // width_px // factor[1]) * factor[1]

@@ -51,7 +51,7 @@ def run(*command: str | Path, python_path: Path | None = None) -> bool:
 
 
 def bundled_pip() -> Path | None:
-    """The pip that comes with this Python, as a wheel; None where Python has none (Debian without python3-venv)."""
+    """The wheel of pip that comes with this Python; None for one without (Debian's lacks it at first)."""
     try:
         import ensurepip
     except ImportError:
@@ -63,15 +63,15 @@ def bundled_pip() -> Path | None:
 
 
 def pip(*words: str | Path) -> bool:
-    """Run pip for `.venv` straight from its wheel: unpacking it there first would take as long as all the rest."""
+    """Run pip for `.venv` straight from its wheel: unpacking it there first takes as long as all the rest."""
     wheel = bundled_pip()
     return wheel is not None and run(PYTHON, "-m", "pip", *words, python_path=wheel)
 
 
 def make_venv(stamp: Path) -> None:
     """Make `.venv`, anew where it is broken, was made for another folder, or by a Python that is gone."""
-    kind, _, folder = stamp.name.partition(".")
-    made_elsewhere = any(not other.name.endswith("." + folder) for other in VENV.glob(kind + ".*"))
+    stamps = [*VENV.glob("runtime.*"), *VENV.glob("dev.*")]
+    made_elsewhere = any(other.suffix != stamp.suffix for other in stamps)
     if PYTHON.exists() and not made_elsewhere and run(PYTHON, "-c", ""):
         return
     shutil.rmtree(VENV, ignore_errors=True)
@@ -113,7 +113,7 @@ def install(lock: Path) -> None:
         if run(*sync, lock, REQUIREMENTS / "uv.txt") and run(*UV_INSTALL, "--offline", *own):
             return
     print("uv could not install; pip does it (slower)", file=sys.stderr)
-    if pip(*INSTALL, "--no-deps", "--require-hashes", "-r", lock) and run(*PIP_INSTALL, "--no-index", *own):
+    if pip(*INSTALL, "--no-deps", "--require-hashes", "-r", lock) and pip(*INSTALL, "--no-index", *own):
         return
     sys.exit("The libraries could not be installed: see above. Is the network, or pip's mirror, reachable?")
 

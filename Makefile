@@ -24,7 +24,7 @@ help:
 	@echo 'make clean   remove what was installed and built; data/ stays'
 
 serve: $(RUNTIME) $(BROWSER) $(PHOTOGRAPHS)
-	@exec $(BIN)/python -m kasuwa serve --demo $(ARGS)
+	@exec $(BIN)/kasuwa serve --demo $(ARGS)
 
 test: $(DEV) $(BROWSER) $(PHOTOGRAPHS)
 	@$(BIN)/python -m tools.verify $(ARGS)

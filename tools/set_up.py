@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -18,8 +19,8 @@ UV = VENV / "bin" / "uv"
 REQUIREMENTS = ROOT / "requirements"
 NPM_CLIENT = ROOT / ".cache" / "npm-client"
 
-PIP_INSTALL = (PYTHON, "-m", "pip", "install", "--quiet")
-UV_INSTALL = (UV, "pip", "install", "--quiet", "--python", PYTHON)
+INSTALL = ("install", "--quiet")
+UV_INSTALL = (UV, "pip", *INSTALL, "--python", PYTHON)
 
 NO_VENV = """\
 {python} cannot make virtual environments (its ensurepip module is missing).
@@ -39,27 +40,42 @@ def environment() -> dict[str, str]:
     }
 
 
-def run(*command: str | Path) -> bool:
+def run(*command: str | Path, python_path: Path | None = None) -> bool:
     """Whether the command could be started and succeeded; what it says goes to our own output."""
+    variables = environment() | ({"PYTHONPATH": str(python_path)} if python_path else {})
     try:
-        return subprocess.run([str(part) for part in command], cwd=ROOT, env=environment()).returncode == 0
+        return subprocess.run([str(part) for part in command], cwd=ROOT, env=variables).returncode == 0
     except OSError as error:
         print(error, file=sys.stderr)
         return False
 
 
+def bundled_pip() -> Path | None:
+    """The wheel of pip that comes with this Python; None for one without (Debian's lacks it at first)."""
+    try:
+        import ensurepip
+    except ImportError:
+        return None
+    folders = [Path(ensurepip.__file__).parent / "_bundled"]
+    if elsewhere := sysconfig.get_config_var("WHEEL_PKG_DIR"):
+        folders.insert(0, Path(elsewhere))
+    return next((wheel for folder in folders for wheel in sorted(folder.glob("pip-*.whl"))), None)
+
+
+def pip(*words: str | Path) -> bool:
+    """Run pip for `.venv` straight from its wheel: unpacking it there first takes as long as all the rest."""
+    wheel = bundled_pip()
+    return wheel is not None and run(PYTHON, "-m", "pip", *words, python_path=wheel)
+
+
 def make_venv(stamp: Path) -> None:
     """Make `.venv`, anew where it is broken, was made for another folder, or by a Python that is gone."""
-    kind, _, folder = stamp.name.partition(".")
-    made_elsewhere = any(not other.name.endswith("." + folder) for other in VENV.glob(kind + ".*"))
-    if PYTHON.exists() and not made_elsewhere and run(PYTHON, "-c", "import pip"):
+    stamps = [*VENV.glob("runtime.*"), *VENV.glob("dev.*")]
+    made_elsewhere = any(other.suffix != stamp.suffix for other in stamps)
+    if PYTHON.exists() and not made_elsewhere and run(PYTHON, "-c", ""):
         return
     shutil.rmtree(VENV, ignore_errors=True)
-    try:
-        import ensurepip  # noqa: F401  (Debian ships Python without it)
-    except ImportError:
-        sys.exit(NO_VENV.format(python=sys.executable))
-    if not run(sys.executable, "-m", "venv", VENV):
+    if bundled_pip() is None or not run(sys.executable, "-m", "venv", "--without-pip", VENV):
         shutil.rmtree(VENV, ignore_errors=True)
         sys.exit(NO_VENV.format(python=sys.executable))
 
@@ -83,7 +99,7 @@ def have_uv() -> bool:
     """Whether `.venv` has the pinned uv and it runs; installs it by hash when it does not."""
     if not runs_uv():
         words = ("--require-hashes", "--no-deps", "--only-binary", ":all:", "-r", REQUIREMENTS / "uv.txt")
-        run(*PIP_INSTALL, *words)
+        pip(*INSTALL, *words)
     return runs_uv()
 
 
@@ -97,9 +113,7 @@ def install(lock: Path) -> None:
         if run(*sync, lock, REQUIREMENTS / "uv.txt") and run(*UV_INSTALL, "--offline", *own):
             return
     print("uv could not install; pip does it (slower)", file=sys.stderr)
-    if run(*PIP_INSTALL, "--no-deps", "--require-hashes", "-r", lock) and run(
-        *PIP_INSTALL, "--no-index", *own
-    ):
+    if pip(*INSTALL, "--no-deps", "--require-hashes", "-r", lock) and pip(*INSTALL, "--no-index", *own):
         return
     sys.exit("The libraries could not be installed: see above. Is the network, or pip's mirror, reachable?")
 
@@ -109,7 +123,7 @@ def install_npm_client() -> Path:
     complete = NPM_CLIENT / ".complete"
     if not complete.exists():
         words = ("--require-hashes", "--target", NPM_CLIENT, "-r", REQUIREMENTS / "npm.txt")
-        if not (have_uv() and run(*UV_INSTALL, *words)) and not run(*PIP_INSTALL, *words):
+        if not (have_uv() and run(*UV_INSTALL, *words)) and not pip(*INSTALL, *words):
             sys.exit("No npm on the PATH, and its wheel could not be installed: see above.")
         complete.touch()
     return NPM_CLIENT

@@ -44,7 +44,7 @@ _S3_FULL = ("StorageFull", "QuotaExceeded", "InsufficientStorage", "507 Insuffic
 T = TypeVar("T")
 
 
-class BlobMissing(LookupError):  # noqa: N818
+class BlobMissing(LookupError):
     """There is no blob under this key."""
 
 

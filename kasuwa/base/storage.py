@@ -130,7 +130,7 @@ def open_blobs(
     Raises ValueError for any other scheme or query.
     """
     url = urlsplit(url_or_folder)
-    if url.scheme == "" or "://" not in url_or_folder:
+    if not url.scheme:
         return FolderBlobs(Path(url_or_folder))
     if url.scheme == "file" and url.netloc in ("", "localhost") and not url.query:
         return FolderBlobs(Path(unquote(url.path)))

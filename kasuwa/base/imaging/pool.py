@@ -131,7 +131,7 @@ class Imaging:
             self.counts.busy += 1
             raise
         if isinstance(answer, messages.Broken):
-            raise RuntimeError(f"a decoded picture could not be rendered: {answer.reason}")
+            raise RuntimeError(f"a rendering process has a fault: {answer.reason}")
         if isinstance(answer, messages.Refused):
             self.counts.refused += 1
             raise (PictureTooBig if answer.too_big else NotAPicture)(answer.reason)

@@ -37,10 +37,9 @@ def _answer(job: messages.Job, sizes: dict[str, tuple[int, int]]) -> messages.An
     largest = max(width for width, _ in sizes.values()), max(height for _, height in sizes.values())
     try:
         decoded = decode(job.content, job.accepted, largest)
+        renditions = render(decoded, sizes)
     except NotRendered as no:
         return messages.Refused(no.reason, no.too_big)
-    try:
-        renditions = render(decoded, sizes)
     except MemoryError:
         return messages.Refused("Rendering the picture needs more memory than is allowed.", too_big=True)
     except Exception as error:

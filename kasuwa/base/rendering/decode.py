@@ -1,5 +1,7 @@
 """From the bytes of a file to one upright picture that is small enough to work on."""
 
+import copy
+import errno
 import io
 import math
 import struct
@@ -13,6 +15,8 @@ from PIL import (
     GifImagePlugin,
     Image,
     ImageChops,
+    ImageColor,
+    ImagePalette,
     Jpeg2KImagePlugin,
     JpegImagePlugin,
     MpoImagePlugin,
@@ -38,6 +42,9 @@ PLUGINS = (
     Jpeg2KImagePlugin,
     AvifImagePlugin,
     TiffImagePlugin,  # the layout of EXIF
+    ImageColor,
+    ImagePalette,
+    copy,
 )
 PILLOW_FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "XBM", "JPEG2000", "AVIF")
 
@@ -108,6 +115,8 @@ def decode(content: bytes, accepted: Collection[str], largest: tuple[int, int]) 
             "Decoding the picture needs more memory than is allowed. Send a smaller one.", too_big=True
         ) from None
     except Exception as error:
+        if isinstance(error, ImportError) or getattr(error, "errno", None) == errno.EMFILE:
+            raise  # a module that `PLUGINS` lacks: our fault, not the file's
         # The plugins raise what comes: OSError, SyntaxError, struct.error, IndexError, OverflowError ...
         raise NotRendered(
             f"The file is damaged, cut short, or needs more memory than is allowed ({type(error).__name__})."

@@ -58,7 +58,7 @@ class Refused(Struct, frozen=True, tag="refused"):
 
 
 class Broken(Struct, frozen=True, tag="broken"):
-    """A fault of our own, after the file was decoded."""
+    """A fault of our own; the file may be good."""
 
     reason: str
 

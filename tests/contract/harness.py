@@ -38,7 +38,7 @@ class ContractAnswers:
 
     def __init__(self, name: str, document: dict[str, Any]) -> None:
         self.name = name
-        self._document = document
+        self.document = document
         self._bases = [re.compile(_pattern_of(server["url"])) for server in document["servers"]]
         paths = sorted(document["paths"].items(), key=lambda item: item[0].count("{"))
         self._paths = [(re.compile(_pattern_of(path) + r"\Z"), item) for path, item in paths]
@@ -64,7 +64,7 @@ class ContractAnswers:
     ) -> None:
         where = f"{self.name}: {method} {url_path} -> {status}"
         lowered = {name.lower(): text for name, text in headers.items()}
-        item = self._find_path(self.path_within(url_path) or "/")
+        item = self.find_path(self.path_within(url_path) or "/")
         verb = "get" if method == "HEAD" and "head" not in (item or {}) else method.lower()
         if item is None or verb not in item:
             expected = 404 if item is None else 405
@@ -85,11 +85,11 @@ class ContractAnswers:
         if answer is None:
             known = ", ".join(operation["responses"])
             _fail(where, f"{operation['operationId']} documents only {known}")
-        answer = self._follow(answer)
+        answer = self.follow(answer)
         self._validate_headers(where, answer.get("headers", {}), lowered)
         self._validate_body(where, method, answer.get("content"), lowered, body, known_only)
 
-    def _find_path(self, path: str) -> dict[str, Any] | None:
+    def find_path(self, path: str) -> dict[str, Any] | None:
         plain = unquote(path) if "%2F" not in path.upper() else path
         for pattern, item in self._paths:
             if pattern.match(plain):
@@ -97,9 +97,9 @@ class ContractAnswers:
                 return found
         return None
 
-    def _follow(self, node: dict[str, Any]) -> dict[str, Any]:
+    def follow(self, node: dict[str, Any]) -> dict[str, Any]:
         while "$ref" in node:
-            target: Any = self._document
+            target: Any = self.document
             for step in node["$ref"].removeprefix("#/").split("/"):
                 target = target[step]
             node = target
@@ -107,13 +107,13 @@ class ContractAnswers:
 
     def _validate_headers(self, where: str, documented: dict[str, Any], headers: Mapping[str, str]) -> None:
         for name, reference in documented.items():
-            header, text = self._follow(reference), headers.get(name.lower())
+            header, text = self.follow(reference), headers.get(name.lower())
             if text is None:
                 if header.get("required"):
                     _fail(where, f"the header {name} is missing")
                 continue
             value: Any = int(text) if _HEADER_NUMBER.fullmatch(text) else text
-            if self._follow(header["schema"]).get("type") == "string":
+            if self.follow(header["schema"]).get("type") == "string":
                 value = text
             self._report(f"{where}: header {name}", header["schema"], value, known_only=False)
 
@@ -174,7 +174,7 @@ class ContractAnswers:
 
     @property
     def _schemas(self) -> dict[str, Any]:
-        schemas: dict[str, Any] = self._document["components"]["schemas"]
+        schemas: dict[str, Any] = self.document["components"]["schemas"]
         return schemas
 
     @cached_property
@@ -236,7 +236,7 @@ def open_operations() -> set[tuple[str, str]]:
 
 
 def _is_open(dialect: str, contract: ContractAnswers, method: str, url_path: str) -> bool:
-    item = contract._find_path(contract.path_within(url_path) or "/") or {}
+    item = contract.find_path(contract.path_within(url_path) or "/") or {}
     operation = item.get("get" if method == "HEAD" else method.lower(), {})
     return (dialect, operation.get("operationId")) in open_operations()
 
@@ -283,7 +283,7 @@ def _value_schema(schema: Any, known_only: bool, schemas: dict[str, Any]) -> Any
 
 
 def _property_names(schema: dict[str, Any], schemas: dict[str, Any]) -> set[str]:
-    """The names that an object schema gives to its properties; a bare object has none and may hold anything."""
+    """The names that an object schema gives to its properties. A bare object has none."""
     if "$ref" in schema:
         return _property_names(schemas[schema["$ref"].rsplit("/", 1)[1]], schemas)
     names = set(schema.get("properties", ()))

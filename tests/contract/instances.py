@@ -54,7 +54,8 @@ def _format_checker() -> jsonschema.FormatChecker:
 
 
 _FORMAT_CHECKER = _format_checker()
-_Oracle: Any = jsonschema.validators.extend(jsonschema.Draft202012Validator, {"pattern": _match})
+_extend: Any = jsonschema.validators.extend  # It has no types.
+_Oracle: Any = _extend(jsonschema.Draft202012Validator, {"pattern": _match})
 
 
 @cache
@@ -113,9 +114,7 @@ class Instances:
             return schema["const"]
         if "enum" in schema:
             return self._random.choice(schema["enum"])
-        choices = [
-            one for one in schema.get("oneOf", schema.get("anyOf", [])) if set(one) - {"required", "not"}
-        ]
+        choices = [one for one in _choices(schema) if set(one) - {"required", "not"}]
         if "properties" in schema or "allOf" in schema or schema.get("type") == "object":
             return self._object(schema, depth)
         if choices:
@@ -144,8 +143,8 @@ class Instances:
             low, high = schema.get("minimum", -5), schema.get("maximum", schema.get("minimum", 0) + 1000)
             return self._random.choice([low, high, self._random.randint(low, high)])
         if kind == "number":
-            low = schema.get("minimum", schema.get("exclusiveMinimum", -1000))
-            high = min(schema.get("maximum", 10**6), 10**6)
+            low = float(schema.get("minimum", -1000) if "exclusiveMinimum" not in schema else 0.01)
+            high = float(min(schema.get("maximum", 10**6), 10**6))
             return float(round(Decimal(self._random.uniform(low, high)), 2))
         if kind == "string":
             return self._text(schema)
@@ -179,6 +178,10 @@ class Instances:
         return "".join(self._random.choice("abcÉß漢😀 -09") for _ in range(length))
 
 
+def _choices(schema: Schema) -> list[Schema]:
+    return list(schema.get("oneOf") or schema.get("anyOf") or [])
+
+
 def spoil(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[Any]:
     """Copies of the value, each with one change that a schema may well refuse."""
     if isinstance(value, dict):
@@ -190,13 +193,15 @@ def spoil(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[Any]:
     elif isinstance(value, list):
         yield [*value, *value]
         yield []
-        yield value * 1001
+        if value and not isinstance(value[0], (dict, list)):
+            yield value[:1] * 1001
         if value:
             for bad in spoil(value[0], (*path, 0)):
                 yield [bad, *value[1:]]
     else:
         yield from _spoil_scalar(value)
-    for other in (None, True, "text", 7, 1.5, [], {}):
+    others: tuple[Any, ...] = (None, True, "text", 7, 1.5, [], {})
+    for other in others:
         if type(other) is not type(value):
             yield other
 

@@ -10,7 +10,8 @@ import msgspec
 import pytest
 
 from kasuwa.base.http.contract import Operation
-from tests.contract.harness import METHODS, ROOT, load_contract
+from kasuwa.base.http.openapi import load_contract
+from tests.contract.harness import METHODS, ROOT
 from tools.generate_contracts import TARGETS, Contract, find_stale, generate
 
 PRESENT = {name: target for name, target in TARGETS.items() if (ROOT / "contract" / f"{name}.yaml").exists()}

@@ -1,0 +1,241 @@
+"""Our thin layer over asyncpg: SQL written out, parameters by name, rows as Structs.
+
+A `Database` is one connection inside one transaction. Nobody but `Pool.transaction` begins or ends one.
+"""
+
+import re
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from functools import lru_cache
+from time import perf_counter
+from typing import Any, TypeVar, overload
+from uuid import UUID
+
+import asyncpg
+from asyncpg.pool import PoolConnectionProxy
+
+from kasuwa.base.problems import Problem, Unavailable
+
+T = TypeVar("T")
+Connection = PoolConnectionProxy  # what the pool lends
+
+_NAMED = re.compile(r"(?<![:\w]):([a-z_][a-z0-9_]*)")
+
+# What another try may cure: the server went away, or another transaction was in the way.
+_PASSING = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.SerializationError,
+    asyncpg.DeadlockDetectedError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.QueryCanceledError,
+    asyncpg.DiskFullError,
+    asyncpg.InvalidCachedStatementError,
+    ConnectionError,
+    TimeoutError,
+)
+
+
+class Numbered:
+    """A statement with `:name` turned into the driver's `$1`, once."""
+
+    __slots__ = ("names", "text")
+
+    def __init__(self, sql: str) -> None:
+        names: list[str] = []
+
+        def number(match: re.Match[str]) -> str:
+            name = match.group(1)
+            if name not in names:
+                names.append(name)
+            return f"${names.index(name) + 1}"
+
+        self.text = _NAMED.sub(number, sql)
+        self.names = tuple(names)
+
+
+@lru_cache(maxsize=4096)
+def numbered(sql: str) -> Numbered:
+    return Numbered(sql)
+
+
+def _ordered(statement: Numbered, values: Mapping[str, object]) -> list[object]:
+    assert len(values) == len(statement.names), (
+        f"parameters {sorted(values)} are not those of the statement, {sorted(statement.names)}"
+    )
+    return [values[name] for name in statement.names]
+
+
+class Database:
+    """One connection inside one transaction of one merchant (or of none)."""
+
+    __slots__ = ("_connection", "jobs_queued")
+
+    def __init__(self, connection: "Connection[asyncpg.Record]") -> None:
+        self._connection = connection
+        self.jobs_queued = False
+
+    async def all(self, sql: str, *, into: type[T], **values: object) -> list[T]:
+        """Every row as `into(**row)`."""
+        statement = numbered(sql)
+        rows = await self._connection.fetch(statement.text, *_ordered(statement, values))
+        return [into(**row) for row in rows]
+
+    async def find(self, sql: str, *, into: type[T], **values: object) -> T | None:
+        """The first row, or None."""
+        statement = numbered(sql)
+        row = await self._connection.fetchrow(statement.text, *_ordered(statement, values))
+        return None if row is None else into(**row)
+
+    @overload
+    async def one(self, sql: str, *, into: type[T], **values: object) -> T: ...
+    @overload
+    async def one(self, sql: str, *, into: type[T], missing: Problem, **values: object) -> T: ...
+    async def one(self, sql: str, *, into: type[T], missing: Problem | None = None, **values: object) -> T:
+        """The first row; without one `missing` is raised."""
+        row = await self.find(sql, into=into, **values)
+        if row is None:
+            if missing is not None:
+                raise missing
+            raise AssertionError(f"no row from: {sql.strip()[:200]}")
+        return row
+
+    async def value(self, sql: str, **values: object) -> Any:
+        """The first column of the first row, or None."""
+        statement = numbered(sql)
+        return await self._connection.fetchval(statement.text, *_ordered(statement, values))
+
+    async def values(self, sql: str, **values: object) -> list[Any]:
+        """The first column of every row."""
+        statement = numbered(sql)
+        rows = await self._connection.fetch(statement.text, *_ordered(statement, values))
+        return [row[0] for row in rows]
+
+    async def execute(self, sql: str, **values: object) -> int:
+        """Run a change and answer how many rows it touched."""
+        statement = numbered(sql)
+        status = await self._connection.execute(statement.text, *_ordered(statement, values))
+        count = status.rpartition(" ")[2]
+        return int(count) if count.isdigit() else 0
+
+    async def execute_many(self, sql: str, rows: Iterable[Mapping[str, object]]) -> None:
+        statement = numbered(sql)
+        await self._connection.executemany(statement.text, [_ordered(statement, row) for row in rows])
+
+    async def call(self, command: str) -> None:
+        """A command without parameters, or several in one message."""
+        await self._connection.execute(command)
+
+
+@contextmanager
+def settles(refusals: Mapping[str, Problem]) -> Any:
+    """Let a constraint settle a race: its name says which Problem it means."""
+    try:
+        yield
+    except asyncpg.IntegrityConstraintViolationError as error:
+        problem = refusals.get(error.constraint_name or "")
+        if problem is None:
+            raise
+        raise problem from None
+
+
+class Pool:
+    """The connections of one process, as the application's role."""
+
+    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", on_wait: Callable[[float], None]) -> None:
+        self._pool = pool
+        self._on_wait = on_wait
+
+    @classmethod
+    async def open(
+        cls,
+        *,
+        on_wait: Callable[[float], None] = lambda seconds: None,
+        min_size: int = 1,
+        max_size: int = 10,
+        **address: Any,
+    ) -> "Pool":
+        """Connect. `address` is what asyncpg takes: `dsn`, or `host`, `user`, `database` …"""
+        pool = await asyncpg.create_pool(
+            min_size=min_size,
+            max_size=max_size,
+            max_inactive_connection_lifetime=60.0,
+            command_timeout=15.0,
+            server_settings={"application_name": "kasuwa", "jit": "off"},
+            **address,
+        )
+        return cls(pool, on_wait)
+
+    async def close(self) -> None:
+        await self._pool.close()
+
+    def abandon(self) -> None:
+        """Drop the connections without a farewell, when the server behind them is gone."""
+        self._pool.terminate()
+
+    async def acquire(self) -> "Connection[asyncpg.Record]":
+        begun = perf_counter()
+        try:
+            connection = await self._pool.acquire(timeout=5.0)
+        except (OSError, *_PASSING) as error:
+            raise Unavailable("The database does not answer. Try again in a moment.") from error
+        self._on_wait(perf_counter() - begun)
+        return connection
+
+    async def release(self, connection: "Connection[asyncpg.Record]") -> None:
+        await self._pool.release(connection)
+
+    @asynccontextmanager
+    async def autocommit(self) -> AsyncIterator[Database]:
+        """For single statements that stand alone: a look-up in the directory, a hot read."""
+        connection = await self.acquire()
+        try:
+            with passing_faults():
+                yield Database(connection)
+        finally:
+            await self.release(connection)
+
+    @asynccontextmanager
+    async def transaction(self, merchant_id: UUID | None = None) -> AsyncIterator[Database]:
+        """One transaction of this merchant; it commits at the end or leaves nothing."""
+        connection = await self.acquire()
+        try:
+            with passing_faults():
+                await begin(connection, merchant_id)
+                try:
+                    yield Database(connection)
+                except BaseException:
+                    if not connection.is_closed():
+                        await connection.execute("ROLLBACK")
+                    raise
+                await commit(connection)
+        finally:
+            await self.release(connection)
+
+
+async def begin(connection: "Connection[asyncpg.Record]", merchant_id: UUID | None) -> None:
+    """BEGIN and the tenant in one message; a UUID needs no quoting."""
+    if merchant_id is None:
+        await connection.execute("BEGIN")
+    else:
+        await connection.execute(f"BEGIN; SET LOCAL app.merchant_id = '{UUID(int=merchant_id.int)}'")
+
+
+async def commit(connection: "Connection[asyncpg.Record]") -> None:
+    """COMMIT; a transaction that had failed answers ROLLBACK, which must never look like success."""
+    status = await connection.execute("COMMIT")
+    if status != "COMMIT":
+        raise Unavailable("The change was not saved. Try again.")
+
+
+@contextmanager
+def passing_faults() -> Any:
+    """Turn what another try may cure into 503 with Retry-After."""
+    try:
+        yield
+    except _PASSING as error:
+        raise Unavailable("The database is busy or restarting. Try again in a moment.") from error

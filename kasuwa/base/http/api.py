@@ -1,0 +1,284 @@
+"""The life of a request, once for all APIs: admit, read, act, keep, answer.
+
+A dialect says who may come in and how its errors read; the contract says what each operation takes and
+gives; a handler does the work. Handlers name what they want by parameter: `context`, `exchange`, `path`,
+`query` and `body`.
+"""
+
+import inspect
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, ClassVar
+
+import structlog
+from litestar import Request, Response
+from litestar.enums import HttpMethod
+from litestar.handlers import HTTPRouteHandler
+from litestar.status_codes import HTTP_304_NOT_MODIFIED
+from msgspec import Struct
+
+from kasuwa.base.context import Context, Services
+from kasuwa.base.http.body import read_body, require_media_type
+from kasuwa.base.http.contract import Checks, Operation, check_headers, decode, encode, read_path, read_query
+from kasuwa.base.http.etag import etag, not_modified
+from kasuwa.base.http.identity import current_request_id
+from kasuwa.base.once import KeptAnswer, Once, Replay, packed
+from kasuwa.base.problems import FieldFault, Invalid, Problem
+
+log = structlog.get_logger("kasuwa.api")
+
+AnyRequest = Request[Any, Any, Any]
+Handler = Callable[..., Awaitable[Any]]
+Read = Callable[["Exchange"], Awaitable[Any]]
+
+BODY_BYTES = 10 * 1024 * 1024
+_KEY = re.compile(r"[A-Za-z0-9._:-]{8,128}")
+
+
+class Answer(Struct, frozen=True):
+    """What a handler gives when it is not just the success body of the contract."""
+
+    body: Any = None
+    status: int | None = None
+    headers: Mapping[str, str] = {}
+
+
+class RawJson(Struct, frozen=True):
+    """JSON that is written already, such as a page put together by the database."""
+
+    content: bytes
+
+
+class Fault(Exception):
+    """A fault of ours: the caller learns the request id and nothing else."""
+
+
+class InternalFault(Problem):
+    status = 500
+    code = "internal"
+    title = "The server failed"
+
+
+class Exchange:
+    """One request and what goes back with its answer, whatever becomes of it."""
+
+    __slots__ = ("context", "fingerprint", "headers", "operation", "request")
+
+    def __init__(self, request: AnyRequest, operation: Operation | None, context: Context) -> None:
+        self.request = request
+        self.operation = operation
+        self.context = context
+        self.headers: dict[str, str] = {}
+        # What makes two requests the same for an Idempotency-Key, beside method and address.
+        self.fingerprint = b""
+
+
+class Dialect:
+    """One API: its contract, who may come in, and how its errors read."""
+
+    name: ClassVar[str]
+    base_paths: ClassVar[tuple[str, ...]]
+    operations: ClassVar[Mapping[str, Operation]]
+    checks: ClassVar[Checks]
+    json_types: ClassVar[frozenset[str]] = frozenset({"application/json"})
+    # Headers whose absence is a 401, which `admit` says.
+    credential_headers: ClassVar[tuple[str, ...]] = ()
+
+    async def admit(self, exchange: Exchange) -> None:
+        """Prove the caller, spend their quota and check what the path says about them.
+
+        Sets `exchange.context` to the caller's and adds the quota's headers.
+        """
+        raise NotImplementedError
+
+    def refusal(self, problem: Problem, exchange: Exchange) -> tuple[Any, str, Mapping[str, str]]:
+        """Body, media type and headers of the problem in this API's words."""
+        raise NotImplementedError
+
+    def success(self, body: Any, exchange: Exchange) -> Any:
+        """The success body as it goes out: an envelope, where the API has one."""
+        return body
+
+    def reread(self, problem: Invalid, place: str) -> Problem:
+        """What a fault of `path`, `query`, `header` or `body` means in this API."""
+        return problem
+
+    def status_of(self, problem: Problem) -> int:
+        return problem.status
+
+
+class Registered(Struct, frozen=True):
+    dialect: Dialect
+    operation: Operation
+    handler: Handler
+    read: Read | None
+
+
+class Api:
+    """The operations of one dialect, gathered by `@api.operation("operationId")`."""
+
+    def __init__(self, dialect: Dialect) -> None:
+        self.dialect = dialect
+        self.registered: dict[str, Registered] = {}
+
+    def operation(self, operation_id: str, *, read: Read | None = None) -> Callable[[Handler], Handler]:
+        """Register the handler. `read` reads a body that is more than one JSON document."""
+        operation = self.dialect.operations[operation_id]
+
+        def register(handler: Handler) -> Handler:
+            assert operation_id not in self.registered, f"{operation_id} is registered twice"
+            self.registered[operation_id] = Registered(self.dialect, operation, handler, read)
+            return handler
+
+        return register
+
+    def routes(self, services: Callable[[], Services]) -> list[HTTPRouteHandler]:
+        """Litestar's handlers, one for each operation and base path."""
+        return [
+            _route(registered, base, services)
+            for registered in self.registered.values()
+            for base in self.dialect.base_paths
+        ]
+
+
+def _route(registered: Registered, base: str, services: Callable[[], Services]) -> HTTPRouteHandler:
+    operation = registered.operation
+    methods = [HttpMethod(operation.method.upper())]
+    if operation.method.upper() == "GET" and operation.safe:
+        methods.append(HttpMethod.HEAD)
+    wanted = frozenset(inspect.signature(registered.handler).parameters)
+    unknown = wanted - {"context", "exchange", "path", "query", "body"}
+    assert not unknown, f"{operation.operation_id} asks for {sorted(unknown)}"
+
+    async def handle(request: AnyRequest) -> Response[Any]:
+        context = Context(
+            services(), request_id=current_request_id(), url_base=services().base_url(request.scope)
+        )
+        exchange = Exchange(request, operation, context)
+        return await answer(registered.dialect, exchange, lambda: _act(registered, exchange, wanted))
+
+    path = re.sub(r"\{(\w+)\}", r"{\1:str}", base + operation.path)
+    return HTTPRouteHandler(
+        path,
+        http_method=methods,
+        name=f"{registered.dialect.name}:{base}:{operation.operation_id}",
+        opt={"operation": operation.operation_id, "dialect": registered.dialect.name},
+    )(handle)
+
+
+async def answer(
+    dialect: Dialect, exchange: Exchange, act: Callable[[], Awaitable[KeptAnswer]]
+) -> Response[Any]:
+    """Run `act`; whatever happens becomes an answer in the dialect's words."""
+    try:
+        given = await act()
+    except Replay as replay:
+        await exchange.context.complete(None)
+        given = replay.answer
+    except Problem as problem:
+        await exchange.context.complete(None)
+        given = refuse(dialect, problem, exchange)
+    except Exception as error:
+        await exchange.context.complete(None)
+        log.exception("request.failed", error=repr(type(error)))
+        given = refuse(dialect, InternalFault(), exchange)
+    headers = {**given.headers, **exchange.headers}
+    return Response(
+        given.body, status_code=given.status, headers=headers, media_type=headers.pop("Content-Type", None)
+    )
+
+
+def refuse(dialect: Dialect, problem: Problem, exchange: Exchange) -> KeptAnswer:
+    body, media_type, headers = dialect.refusal(problem, exchange)
+    return KeptAnswer(
+        dialect.status_of(problem),
+        {**problem.headers, **headers, "Content-Type": media_type, "Cache-Control": "no-store"},
+        encode(body),
+    )
+
+
+async def _act(registered: Registered, exchange: Exchange, wanted: frozenset[str]) -> KeptAnswer:
+    dialect, operation, request = registered.dialect, registered.operation, exchange.request
+    await dialect.admit(exchange)
+    values: dict[str, Any] = {}
+    try:
+        place = "path"
+        if operation.path_parameters is not None:
+            values["path"] = read_path(operation.path_parameters, request.path_params, dialect.checks)
+        place = "header"
+        if operation.headers:
+            check_headers(operation, request.headers, secret=dialect.credential_headers)
+        place = "query"
+        if operation.query is not None:
+            values["query"] = read_query(operation.query, request.query_params.multi_items(), dialect.checks)
+        place = "body"
+        if operation.body:
+            values["body"] = await (registered.read or _read_json)(exchange)
+    except Invalid as problem:
+        raise dialect.reread(problem, place) from problem
+    if not operation.safe:
+        await _once(dialect, exchange)
+    values["context"], values["exchange"] = exchange.context, exchange
+    result = await registered.handler(**{name: values[name] for name in wanted})
+    given = _given(dialect, exchange, result)
+    if exchange.context.once is not None:
+        await exchange.context.complete(lambda: packed(given))
+    return given
+
+
+async def _read_json(exchange: Exchange) -> Any:
+    operation = exchange.operation
+    assert operation is not None
+    media_type = require_media_type(exchange.request, operation.body.keys())
+    content = await read_body(exchange.request, BODY_BYTES)
+    exchange.fingerprint = content
+    return decode(content, operation.body[media_type], _checks_of(exchange))
+
+
+def _checks_of(exchange: Exchange) -> Checks:
+    checks = exchange.request.scope["state"]["kasuwa_checks"]
+    assert isinstance(checks, Checks)
+    return checks
+
+
+async def _once(dialect: Dialect, exchange: Exchange) -> None:
+    key = exchange.request.headers.get("idempotency-key")
+    if key is None:
+        return
+    if not _KEY.fullmatch(key):
+        fault = FieldFault(
+            "#/header/Idempotency-Key",
+            "pattern",
+            "Use 8 to 128 letters, digits, dots, dashes, underscores or colons.",
+        )
+        raise dialect.reread(Invalid(faults=[fault]), "header")
+    request, caller = exchange.request, exchange.context.caller
+    who = f"{dialect.name}/{caller.kind}/{caller.merchant_id}/{caller.store_id}/{caller.id}"
+    address = f"{request.method} {request.url.path}?{request.url.query}\n".encode()
+    once = Once(exchange.context.services.sealer, caller=who, key=key, request=address + exchange.fingerprint)
+    kept = await once.find(exchange.context.services.pool)
+    if kept is not None:
+        raise Replay(kept)
+    exchange.context.once = once
+
+
+def _given(dialect: Dialect, exchange: Exchange, result: Any) -> KeptAnswer:
+    operation = exchange.operation
+    assert operation is not None
+    status, headers = operation.success_status, {}
+    if isinstance(result, Answer):
+        status, headers, result = result.status or status, dict(result.headers), result.body
+    if status == 204:
+        return KeptAnswer(status, headers, b"")
+    body = dialect.success(result, exchange)
+    content = body.content if isinstance(body, RawJson) else encode(body)
+    headers["Content-Type"] = "application/json"
+    if operation.method.upper() == "GET" and operation.safe and status == 200:
+        tag = etag(content)
+        headers["ETag"] = tag
+        headers["Cache-Control"] = "private, no-cache"
+        if not_modified(exchange.request, tag):
+            return KeptAnswer(HTTP_304_NOT_MODIFIED, {"ETag": tag}, b"")
+    else:
+        headers["Cache-Control"] = "no-store"
+    return KeptAnswer(status, headers, content)

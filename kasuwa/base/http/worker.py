@@ -1,0 +1,140 @@
+"""One worker: uvicorn with our protocol on the listening socket that the server handed down.
+
+Run as `python -m kasuwa.base.http.worker JSON`; nobody but `server.py` does.
+"""
+
+import asyncio
+import contextlib
+import ctypes
+import importlib
+import os
+import resource
+import signal
+import socket
+import sys
+from collections.abc import Generator
+from types import FrameType
+from typing import Any
+
+import msgspec
+import structlog
+import uvicorn
+
+from kasuwa.base.http import health, logs
+from kasuwa.base.http.protocol import DrainingState, ProtocolLimits, guarded_protocol
+from kasuwa.base.http.server import WorkerOrder
+
+_PR_SET_PDEATHSIG = 1
+
+
+def _die_with_parent(parent_pid: int) -> None:
+    """A worker without its server would hold the port; SIGKILL because nobody is left to wait for it."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent_pid:
+        os._exit(1)
+
+
+def load(name: str) -> Any:
+    """The object that `module:attribute` names."""
+    module, _, attribute = name.partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+class _Worker(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config, order: WorkerOrder) -> None:
+        super().__init__(config)
+        self.order = order
+        self.draining = DrainingState()
+        self.server_state = self.draining
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        """As uvicorn's, but a signal that was obeyed is not raised again: the worker ends with code 0."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self.handle_exit)
+        yield
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self.should_exit = True
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        asyncio.get_running_loop().set_exception_handler(logs.log_loop_fault)
+        await super().startup(sockets)
+        if self.started:
+            os.write(self.order.ready_fd, b"1")
+            os.close(self.order.ready_fd)
+
+    async def on_tick(self, counter: int) -> bool:
+        if os.getppid() != self.order.parent_pid:  # where the kernel does not tell
+            os._exit(1)
+        return await super().on_tick(counter)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Not ready first; then each answer closes its connection; then no new ones; then the end.
+
+        A connection that is idle the whole time is closed last: its caller may just be sending.
+        """
+        health.begin_stop()
+        self.draining.draining = True
+        for connection in self.draining.connections:
+            cycle = getattr(connection, "cycle", None)
+            if cycle is not None and not cycle.response_complete:
+                cycle.keep_alive = False
+        if not self.order.has_successor:
+            await asyncio.sleep(self.order.stop_grace_seconds)
+        for server in self.servers:
+            server.close()
+        await asyncio.sleep(self.order.stop_grace_seconds)
+        await super().shutdown(sockets)
+
+
+def _replaced(worker: _Worker) -> None:
+    """SIGUSR1: a successor listens on the same socket, so this one need not go on accepting."""
+
+    def step_down(_number: int, _frame: FrameType | None) -> None:
+        worker.order = msgspec.structs.replace(worker.order, has_successor=True)
+        worker.should_exit = True
+
+    signal.signal(signal.SIGUSR1, step_down)
+
+
+def _allow_many_connections() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 65536 if hard == resource.RLIM_INFINITY else min(hard, 65536)
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def run(order: WorkerOrder) -> int:
+    _die_with_parent(order.parent_pid)
+    _allow_many_connections()
+    logs.configure(level=order.log_level)
+    config = uvicorn.Config(
+        order.app_factory,
+        factory=True,
+        http=guarded_protocol(load(order.render_error), msgspec.convert(order.limits, ProtocolLimits)),
+        loop="uvloop",
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        timeout_graceful_shutdown=order.stop_deadline_seconds,
+        ssl_certfile=order.tls_certificate,
+        ssl_keyfile=order.tls_key,
+    )
+    worker = _Worker(config, order)
+    _replaced(worker)
+    listening = socket.socket(fileno=order.listen_fd)
+    try:
+        worker.run(sockets=[listening])
+    except SystemExit:
+        structlog.get_logger().error("the worker could not start")
+        return 3
+    return 0 if worker.started else 3
+
+
+if __name__ == "__main__":
+    sys.exit(run(msgspec.json.decode(sys.argv[1], type=WorkerOrder)))

@@ -1,0 +1,44 @@
+"""Money is an integer of minor units with its ISO 4217 currency; decimals exist at the edge alone."""
+
+from decimal import Decimal
+from functools import lru_cache
+
+from babel.numbers import get_currency_precision, list_currencies
+
+from kasuwa.base.problems import FieldFault, Invalid
+
+# Beyond this no shop's price or total makes sense, and JSON readers begin to lose digits.
+MOST = Decimal(10) ** 12
+
+
+@lru_cache(maxsize=512)
+def decimals(currency: str) -> int:
+    """How many decimals an amount of the currency has: 2 for NGN, 0 for JPY, 3 for KWD."""
+    return get_currency_precision(currency)
+
+
+@lru_cache(maxsize=1)
+def currencies() -> frozenset[str]:
+    return frozenset(list_currencies())
+
+
+def to_minor(amount: Decimal, currency: str, pointer: str) -> int:
+    """The amount in minor units; more decimals than the currency has are refused, not rounded."""
+    if not amount.is_finite() or abs(amount) > MOST:
+        raise Invalid(faults=[FieldFault(pointer, "maximum", "The amount is beyond 1000000000000.")])
+    scaled = amount.scaleb(decimals(currency))
+    if scaled != scaled.to_integral_value():
+        raise Invalid(
+            faults=[
+                FieldFault(
+                    pointer, "decimals", f"{currency} has {decimals(currency)} decimals; round the amount."
+                )
+            ]
+        )
+    return int(scaled)
+
+
+def from_minor(minor: int, currency: str) -> Decimal:
+    """The amount as a decimal, without zeros at its end."""
+    amount = Decimal(minor).scaleb(-decimals(currency))
+    return amount.quantize(Decimal(1)) if amount == amount.to_integral_value() else amount.normalize()

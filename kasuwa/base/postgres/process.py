@@ -1,0 +1,132 @@
+"""Processes as a plain user that end with us, and the ones a dead server left behind."""
+
+import contextlib
+import ctypes
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from msgspec import Struct
+
+PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class PlainUser(Struct, frozen=True):
+    """The user that root runs PostgreSQL as."""
+
+    uid: int
+    gid: int
+
+    def can_enter(self, folder: Path) -> bool:
+        """Whether the user reaches `folder`, through every folder above it. Tried, not computed."""
+        return self._try(["/bin/sh", "-c", 'cd -- "$1"', "sh", str(folder)])
+
+    def can_run(self, program: Path) -> bool:
+        return self._try([str(program), "--version"])
+
+    def _try(self, words: list[str]) -> bool:
+        try:
+            done = subprocess.run(
+                words,
+                user=self.uid,
+                group=self.gid,
+                extra_groups=[],
+                cwd="/",
+                capture_output=True,
+                check=False,
+            )
+        except OSError:
+            return False
+        return done.returncode == 0
+
+
+def spawn(
+    words: list[str], user: PlainUser | None, *, output: int, death_signal: int = signal.SIGKILL
+) -> subprocess.Popen[bytes]:
+    """Start a program in a session of its own; it gets `death_signal` when the calling THREAD ends.
+
+    So call it from a thread that lives as long as the program shall.
+    """
+    environment = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8", "TZ": "UTC"}
+    return subprocess.Popen(
+        words,
+        cwd="/",
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=output,
+        start_new_session=True,
+        umask=0o077,
+        preexec_fn=_dies_with(os.getpid(), death_signal),
+        user=user.uid if user else None,
+        group=user.gid if user else None,
+        extra_groups=[] if user else None,
+    )
+
+
+def _dies_with(parent_pid: int, death_signal: int) -> Callable[[], None]:
+    # Python runs this after it has changed the user: a change of user would clear the signal again.
+    def arrange() -> None:
+        if hasattr(_libc, "prctl"):
+            _libc.prctl(PR_SET_PDEATHSIG, death_signal)
+            if os.getppid() != parent_pid:  # the parent ended before the call
+                os._exit(1)
+
+    return arrange
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (OSError, IndexError):
+        return True
+    return state != "Z"
+
+
+def processes_in(folder: Path) -> list[int]:
+    """The ids of the PostgreSQL processes that work in `folder`, as all of a server's do; needs /proc."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            program = Path(os.readlink(entry / "exe")).name.removesuffix(" (deleted)")
+            works_here = os.readlink(entry / "cwd") == str(folder)
+            if works_here and program == "postgres" and is_alive(int(entry.name)):
+                found.append(int(entry.name))
+    return found
+
+
+def end_processes_in(folder: Path, main_pid: int | None, patience_s: float) -> list[int]:
+    """End what a dead server left in `folder`; the ids that are still there after three times `patience_s`.
+
+    Most end by themselves. `main_pid` is a postmaster whose parent is gone: it is asked for a fast shutdown
+    first. The next step is the one that leaves no state behind (SIGQUIT), the last SIGKILL: the next start
+    recovers from the log as after a power cut.
+    """
+    if main_pid is not None and main_pid in processes_in(folder):
+        _signal(main_pid, signal.SIGINT)
+    for last_word in (signal.SIGQUIT, signal.SIGKILL, None):
+        deadline = time.monotonic() + patience_s
+        while remaining := processes_in(folder):
+            if time.monotonic() > deadline:
+                break
+            time.sleep(0.02)
+        if not remaining or last_word is None:
+            return remaining
+        for pid in remaining:
+            _signal(pid, last_word)
+    return []
+
+
+def _signal(pid: int, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)

@@ -1,0 +1,379 @@
+"""Changes of the catalogue. Each writes the cards and the audit trail in the same transaction."""
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from datetime import UTC, date, datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from msgspec import UNSET, Struct, UnsetType
+
+from kasuwa.base.audit import write_audit
+from kasuwa.base.context import Context
+from kasuwa.base.db import Database, settles
+from kasuwa.base.ids import new_id
+from kasuwa.base.problems import FieldFault
+from kasuwa.domain.catalogue.cards import refresh_cards
+from kasuwa.domain.catalogue.errors import (
+    BarcodeTaken,
+    NameTaken,
+    ProductNotFound,
+    SkuTaken,
+    UnknownCategory,
+    UnknownLocation,
+    VersionOld,
+)
+from kasuwa.domain.catalogue.queries import read_products, sku_key
+from kasuwa.domain.catalogue.records import (
+    NewProduct,
+    NewVariant,
+    OpeningStock,
+    Price,
+    Product,
+    ProductStatus,
+    Removal,
+    Tax,
+)
+from kasuwa.domain.inventory.actions import open_balance
+from kasuwa.domain.permissions import Permission
+
+_TAKEN = {
+    "variant_sku": SkuTaken(faults=[FieldFault("/sku", "taken", "Choose another SKU.")]),
+    "variant_barcode": BarcodeTaken(faults=[FieldFault("/barcode", "taken", "Choose another barcode.")]),
+}
+
+
+class ProductChange(Struct, frozen=True, kw_only=True):
+    """Fields to change; what is UNSET stays."""
+
+    name: str | UnsetType = UNSET
+    slug: str | UnsetType = UNSET
+    sku: str | UnsetType = UNSET
+    barcode: str | UnsetType | None = UNSET
+    description: str | UnsetType | None = UNSET
+    brand: str | UnsetType | None = UNSET
+    unit: str | UnsetType = UNSET
+    tags: tuple[str, ...] | UnsetType = UNSET
+    category_ids: tuple[UUID, ...] | UnsetType = UNSET
+    tax: Tax | UnsetType = UNSET
+    track_quantity: bool | UnsetType = UNSET
+    visible_online: bool | UnsetType = UNSET
+    weight_grams: int | UnsetType | None = UNSET
+    expiry_date: date | UnsetType | None = UNSET
+    status: ProductStatus | UnsetType = UNSET
+    extra: dict[str, Any] | UnsetType = UNSET
+    price: Price | UnsetType = UNSET
+
+
+async def create_product(context: Context, new: NewProduct, *, name_is_unique: bool = False) -> Product:
+    """Add a product with its variants, prices and opening stock.
+
+    Raises SkuTaken, BarcodeTaken, NameTaken (when `name_is_unique`), UnknownCategory, UnknownLocation.
+    """
+    context.require(Permission.STOCK_WRITE)
+    async with context.transaction() as db:
+        if name_is_unique:
+            await _hold_name(db, new.name)
+        product_id = new_id()
+        await db.execute(
+            _INSERT_PRODUCT,
+            product_id=product_id,
+            number=await db.value("SELECT take_numbers('product')"),
+            kind=new.kind,
+            status=new.status,
+            name=new.name,
+            sort_name=sort_name(new.name),
+            slug=new.slug or slug_of(new.name),
+            description=new.description,
+            brand=new.brand,
+            unit=new.unit,
+            tags=list(new.tags),
+            taxable=new.tax.taxable,
+            tax_rate=new.tax.rate,
+            vat_type=new.tax.vat_type,
+            tax_code=new.tax.code,
+            track_quantity=new.track_quantity,
+            visible_online=new.visible_online,
+            weight_grams=new.weight_grams,
+            expiry_date=new.expiry_date,
+            extra=msgspec.json.encode(new.extra).decode(),
+            user_id=context.caller.user_id,
+        )
+        await _set_categories(db, product_id, new.category_ids)
+        for position, variant in enumerate(new.variants, start=1):
+            await _add_variant(context, db, product_id, position, variant)
+        (product,) = await refresh_cards(db, [product_id])
+        await write_audit(context, db, "product.create", "product", product_id, after=_audited(product))
+        return product
+
+
+async def update_product(
+    context: Context,
+    product_id: UUID,
+    change: ProductChange,
+    *,
+    version: int | None = None,
+    name_is_unique: bool = False,
+) -> Product:
+    """Change a product. With `version` only if nobody changed it since; else VersionOld."""
+    context.require(Permission.STOCK_WRITE)
+    async with context.transaction() as db:
+        before = await lock_product(db, product_id)
+        if version is not None and before.version != version:
+            raise VersionOld(f"The version is now {before.version}; read the product again.")
+        if name_is_unique and change.name is not UNSET and change.name != before.name:
+            await _hold_name(db, change.name)
+        await _update_columns(context, db, product_id, change)
+        if change.category_ids is not UNSET:
+            await _set_categories(db, product_id, change.category_ids)
+        await _update_main_variant(db, before, change)
+        return await note_change(context, db, "product.update", before)
+
+
+async def remove_product(context: Context, product_id: UUID) -> Removal:
+    """Take a product off: archived when the ledger knows it, else deleted with its pictures' places."""
+    context.require(Permission.STOCK_WRITE)
+    async with context.transaction() as db:
+        before = await lock_product(db, product_id)
+        has_history = await db.value(
+            """
+            SELECT EXISTS (
+              SELECT FROM stock_movement m JOIN variant v USING (merchant_id, variant_id)
+              WHERE m.merchant_id = current_merchant() AND v.product_id = :product_id
+            )
+            """,
+            product_id=product_id,
+        )
+        at = datetime.now(UTC)
+        if has_history:
+            await db.execute(
+                "UPDATE variant SET archived = true"
+                " WHERE merchant_id = current_merchant() AND product_id = :product_id",
+                product_id=product_id,
+            )
+            await _update_columns(context, db, product_id, ProductChange(status="archived"))
+            await refresh_cards(db, [product_id])
+        else:
+            await db.execute(
+                "DELETE FROM product WHERE merchant_id = current_merchant() AND product_id = :product_id",
+                product_id=product_id,
+            )
+        await write_audit(context, db, "product.remove", "product", product_id, before=_audited(before))
+        return Removal(product_id, "archived" if has_history else "deleted", at)
+
+
+async def lock_product(db: Database, product_id: UUID) -> Product:
+    """The product as it is, held until the transaction ends. Archived ones are not to be changed."""
+    locked = await db.value(
+        """
+        SELECT 1 FROM product
+        WHERE merchant_id = current_merchant() AND product_id = :product_id AND status <> 'archived'
+        FOR UPDATE
+        """,
+        product_id=product_id,
+    )
+    if locked is None:
+        raise ProductNotFound()
+    (product,) = await read_products(db, [product_id])
+    return product
+
+
+async def note_change(context: Context, db: Database, action: str, before: Product) -> Product:
+    """Raise the version, write the cards and the audit trail of a product that was changed."""
+    await db.execute(
+        """
+        UPDATE product SET version = version + 1, updated_at = now(), updated_by = :user_id
+        WHERE merchant_id = current_merchant() AND product_id = :product_id
+        """,
+        product_id=before.product_id,
+        user_id=context.caller.user_id,
+    )
+    (after,) = await refresh_cards(db, [before.product_id])
+    await write_audit(
+        context, db, action, "product", before.product_id, before=_audited(before), after=_audited(after)
+    )
+    return after
+
+
+def sort_name(name: str) -> str:
+    """The name as lists sort and search it: without accents and case."""
+    plain = unicodedata.normalize("NFKD", name)
+    return "".join(c for c in plain if not unicodedata.combining(c)).casefold()
+
+
+def slug_of(name: str) -> str:
+    """The name as part of a web address."""
+    return re.sub(r"[^a-z0-9]+", "-", sort_name(name)).strip("-")[:120] or "product"
+
+
+async def _add_variant(
+    context: Context, db: Database, product_id: UUID, position: int, new: NewVariant
+) -> None:
+    variant_id = new_id()
+    number = await db.value("SELECT take_numbers('variant')")
+    sku = new.sku or f"K-{number:06d}"
+    with settles(_TAKEN):
+        await db.execute(
+            """
+            INSERT INTO variant (merchant_id, variant_id, product_id, number, position, name, options, sku,
+                                 sku_key, barcode, extra)
+            VALUES (current_merchant(), :variant_id, :product_id, :number, :position, :name, :options, :sku,
+                    :sku_key, :barcode, :extra)
+            """,
+            variant_id=variant_id,
+            product_id=product_id,
+            number=number,
+            position=position,
+            name=new.name,
+            options=msgspec.json.encode(new.options).decode(),
+            sku=sku,
+            sku_key=sku_key(sku),
+            barcode=new.barcode,
+            extra=msgspec.json.encode(new.extra).decode(),
+        )
+    await _set_price(db, variant_id, new.price)
+    await _check_stores(db, new.opening)
+    for opening in sorted(new.opening, key=lambda o: o.store_id):
+        await open_balance(context, db, product_id, variant_id, opening)
+
+
+async def _set_price(db: Database, variant_id: UUID, price: Price) -> None:
+    await db.execute(
+        """
+        INSERT INTO price (merchant_id, variant_id, currency, selling_minor, cost_minor, promo_minor,
+                           promo_starts_at, promo_ends_at, wholesale_minor, wholesale_min_quantity)
+        VALUES (current_merchant(), :variant_id, :currency, :selling_minor, :cost_minor, :promo_minor,
+                :promo_starts_at, :promo_ends_at, :wholesale_minor, :wholesale_min_quantity)
+        ON CONFLICT (merchant_id, variant_id, store_id) DO UPDATE SET
+          currency = excluded.currency, selling_minor = excluded.selling_minor,
+          cost_minor = excluded.cost_minor,
+          promo_minor = excluded.promo_minor, promo_starts_at = excluded.promo_starts_at,
+          promo_ends_at = excluded.promo_ends_at, wholesale_minor = excluded.wholesale_minor,
+          wholesale_min_quantity = excluded.wholesale_min_quantity, updated_at = now()
+        """,
+        variant_id=variant_id,
+        **{name: getattr(price, name) for name in Price.__struct_fields__},
+    )
+
+
+async def _check_stores(db: Database, openings: Sequence[OpeningStock]) -> None:
+    wanted = {opening.store_id for opening in openings}
+    known = await db.values(
+        "SELECT store_id FROM store WHERE merchant_id = current_merchant() AND store_id = ANY(:ids::uuid[])",
+        ids=list(wanted),
+    )
+    if len(known) != len(wanted):
+        raise UnknownLocation(
+            faults=[FieldFault("/locationQuantities", "unknown", "Name locations of this account.")]
+        )
+
+
+async def _set_categories(db: Database, product_id: UUID, category_ids: Sequence[UUID]) -> None:
+    await db.execute(
+        "DELETE FROM product_category WHERE merchant_id = current_merchant() AND product_id = :product_id",
+        product_id=product_id,
+    )
+    added = await db.execute(
+        """
+        INSERT INTO product_category (merchant_id, product_id, category_id)
+        SELECT merchant_id, :product_id, category_id FROM category
+        WHERE merchant_id = current_merchant() AND category_id = ANY(:ids::uuid[])
+        """,
+        product_id=product_id,
+        ids=list(category_ids),
+    )
+    if added != len(set(category_ids)):
+        raise UnknownCategory(
+            faults=[FieldFault("/categoryIds", "unknown", "Name categories of this account.")]
+        )
+
+
+async def _hold_name(db: Database, name: str) -> None:
+    """For APIs in which a name is unique: nobody else can take it until this transaction ends."""
+    await db.value(
+        "SELECT pg_advisory_xact_lock(hashtextextended(current_merchant()::text || :name, 0))", name=name
+    )
+    taken = await db.value(
+        "SELECT 1 FROM product WHERE merchant_id = current_merchant() AND name = :name"
+        " AND status <> 'archived'",
+        name=name,
+    )
+    if taken is not None:
+        raise NameTaken(faults=[FieldFault("/name", "taken", "Choose another name.")])
+
+
+async def _update_columns(context: Context, db: Database, product_id: UUID, change: ProductChange) -> None:
+    columns: dict[str, object] = {
+        name: getattr(change, name) for name in _PLAIN_COLUMNS if getattr(change, name) is not UNSET
+    }
+    if change.name is not UNSET:
+        columns["sort_name"] = sort_name(change.name)
+        columns.setdefault("slug", slug_of(change.name))
+    if change.tags is not UNSET:
+        columns["tags"] = list(change.tags)
+    if change.tax is not UNSET:
+        columns |= {
+            "taxable": change.tax.taxable,
+            "tax_rate": change.tax.rate,
+            "vat_type": change.tax.vat_type,
+            "tax_code": change.tax.code,
+        }
+    if change.extra is not UNSET:
+        columns["extra"] = msgspec.json.encode(change.extra).decode()
+    if columns:
+        assignments = ", ".join(f"{name} = :{name}" for name in columns)
+        await db.execute(
+            f"UPDATE product SET {assignments}"  # noqa: S608 - our own column names
+            " WHERE merchant_id = current_merchant() AND product_id = :product_id",
+            product_id=product_id,
+            **columns,
+        )
+
+
+async def _update_main_variant(db: Database, before: Product, change: ProductChange) -> None:
+    columns: dict[str, object] = {}
+    if change.sku is not UNSET:
+        columns |= {"sku": change.sku, "sku_key": sku_key(change.sku)}
+    if change.barcode is not UNSET:
+        columns["barcode"] = change.barcode
+    if columns:
+        assignments = ", ".join(f"{name} = :{name}" for name in columns)
+        with settles(_TAKEN):
+            await db.execute(
+                f"UPDATE variant SET {assignments}, updated_at = now()"  # noqa: S608 - our own column names
+                " WHERE merchant_id = current_merchant() AND variant_id = :variant_id",
+                variant_id=before.main.variant_id,
+                **columns,
+            )
+    if change.price is not UNSET:
+        await _set_price(db, before.main.variant_id, change.price)
+
+
+def _audited(product: Product) -> Struct:
+    """What the audit trail keeps: the product without its pictures, which have entries of their own."""
+    return msgspec.structs.replace(product, pictures=())
+
+
+_PLAIN_COLUMNS = (
+    "name",
+    "slug",
+    "description",
+    "brand",
+    "unit",
+    "track_quantity",
+    "visible_online",
+    "weight_grams",
+    "expiry_date",
+    "status",
+)
+
+_INSERT_PRODUCT = """
+    INSERT INTO product (merchant_id, product_id, number, kind, status, name, sort_name, slug, description,
+                         brand, unit, tags, taxable, tax_rate, vat_type, tax_code, track_quantity, visible_online,
+                         weight_grams, expiry_date, extra, created_by, updated_by)
+    VALUES (current_merchant(), :product_id, :number, :kind, :status, :name, :sort_name, :slug, :description,
+            :brand, :unit, :tags, :taxable, :tax_rate, :vat_type, :tax_code, :track_quantity, :visible_online,
+            :weight_grams, :expiry_date, :extra, :user_id, :user_id)
+"""

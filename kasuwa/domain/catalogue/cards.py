@@ -1,0 +1,77 @@
+"""Cards: what a list shows of a product, written with every change in the words of each API.
+
+An API registers how its card reads; a list is then one statement that joins cards with live stock.
+"""
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from uuid import UUID
+
+from msgspec import Struct
+
+from kasuwa.base.db import Database
+from kasuwa.domain.catalogue.queries import read_products
+from kasuwa.domain.catalogue.records import Product
+
+
+class Card(Struct, frozen=True):
+    """A JSON object as text; `body_without_cost` is for callers who may not see costs (None: the same)."""
+
+    body: str
+    body_without_cost: str | None = None
+
+
+Renderer = Callable[[Product], Card]
+
+_renderers: dict[str, Renderer] = {}
+
+
+def register_card(dialect: str, renderer: Renderer) -> None:
+    """Tell how the API's card of a product reads. Done once, when the application is put together."""
+    _renderers[dialect] = renderer
+
+
+async def refresh_cards(db: Database, product_ids: Sequence[UUID]) -> list[Product]:
+    """Write the cards of the products anew, in the transaction of their change."""
+    products = await read_products(db, product_ids)
+    now = datetime.now(UTC)
+    rows = [
+        (product.product_id, dialect, renderer(product), _changes_at(product, now))
+        for product in products
+        for dialect, renderer in _renderers.items()
+    ]
+    await db.execute(
+        """
+        INSERT INTO product_card (merchant_id, product_id, dialect, body, body_without_cost, stale_at)
+        SELECT current_merchant(), c.*
+        FROM unnest(:ids::uuid[], :dialects::text[], :bodies::text[], :without::text[],
+                    :stale::timestamptz[]) c
+        ON CONFLICT (merchant_id, dialect, product_id) DO UPDATE SET
+          body = excluded.body, body_without_cost = excluded.body_without_cost, stale_at = excluded.stale_at
+        """,
+        ids=[row[0] for row in rows],
+        dialects=[row[1] for row in rows],
+        bodies=[row[2].body for row in rows],
+        without=[row[2].body_without_cost for row in rows],
+        stale=[row[3] for row in rows],
+    )
+    return products
+
+
+async def refresh_stale_cards(db: Database) -> int:
+    """Write the cards anew whose promotion has begun or ended since; answer how many products."""
+    ids = await db.values(
+        """
+        SELECT DISTINCT product_id FROM product_card
+        WHERE merchant_id = current_merchant() AND stale_at <= now()
+        ORDER BY product_id LIMIT 500
+        """
+    )
+    await refresh_cards(db, ids)
+    return len(ids)
+
+
+def _changes_at(product: Product, now: datetime) -> datetime | None:
+    return min(
+        (at for at in (variant.price.changes_at(now) for variant in product.variants) if at), default=None
+    )

@@ -1,0 +1,293 @@
+"""Lists of products: which ones, in what order, how many in all; then their cards with live stock."""
+
+import base64
+import binascii
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from msgspec import Struct
+
+from kasuwa.base.context import Context
+from kasuwa.base.db import Database
+from kasuwa.base.problems import FieldFault
+from kasuwa.domain.catalogue.cards import refresh_stale_cards
+from kasuwa.domain.catalogue.errors import CursorWrong, PageTooDeep
+from kasuwa.domain.catalogue.queries import sku_key
+from kasuwa.domain.catalogue.records import PageWish, ProductFilter, SortKey
+
+# Counting further costs more than anybody learns from it.
+MOST_COUNTED = 10_000
+
+
+class ListedProduct(Struct, frozen=True):
+    """A card with what lies at the store the list was asked for."""
+
+    product_id: UUID
+    number: int
+    body: str
+    track_quantity: bool
+    on_hand: Decimal
+    reserved: Decimal
+    reorder_level: Decimal | None
+    reorder_quantity: Decimal | None
+    sort_value: str
+
+
+class ProductPage(Struct, frozen=True):
+    """A page of a list. `total` is exact where `total_is_exact`, else at least that."""
+
+    rows: tuple[ListedProduct, ...]
+    page: int
+    size: int
+    total: int
+    total_is_exact: bool
+    next_cursor: str | None
+
+    @property
+    def pages(self) -> int:
+        return -(-self.total // self.size)
+
+
+async def list_products(context: Context, dialect: str, wanted: ProductFilter, wish: PageWish) -> ProductPage:
+    """The page, with the cards of the dialect and the stock of the caller's store."""
+    if wish.cursor is None and wish.page * wish.size > MOST_COUNTED:
+        raise PageTooDeep(
+            faults=[FieldFault("#/query/page", "too_deep", "Go on with nextCursor beyond 10,000 rows.")]
+        )
+    async with context.reading() as db:
+        conditions, values = await _conditions(context, db, wanted)
+        total, is_exact = await _count(db, wanted, conditions, values)
+        rows = await _page(context, db, dialect, wish, conditions, values)
+    cursor = None
+    if len(rows) > wish.size:
+        rows = rows[: wish.size]
+        cursor = _write_cursor(wish, rows[-1])
+    return ProductPage(tuple(rows), wish.page, wish.size, total, is_exact, cursor)
+
+
+_SORTS: dict[SortKey, tuple[str, str]] = {
+    # The expression, and the type its value has in a cursor.
+    "name": ("p.sort_name", "text"),
+    "sku": ("v.sku_key", "text"),
+    "number": ("p.number", "bigint"),
+    "created_at": ("p.created_at", "timestamptz"),
+    "updated_at": ("p.updated_at", "timestamptz"),
+    "price": ("r.selling_minor", "bigint"),
+    "quantity": ("coalesce(b.on_hand, 0)", "numeric"),
+}
+
+
+async def _page(
+    context: Context,
+    db: Database,
+    dialect: str,
+    wish: PageWish,
+    conditions: list[str],
+    values: dict[str, object],
+) -> list[ListedProduct]:
+    sort, kind = _SORTS[wish.sort]
+    way = "DESC" if wish.descending else "ASC"
+    conditions, values = list(conditions), dict(values)
+    offset = (wish.page - 1) * wish.size
+    if wish.cursor is not None:
+        after, after_id = _read_cursor(wish)
+        comparison = "<" if wish.descending else ">"
+        conditions.append(f"({sort}, p.product_id) {comparison} (:after::text::{kind}, :after_id::uuid)")
+        values |= {"after": after, "after_id": after_id}
+        offset = 0
+    joins = (
+        "JOIN price r ON r.merchant_id = p.merchant_id AND r.variant_id = v.variant_id AND r.store_id IS NULL"
+    )
+    body = "c.body" if context.may("stock.cost") else "coalesce(c.body_without_cost, c.body)"
+    rows = await db.all(
+        f"""
+        SELECT p.product_id, p.number, {body} AS body, p.track_quantity, coalesce(b.on_hand, 0) AS on_hand,
+               coalesce(b.reserved, 0) AS reserved, b.reorder_level, b.reorder_quantity,
+               ({sort})::text AS sort_value, c.stale_at <= now() AS is_stale
+        {_FROM}
+        {_PRICE if wish.sort == "price" else ""}
+        JOIN product_card c
+          ON c.merchant_id = p.merchant_id AND c.product_id = p.product_id AND c.dialect = :dialect
+        WHERE {" AND ".join(conditions)}
+        ORDER BY {sort} {way}, p.product_id {way}
+        LIMIT :size OFFSET :offset
+        """,
+        into=_Row,
+        dialect=dialect,
+        size=wish.size + 1,
+        offset=offset,
+        **values,
+    )
+    if any(row.is_stale for row in rows):
+        await refresh_stale_cards(db)
+        return await _page(context, db, dialect, wish, conditions, values)
+    return [row.listed() for row in rows]
+
+
+# The first variant stands for the product; a balance of the store is summed over the variants.
+_FROM = """
+    FROM product p
+    JOIN LATERAL (
+      SELECT v.variant_id, v.sku_key FROM variant v
+      WHERE v.merchant_id = p.merchant_id AND v.product_id = p.product_id
+      ORDER BY v.position, v.variant_id LIMIT 1
+    ) v ON true
+    LEFT JOIN LATERAL (
+      SELECT sum(s.on_hand) AS on_hand, sum(s.reserved) AS reserved, max(s.reorder_level) AS reorder_level,
+             max(s.reorder_quantity) AS reorder_quantity
+      FROM stock_balance s
+      WHERE s.merchant_id = p.merchant_id AND s.product_id = p.product_id AND s.store_id = :store_id
+    ) b ON true
+"""
+
+_PRICE = """
+    JOIN price r ON r.merchant_id = p.merchant_id AND r.variant_id = v.variant_id AND r.store_id IS NULL
+"""
+
+
+async def _conditions(
+    context: Context, db: Database, wanted: ProductFilter
+) -> tuple[list[str], dict[str, object]]:
+    """The WHERE of the list, and the values of its names."""
+    conditions = ["p.merchant_id = current_merchant()", "p.status = ANY(:statuses::text[])"]
+    values: dict[str, object] = {"statuses": list(wanted.statuses), "store_id": context.store_id}
+
+    def add(condition: str, **named: object) -> None:
+        conditions.append(condition)
+        values.update(named)
+
+    if wanted.text is not None:
+        # Runs as its own role, or row-level security would keep PostgreSQL from its index.
+        found = await db.values("SELECT find_products(:text, :most)", text=wanted.text, most=MOST_COUNTED)
+        add("p.product_id = ANY(:found::uuid[])", found=found)
+    if wanted.product_ids is not None:
+        add("p.product_id = ANY(:product_ids::uuid[])", product_ids=list(wanted.product_ids))
+    if wanted.numbers is not None:
+        add("p.number = ANY(:numbers::bigint[])", numbers=list(wanted.numbers))
+    if wanted.not_numbers is not None:
+        add("p.number <> ALL(:not_numbers::bigint[])", not_numbers=list(wanted.not_numbers))
+    if wanted.number_from is not None:
+        add("p.number >= :number_from::bigint", number_from=wanted.number_from)
+    if wanted.number_to is not None:
+        add("p.number <= :number_to::bigint", number_to=wanted.number_to)
+    if wanted.name is not None:
+        add("p.name = :name", name=wanted.name)
+    if wanted.skus is not None:
+        add("v.sku_key = ANY(:sku_keys::text[])", sku_keys=[sku_key(sku) for sku in wanted.skus])
+    if wanted.visible_online is not None:
+        add("p.visible_online = :visible_online", visible_online=wanted.visible_online)
+    if wanted.updated_from is not None:
+        add("p.updated_at >= :updated_from::timestamptz", updated_from=wanted.updated_from)
+    if wanted.updated_to is not None:
+        add("p.updated_at <= :updated_to::timestamptz", updated_to=wanted.updated_to)
+    if wanted.low_stock is not None:
+        is_low = "(p.track_quantity AND b.on_hand - b.reserved <= b.reorder_level)"
+        add(f"{is_low} IS {'TRUE' if wanted.low_stock else 'NOT TRUE'}")
+    if wanted.extra is not None:
+        add("p.extra @> :extra::jsonb", extra=msgspec.json.encode(wanted.extra).decode())
+    if wanted.category_id is not None:
+        add(_IN_CATEGORY, category_id=wanted.category_id)
+    return conditions, values
+
+
+_IN_CATEGORY = """
+    EXISTS (
+      WITH RECURSIVE below AS (
+        SELECT category_id FROM category WHERE merchant_id = current_merchant() AND category_id = :category_id
+        UNION
+        SELECT c.category_id FROM category c JOIN below ON c.parent_id = below.category_id
+        WHERE c.merchant_id = current_merchant()
+      )
+      SELECT FROM product_category l JOIN below USING (category_id)
+      WHERE l.merchant_id = p.merchant_id AND l.product_id = p.product_id
+    )
+"""
+
+
+async def _count(
+    db: Database, wanted: ProductFilter, conditions: list[str], values: dict[str, object]
+) -> tuple[int, bool]:
+    if wanted.is_plain:
+        return await count_products(db, wanted.statuses), True
+    count: int = await db.value(
+        f"""
+        SELECT count(*) FROM (
+          SELECT 1 {_FROM} WHERE {" AND ".join(conditions)} LIMIT {MOST_COUNTED + 1}
+        ) counted
+        """,  # noqa: S608 - put together from the words above
+        **values,
+    )
+    return min(count, MOST_COUNTED), count <= MOST_COUNTED
+
+
+async def count_products(db: Database, statuses: tuple[str, ...]) -> int:
+    """How many products the merchant has in these states, from the counters."""
+    count = await db.value(
+        """
+        SELECT coalesce(sum(value), 0)::bigint FROM merchant_counter
+        WHERE merchant_id = current_merchant() AND name = ANY(:names::text[])
+        """,
+        names=[f"products.{status}" for status in statuses],
+    )
+    return int(count)
+
+
+class _Row(Struct, frozen=True):
+    product_id: UUID
+    number: int
+    body: str
+    track_quantity: bool
+    on_hand: Decimal
+    reserved: Decimal
+    reorder_level: Decimal | None
+    reorder_quantity: Decimal | None
+    sort_value: str
+    is_stale: bool | None
+
+    def listed(self) -> ListedProduct:
+        return ListedProduct(**{name: getattr(self, name) for name in ListedProduct.__struct_fields__})
+
+
+class _Cursor(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    sort: SortKey
+    descending: bool
+    value: str
+    product_id: UUID
+
+
+def _write_cursor(wish: PageWish, last: ListedProduct) -> str:
+    content = msgspec.msgpack.encode(
+        _Cursor(wish.sort, wish.descending, last.sort_value, UUID(int=last.product_id.int))
+    )
+    return base64.urlsafe_b64encode(content).decode()
+
+
+def _read_cursor(wish: PageWish) -> tuple[str, UUID]:
+    assert wish.cursor is not None
+    try:
+        cursor = msgspec.msgpack.decode(base64.urlsafe_b64decode(wish.cursor), type=_Cursor)
+        _check_value(cursor)
+    except (ValueError, ArithmeticError, binascii.Error, msgspec.DecodeError):
+        raise _wrong_cursor() from None
+    if (cursor.sort, cursor.descending) != (wish.sort, wish.descending):
+        raise _wrong_cursor()
+    return cursor.value, cursor.product_id
+
+
+def _check_value(cursor: _Cursor) -> None:
+    """A cursor may come from anybody: its value must be what the column's type reads."""
+    kind = _SORTS[cursor.sort][1]
+    reader: dict[str, Any] = {"bigint": int, "numeric": Decimal, "timestamptz": datetime.fromisoformat}
+    if kind in reader:
+        reader[kind](cursor.value)
+    if len(cursor.value) > 1000 or "\0" in cursor.value or (not cursor.value.isascii() and kind != "text"):
+        raise ValueError("not a value of this sort")
+
+
+def _wrong_cursor() -> CursorWrong:
+    return CursorWrong(
+        faults=[FieldFault("#/query/cursor", "cursor", "Use nextCursor of the same list and sort as it was.")]
+    )

@@ -1,0 +1,247 @@
+"""The words of the catalogue."""
+
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any, Literal
+from uuid import UUID
+
+from msgspec import Struct
+
+ProductStatus = Literal["active", "inactive", "archived"]
+ProductKind = Literal["simple", "variant"]
+
+
+class Price(Struct, frozen=True, kw_only=True):
+    """What one unit costs, in minor units of the currency."""
+
+    currency: str
+    selling_minor: int
+    cost_minor: int | None = None
+    promo_minor: int | None = None
+    promo_starts_at: datetime | None = None
+    promo_ends_at: datetime | None = None
+    wholesale_minor: int | None = None
+    wholesale_min_quantity: Decimal | None = None
+
+    def effective_minor(self, at: datetime) -> int:
+        """The price of one unit at that time: the promotion's while it runs."""
+        if self.promo_minor is None:
+            return self.selling_minor
+        begun = self.promo_starts_at is None or self.promo_starts_at <= at
+        ended = self.promo_ends_at is not None and self.promo_ends_at <= at
+        return self.promo_minor if begun and not ended else self.selling_minor
+
+    def changes_at(self, after: datetime) -> datetime | None:
+        """When the price of one unit changes next without anybody's doing."""
+        if self.promo_minor is None:
+            return None
+        return min(
+            (at for at in (self.promo_starts_at, self.promo_ends_at) if at and at > after), default=None
+        )
+
+
+class OptionValue(Struct, frozen=True):
+    name: str
+    value: str
+
+
+class Variant(Struct, frozen=True, kw_only=True):
+    """What the shop sells and counts. A simple product has exactly one."""
+
+    variant_id: UUID
+    number: int
+    position: int
+    name: str
+    options: tuple[OptionValue, ...]
+    sku: str
+    barcode: str | None
+    active: bool
+    extra: dict[str, Any]
+    price: Price
+    created_at: datetime
+    updated_at: datetime
+
+
+class CategoryName(Struct, frozen=True):
+    category_id: UUID
+    number: int
+    name: str
+
+
+class ShownPicture(Struct, frozen=True, kw_only=True):
+    """A picture in its place on a product, as a card shows it."""
+
+    product_picture_id: UUID
+    number: int
+    position: int
+    sort_order: int
+    alt_text: str
+    is_thumbnail: bool
+    added_at: datetime
+    updated_at: datetime
+    picture_id: UUID
+    sha256: str
+    format: str
+    width_px: int
+    height_px: int
+    renditions: tuple["Rendition", ...]
+
+    def rendition(self, name: str) -> "Rendition":
+        """The file of that name that every browser reads: JPEG or PNG."""
+        return next(r for r in self.renditions if r.name == name and r.content_type != "image/webp")
+
+
+class Rendition(Struct, frozen=True):
+    """One file of a picture. `path` begins with /media/ and never changes its bytes."""
+
+    name: str
+    content_type: str
+    width_px: int
+    height_px: int
+    path: str
+    size_bytes: int
+
+
+class Tax(Struct, frozen=True):
+    """`rate` as it was sent: below 1 a fraction, from 1 on percent. None: the store's."""
+
+    taxable: bool = True
+    rate: Decimal | None = None
+    vat_type: Literal["inclusive", "exclusive"] | None = None
+    code: str | None = None
+
+
+class Product(Struct, frozen=True, kw_only=True):
+    """A product with everything that does not depend on a store's stock."""
+
+    product_id: UUID
+    number: int
+    kind: ProductKind
+    status: ProductStatus
+    name: str
+    slug: str
+    description: str | None
+    brand: str | None
+    unit: str
+    tags: tuple[str, ...]
+    tax: Tax
+    track_quantity: bool
+    visible_online: bool
+    weight_grams: int | None
+    expiry_date: date | None
+    extra: dict[str, Any]
+    version: int
+    created_at: datetime
+    created_by: UUID | None
+    updated_at: datetime
+    updated_by: UUID | None
+    variants: tuple[Variant, ...]
+    categories: tuple[CategoryName, ...]
+    pictures: tuple[ShownPicture, ...]
+
+    @property
+    def main(self) -> Variant:
+        """The first variant: the only one of a simple product."""
+        return self.variants[0]
+
+
+class OpeningStock(Struct, frozen=True):
+    """What lies at a location when a product is made."""
+
+    store_id: UUID
+    quantity: Decimal = Decimal(0)
+    reorder_level: Decimal | None = None
+    reorder_quantity: Decimal | None = None
+
+
+class NewVariant(Struct, frozen=True, kw_only=True):
+    """A variant to be made; without `sku` one is given."""
+
+    price: Price
+    sku: str | None = None
+    barcode: str | None = None
+    name: str = ""
+    options: tuple[OptionValue, ...] = ()
+    extra: dict[str, Any] = {}
+    opening: tuple[OpeningStock, ...] = ()
+
+
+class NewProduct(Struct, frozen=True, kw_only=True):
+    """A product to be made."""
+
+    name: str
+    variants: tuple[NewVariant, ...]
+    kind: ProductKind = "simple"
+    status: ProductStatus = "active"
+    slug: str | None = None
+    description: str | None = None
+    brand: str | None = None
+    unit: str = "each"
+    tags: tuple[str, ...] = ()
+    category_ids: tuple[UUID, ...] = ()
+    tax: Tax = Tax()
+    track_quantity: bool = True
+    visible_online: bool = False
+    weight_grams: int | None = None
+    expiry_date: date | None = None
+    extra: dict[str, Any] = {}
+
+
+class ProductFilter(Struct, frozen=True, kw_only=True):
+    """Which products a list shows; every condition that is not None must hold."""
+
+    statuses: tuple[ProductStatus, ...] = ("active",)
+    text: str | None = None
+    product_ids: tuple[UUID, ...] | None = None
+    numbers: tuple[int, ...] | None = None
+    not_numbers: tuple[int, ...] | None = None
+    number_from: int | None = None
+    number_to: int | None = None
+    name: str | None = None
+    skus: tuple[str, ...] | None = None
+    visible_online: bool | None = None
+    category_id: UUID | None = None
+    low_stock: bool | None = None
+    updated_from: datetime | None = None
+    updated_to: datetime | None = None
+    extra: dict[str, Any] | None = None
+
+    @property
+    def is_plain(self) -> bool:
+        """Only the statuses are asked for, so that the counters know the total."""
+        return self == ProductFilter(statuses=self.statuses)
+
+
+SortKey = Literal["name", "sku", "updated_at", "created_at", "quantity", "number", "price"]
+
+
+class PageWish(Struct, frozen=True, kw_only=True):
+    """Which page of a list. A cursor wins over the page."""
+
+    sort: SortKey = "name"
+    descending: bool = False
+    page: int = 1
+    size: int = 50
+    cursor: str | None = None
+
+
+class StockLevel(Struct, frozen=True):
+    """What lies of a product or a variant at a store."""
+
+    product_id: UUID
+    variant_id: UUID
+    store_id: UUID
+    store_name: str
+    on_hand: Decimal
+    reserved: Decimal
+    in_transit: Decimal
+    reorder_level: Decimal | None
+    reorder_quantity: Decimal | None
+
+
+class Removal(Struct, frozen=True):
+    """`archived` when movements or sales refer to the product, else `deleted`."""
+
+    product_id: UUID
+    status: Literal["archived", "deleted"]
+    at: datetime

@@ -1,0 +1,49 @@
+"""What a caller may do, and which role or scope brings it."""
+
+from enum import StrEnum
+
+
+class Permission(StrEnum):
+    STOCK_READ = "stock.read"
+    STOCK_WRITE = "stock.write"
+    STOCK_PRICE = "stock.price"
+    STOCK_COST = "stock.cost"
+    STOCK_QUANTITY = "stock.quantity"
+    STOCK_AUDIT = "stock.audit"
+    CATEGORY_WRITE = "category.write"
+    CUSTOMER_AUTH = "customer.auth"
+    CUSTOMER_WRITE = "customer.write"
+    INVOICE_WRITE = "invoice.write"
+    USER_READ = "user.read"
+    USER_WRITE = "user.write"
+    BANK_READ = "bank.read"
+    BANK_WRITE = "bank.write"
+    STORE_WRITE = "store.write"
+
+
+class Role(StrEnum):
+    OWNER = "OWNER"
+    MANAGER = "MANAGER"
+    CASHIER = "CASHIER"
+
+
+_OWNER = frozenset(Permission)
+_MANAGER = _OWNER - {Permission.BANK_WRITE, Permission.STORE_WRITE, Permission.USER_WRITE}
+_CASHIER = frozenset({Permission.STOCK_READ, Permission.CUSTOMER_AUTH, Permission.CUSTOMER_WRITE})
+
+PERMISSIONS_OF_ROLE: dict[str, frozenset[str]] = {
+    Role.OWNER: _OWNER,
+    Role.MANAGER: _MANAGER,
+    Role.CASHIER: _CASHIER,
+}
+
+_READING = frozenset({Permission.STOCK_READ, Permission.STOCK_COST})
+PERMISSIONS_OF_SCOPE: dict[str, frozenset[str]] = {
+    "read_product": _READING,
+    "write_product": _READING | {Permission.STOCK_WRITE, Permission.STOCK_PRICE, Permission.STOCK_QUANTITY},
+}
+
+
+def permissions_of_scopes(scopes: list[str]) -> frozenset[str]:
+    """What a token with these scopes may do."""
+    return frozenset().union(*(PERMISSIONS_OF_SCOPE.get(scope, frozenset()) for scope in scopes))

@@ -1,0 +1,124 @@
+"""Every check and test, and a summary that names what did not run: `make test`.
+
+With arguments they go to pytest (`make test ARGS="tests/api -k picture"`), and only tests run.
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import NamedTuple
+from xml.etree import ElementTree
+
+from tools.set_up import ROOT
+
+BIN = Path(sys.executable).parent
+BUILD = ROOT / "build"
+RESULTS = BUILD / "tests.xml"
+COVERAGE = BUILD / "coverage.json"
+
+CHECKS: dict[str, list[str | Path]] = {
+    "style": [BIN / "ruff", "check", "."],
+    "layout": [BIN / "ruff", "format", "--check", "--quiet", "."],
+    "types": [sys.executable, "-m", "mypy", "--no-error-summary"],
+    "imports": [BIN / "lint-imports", "--no-cache", "--no-logo"],
+}
+TESTS: list[str | Path] = [sys.executable, "-m", "pytest", "-n", "2", "--dist", "loadfile", "--quiet"]
+TESTS += ["--cov", "--cov-report=", f"--cov-report=json:{COVERAGE}", f"--junitxml={RESULTS}"]
+GATE: list[str | Path] = [sys.executable, "-m", "tools.coverage_gate", COVERAGE]
+
+
+class Outcome(NamedTuple):
+    """How one step ended."""
+
+    step: str
+    ok: bool
+    seconds: float
+
+
+class Results(NamedTuple):
+    """What pytest counted; `skipped` holds each test that did not run, with its reason."""
+
+    passed: int
+    failed: int
+    skipped: list[tuple[str, str]]
+
+
+def run(step: str, command: list[str | Path]) -> Outcome:
+    """Run one step with its output on ours."""
+    print(f"== {step}", flush=True)
+    started = time.monotonic()
+    code = subprocess.run(command, cwd=ROOT).returncode
+    return Outcome(step, code == 0, time.monotonic() - started)
+
+
+def missing_tools() -> list[str]:
+    """What this machine lacks that some tests need, each with what to install."""
+    missing = []
+    if not any(shutil.which(name) for name in ("chromium", "chromium-browser", "google-chrome")):
+        missing.append("Chromium (apt install chromium): the tests of pages in a browser")
+    if not Path("/usr/lib/postgresql/15/bin/initdb").exists():
+        missing.append(
+            "PostgreSQL 15 (apt install postgresql-15): the tests on the oldest PostgreSQL we promise"
+        )
+    return missing
+
+
+def read_results(file: Path) -> Results:
+    """The counts of pytest's own report."""
+    failed, total, skipped = 0, 0, []
+    for case in ElementTree.parse(file).iter("testcase"):
+        total += 1
+        if case.find("failure") is not None or case.find("error") is not None:
+            failed += 1
+        elif (skip := case.find("skipped")) is not None:
+            skipped.append((f"{case.get('classname')}.{case.get('name')}", skip.get("message", "")))
+    return Results(total - failed - len(skipped), failed, skipped)
+
+
+def summarise(outcomes: list[Outcome], results: Results | None, missing: list[str]) -> list[str]:
+    """The closing lines: each step, what did not run and why, and the counts."""
+    lines = ["", "== summary"]
+    lines += [
+        f"{outcome.step:10} {'ok' if outcome.ok else 'FAILED':7}{outcome.seconds:6.1f} s"
+        for outcome in outcomes
+    ]
+    lines += [f"missing: {tool}" for tool in missing]
+    if results is not None:
+        lines += [f"did not run: {test}: {reason}" for test, reason in results.skipped]
+        if not results.skipped:
+            lines.append("every test ran")
+        lines.append(f"{results.passed} passed, {results.failed} failed, {len(results.skipped)} skipped")
+    return lines
+
+
+def verify(only_checks: bool, chosen: list[str], strict: bool) -> bool:
+    """Run what is asked for; `strict` (continuous integration) also refuses a machine that lacks a tool."""
+    outcomes = [] if chosen else [run(step, command) for step, command in CHECKS.items()]
+    results, missing = None, []
+    if not only_checks:
+        BUILD.mkdir(exist_ok=True)
+        RESULTS.unlink(missing_ok=True)
+        COVERAGE.unlink(missing_ok=True)
+        missing = missing_tools()
+        outcomes.append(run("tests", TESTS + list(chosen)))
+        if not chosen:
+            outcomes.append(run("coverage", GATE))
+        results = read_results(RESULTS) if RESULTS.exists() else None
+    print("\n".join(summarise(outcomes, results, missing)), flush=True)
+    return all(outcome.ok for outcome in outcomes) and not (strict and missing)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Every check and test", allow_abbrev=False)
+    parser.add_argument("--only-checks", action="store_true", help="no tests")
+    arguments, chosen = parser.parse_known_args()
+    strict = os.environ.get("CI", "").lower() in {"1", "true", "yes"}
+    sys.exit(0 if verify(arguments.only_checks, chosen, strict) else 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -10,6 +10,67 @@ Schema = dict[str, Any]
 CHECK_ONLY = frozenset({"anyOf", "oneOf", "not", "if", "then", "else", "required", "dependentRequired"})
 """Keywords that say nothing about a field's type where they stand alone."""
 
+KEYWORDS = frozenset(
+    {
+        "$ref",
+        "type",
+        "enum",
+        "const",
+        "properties",
+        "required",
+        "additionalProperties",
+        "items",
+        "prefixItems",
+        "allOf",
+        "anyOf",
+        "oneOf",
+        "not",
+        "if",
+        "then",
+        "else",
+        "dependentRequired",
+        "minLength",
+        "maxLength",
+        "pattern",
+        "minimum",
+        "maximum",
+        "exclusiveMinimum",
+        "exclusiveMaximum",
+        "minItems",
+        "maxItems",
+        "uniqueItems",
+        "minProperties",
+        "maxProperties",
+        "format",
+        "contentMediaType",
+        "contentEncoding",
+        "x-max-decimals",
+    }
+)
+"""The keywords that the Structs or the checks beside them honour. Any other stops the generator."""
+
+NOTES = frozenset({"description", "example", "examples", "readOnly", "writeOnly", "default"})
+"""Keywords that say nothing about which values are good. Names that begin with x- are notes as well."""
+
+FORMATS = frozenset(
+    {
+        "int32",
+        "int64",
+        "double",
+        "password",
+        "date-time",
+        "date",
+        "uuid",
+        "email",
+        "uri",
+        "uri-reference",
+        "binary",
+        "byte",
+    }
+)
+"""Formats that are honoured. double and password allow every number and text; binary is bytes in a form or a
+raw body; byte (base64, also `contentEncoding`) is judged by the action that decodes it."""
+
 _SCALARS = {"integer": "int", "boolean": "bool", "null": "None"}
 _STRING_FORMATS = {
     "date-time": "DateTime",
@@ -143,7 +204,8 @@ class Types:
         if flat is None or not (flat["properties"] or flat["closed"]):
             self.aliases[name] = self.annotate(schema, name + "Choice")
             return
-        source = self._struct(name, flat, with_default)
+        # A default of one choice would make another choice invalid.
+        source = self._struct(name, flat, with_default and not flat["has_choices"])
         known = self.structs.setdefault(name, source)
         assert known == source, f"two different objects would be named {name}: rename one operation or schema"
 
@@ -166,6 +228,7 @@ class Types:
             flat["required"] += inner["required"]
             flat["closed"] = flat["closed"] or inner["closed"]
         choices = [one for one in _choices(schema) if not _is_check(one)]
+        flat["has_choices"] = bool(choices)
         if choices:
             inners = [self._flatten(self.resolve(one)) for one in choices]
             assert all(inners), f"a choice between an object and something else: {schema}"

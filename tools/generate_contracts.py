@@ -7,12 +7,21 @@ import argparse
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from tools.contract_types import INTEGER_RANGES, Schema, Types, integer_range, pascal_case
+from kasuwa.base.http.openapi import load_contract
+from tools.contract_types import (
+    FORMATS,
+    INTEGER_RANGES,
+    KEYWORDS,
+    NOTES,
+    Schema,
+    Types,
+    integer_range,
+    pascal_case,
+)
 
 ROOT = Path(__file__).parent.parent
 TARGETS = {
@@ -25,7 +34,6 @@ TARGETS = {
 """Contract -> (API package, module). A contract without a file is left out."""
 
 METHODS = ("get", "head", "post", "put", "patch", "delete")
-_DROPPED = frozenset({"description", "example", "examples", "readOnly", "writeOnly", "default"})
 
 HEADER = '''"""The words of {source}.
 
@@ -57,11 +65,13 @@ class Contract:
 
     def __init__(self, path: Path) -> None:
         self.source = f"contract/{path.name}"
-        with path.open(encoding="utf-8") as file:
-            self.document: dict[str, Any] = yaml.load(file, Loader=yaml.CSafeLoader)
+        self.document = load_contract(path)
         self.schemas: dict[str, Schema] = self.document["components"]["schemas"]
+        unknown = find_unhandled(self.document)
+        assert not unknown, f"{path.name} uses what nothing handles: {', '.join(sorted(unknown))}"
         self.types = Types(self.schemas, self._request_only())
         self.names: dict[str, str] = {}
+        self._operation_names: set[str] = set()
         self.definitions: dict[str, Schema] = {}
         self.operations = [
             self._operation(path_text, method, item[method], item.get("parameters", []))
@@ -108,6 +118,8 @@ class Contract:
 
     def _operation(self, path: str, method: str, operation: dict[str, Any], shared: list[Any]) -> str:
         name = pascal_case(operation["operationId"])
+        assert name not in self._operation_names, f"two operations have the name {name}: rename one"
+        self._operation_names.add(name)
         parameters = {(one["in"], one["name"]): one for one in map(self._follow, shared)}
         own = map(self._follow, operation.get("parameters", []))
         parameters |= {(one["in"], one["name"]): one for one in own}
@@ -156,7 +168,7 @@ class Contract:
 
     def _header(self, parameter: dict[str, Any]) -> str:
         schema = self.types.resolve(parameter["schema"])
-        unknown = set(schema) - {"type", "pattern", "minLength", "maxLength"} - _DROPPED
+        unknown = set(schema) - {"type", "pattern", "minLength", "maxLength"} - NOTES
         assert not unknown, f"header {parameter['name']}: {unknown} is not handled"
         assert schema["type"] == "string", f"header {parameter['name']}: only texts are handled"
         facts = {
@@ -250,6 +262,47 @@ def _words(expression: str) -> set[str]:
     return set("".join(letter if letter.isalnum() else " " for letter in expression).split())
 
 
+def find_unhandled(document: dict[str, Any]) -> set[str]:
+    """The keywords and formats of a contract's schemas that neither the Structs nor the checks honour."""
+    found: set[str] = set()
+    for schema in find_schemas(document):
+        for key, value in schema.items():
+            if key == "format" and value not in FORMATS:
+                found.add(f"format {value}")
+            elif key not in KEYWORDS and key not in NOTES and not key.startswith("x-"):
+                found.add(key)
+    return found
+
+
+def find_schemas(document: dict[str, Any]) -> Iterator[Schema]:
+    """Every schema of a contract, those inside others too, wherever it stands."""
+    waiting: list[Any] = [*document["components"]["schemas"].values(), *_schemas_in_use(document)]
+    while waiting:
+        schema = waiting.pop()
+        if isinstance(schema, dict):
+            yield schema
+            for key, value in schema.items():
+                if key in ("properties", "patternProperties", "dependentSchemas", "$defs"):
+                    waiting.extend(value.values())
+                elif key in ("allOf", "anyOf", "oneOf", "prefixItems"):
+                    waiting.extend(value)
+                elif key not in NOTES and key not in ("const", "enum", "dependentRequired"):
+                    waiting.append(value if not key.startswith("x-") else None)
+
+
+def _schemas_in_use(node: Any) -> Iterator[Schema]:
+    """What stands under `schema` in parameters, headers, bodies and answers."""
+    if isinstance(node, list):
+        for one in node:
+            yield from _schemas_in_use(one)
+    elif isinstance(node, dict):
+        for key, value in node.items():
+            if key == "schema" and isinstance(value, dict):
+                yield value
+            elif key not in ("schemas", "example", "examples"):
+                yield from _schemas_in_use(value)
+
+
 def prepare(schema: Schema) -> Schema:
     """The schema as requests are checked: no prose, integer formats as ranges, references to `$defs`."""
     prepared: Schema = _prepare(schema)
@@ -261,7 +314,7 @@ def _prepare(schema: Any) -> Any:
         return schema
     out: Schema = {}
     for key, value in schema.items():
-        if key in _DROPPED or (key.startswith("x-") and key != "x-max-decimals"):
+        if key in NOTES or (key.startswith("x-") and key not in KEYWORDS):
             continue
         if key in ("properties", "patternProperties", "dependentSchemas"):
             out[key] = {name: _prepare(one) for name, one in value.items()}

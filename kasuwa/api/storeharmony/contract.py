@@ -115,8 +115,8 @@ class AppInvoicePdfRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     referenceType: Literal["invoice", "order", "receipt"] | UnsetType = UNSET
     referenceId: Annotated[str, Meta(min_length=1, max_length=64)] | UnsetType = UNSET
-    template: Literal["standard", "compact", "thermal_80mm"] = "standard"
-    expiresInHours: Annotated[int, Meta(ge=1, le=8760)] = 168
+    template: Literal["standard", "compact", "thermal_80mm"] | UnsetType = UNSET
+    expiresInHours: Annotated[int, Meta(ge=1, le=8760)] | UnsetType = UNSET
     sendTo: Annotated[list[str], Meta(max_length=10)] | UnsetType = UNSET
     invoiceNo: Annotated[str, Meta(min_length=1, max_length=60)] | UnsetType = UNSET
     issueDate: Date | UnsetType = UNSET
@@ -523,7 +523,7 @@ class CrmRegisterCustomerPath(Struct, frozen=True, kw_only=True):
 
 class CrmResetCustomerPasswordBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     username: Annotated[str, Meta(min_length=1, max_length=254)]
-    channel: Literal["email", "mobile"] = "email"
+    channel: Literal["email", "mobile"] | UnsetType = UNSET
     code: Annotated[str, Meta(pattern="^[0-9]{6}$")] | UnsetType = UNSET
     newPassword: Annotated[str, Meta(min_length=10, max_length=128)] | UnsetType = UNSET
 
@@ -2953,7 +2953,7 @@ class RemoveVariantsFromProductPath(Struct, frozen=True, kw_only=True):
 
 class ResetUserPasswordBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     username: Annotated[str, Meta(min_length=1, max_length=254)]
-    channel: Literal["email", "mobile"] = "email"
+    channel: Literal["email", "mobile"] | UnsetType = UNSET
     code: Annotated[str, Meta(pattern="^[0-9]{6}$")] | UnsetType = UNSET
     newPassword: Annotated[str, Meta(min_length=10, max_length=128)] | UnsetType = UNSET
 
@@ -3767,13 +3767,13 @@ class StockBulkItem(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     ) = UNSET
     prices: StockPriceInput
     tax: StockTax | UnsetType = UNSET
-    trackQuantity: bool = True
+    trackQuantity: bool | UnsetType = UNSET
     reorderLevel: Number | UnsetType = UNSET
     reorderQuantity: Number | UnsetType = UNSET
-    visibleOnline: bool = False
+    visibleOnline: bool | UnsetType = UNSET
     weightGrams: Annotated[int, Meta(ge=0, le=2147483647)] | UnsetType = UNSET
     expiryDate: Date | UnsetType = UNSET
-    quantity: Number = Decimal("0")
+    quantity: Number | UnsetType = UNSET
     locationQuantities: (
         Annotated[list[StockBulkItemLocationQuantitiesItem], Meta(max_length=200)] | UnsetType
     ) = UNSET

@@ -60,6 +60,11 @@ class Operation(Struct, frozen=True, kw_only=True):
     answer_media: tuple[str, ...] = ()
     statuses: frozenset[int] = frozenset()
 
+    def status_for(self, status: int) -> int:
+        """The status to answer with: of 400 and 422 the one that the operation documents."""
+        other = {400: 422, 422: 400}.get(status, status)
+        return other if status not in self.statuses and other in self.statuses else status
+
 
 class _MaxDecimals:
     """`x-max-decimals`: digits after the point, trailing zeros not counted."""

@@ -106,10 +106,7 @@ class ServerProcess:
 
     def stop(self) -> int:
         self.process.send_signal(signal.SIGTERM)
-        code = self.process.wait(60)
-        assert self.process.stdout is not None
-        self.process.stdout.close()
-        return code
+        return self.process.wait(60)
 
 
 @contextlib.contextmanager
@@ -121,3 +118,5 @@ def server_process(app_factory: str, workers: int, folder: Path) -> Iterator[Ser
     finally:
         if server.process.poll() is None:
             server.stop()
+        assert server.process.stdout is not None
+        server.process.stdout.close()

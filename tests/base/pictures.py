@@ -75,9 +75,9 @@ def gif_of_frames(count: int) -> bytes:
     return content[:start] + content[start:-1] * count + b";"
 
 
-def jpeg_of_scans(count: int) -> bytes:
-    """A progressive JPEG whose last scan is repeated."""
-    content = write(scene(512, 512), "JPEG", progressive=True)
+def jpeg_of_scans(count: int, side_px: int = 512) -> bytes:
+    """A progressive JPEG whose last scan is repeated; each scan goes over the whole picture."""
+    content = write(scene(side_px, side_px), "JPEG", progressive=True)
     start = content.rindex(b"\xff\xda")
     return content[:start] + content[start:-2] * count + b"\xff\xd9"
 

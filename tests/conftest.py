@@ -14,8 +14,8 @@ from kasuwa.base.context import Context, Services
 from kasuwa.base.db import Database
 from kasuwa.database import DatabaseUrls, sealing_keys, serving_database
 from kasuwa.settings import read_settings
-from tests.shop import Shop, new_shop
 from tests.client import Web, running_web
+from tests.shop import Shop, new_shop
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""The embedded PostgreSQL through starts, stops, crashes and other people's hands. Real servers, real signals."""
+"""The embedded PostgreSQL through starts, stops, crashes and other people's hands."""
 
 import asyncio
 import contextlib
@@ -239,20 +239,20 @@ class Writer:
     def __init__(self, dsn: str) -> None:
         self.dsn = dsn
         self.acknowledged: list[int] = []
-        self.done = False
+        self.done = asyncio.Event()
 
     async def write_more(self, rows: int) -> None:
         enough = len(self.acknowledged) + rows
         async with asyncio.timeout(WAIT_LIMIT_S):
-            while len(self.acknowledged) < enough:
+            while len(self.acknowledged) < enough:  # noqa: ASYNC110 - the lanes know nothing of this wait
                 await asyncio.sleep(0.01)
 
     async def run(self, lane: int) -> None:
         number = lane * 1_000_000
-        while not self.done:
+        while not self.done.is_set():
             try:
                 connection = await asyncpg.connect(self.dsn)
-                while not self.done:
+                while not self.done.is_set():
                     number += 1
                     await connection.execute("INSERT INTO logged VALUES ($1)", number)
                     await connection.execute("INSERT INTO volatile VALUES ($1)", number)
@@ -261,6 +261,10 @@ class Writer:
             except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError):
                 # The last but one is what asyncpg makes of a connection that breaks between two messages.
                 await asyncio.sleep(0.02)
+
+
+def wait_for_another(server: EmbeddedPostgres, gone_pid: int) -> None:
+    wait_for(lambda: server.pid not in (None, gone_pid), "a new server")
 
 
 async def test_a_killed_postgres_comes_back_by_itself_with_every_acknowledged_row(
@@ -279,9 +283,9 @@ async def test_a_killed_postgres_comes_back_by_itself_with_every_acknowledged_ro
         killed = server.pid
         assert killed is not None
         os.kill(killed, signal.SIGKILL)
-        await asyncio.to_thread(wait_for, lambda gone=killed: server.pid not in (None, gone), "a new server")
+        await asyncio.to_thread(wait_for_another, server, killed)
     await writer.write_more(50)
-    writer.done = True
+    writer.done.set()
     await asyncio.gather(*lanes)
     connection = await asyncpg.connect(dsn)
     logged = {row["n"] for row in await connection.fetch("SELECT n FROM logged")}

@@ -95,12 +95,14 @@ class Settings(Struct, frozen=True, kw_only=True):
     mail_from: str = _setting("Kasuwa <no-reply@localhost>", "Sender of mails.")
     log_format: str = _setting("auto", "json, pretty, or auto: pretty on a terminal.")
     log_level: str = _setting("info", "debug, info, warning or error.")
-    max_files_per_merchant: int = _setting(200_000, "Pictures a merchant may keep; beyond it: 507.")
 
     def data_folder(self) -> Path:
         if self.data:
             return Path(self.data).absolute()
         return Path("/var/lib/kasuwa") if os.geteuid() == 0 else Path.home() / ".kasuwa"
+
+    def host_names(self) -> tuple[str, ...]:
+        return words(self.hosts)
 
     def picture_sizes(self) -> dict[str, tuple[int, int]]:
         return {

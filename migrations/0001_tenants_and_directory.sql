@@ -233,7 +233,7 @@ CREATE TABLE session (
   expires_at timestamptz NOT NULL,
   last_seen_at timestamptz NOT NULL DEFAULT now()
 );
-CREATE INDEX session_user ON session (merchant_id, user_id);
+CREATE INDEX session_of_user ON session (merchant_id, user_id);
 CREATE INDEX session_expires ON session (expires_at);
 
 CREATE TABLE access_token (

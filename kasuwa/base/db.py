@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from functools import lru_cache
 from time import perf_counter
-from typing import Any, TypeVar, overload
+from typing import Any, TypeVar
 from uuid import UUID
 
 import asyncpg
@@ -91,10 +91,6 @@ class Database:
         row = await self._connection.fetchrow(statement.text, *_ordered(statement, values))
         return None if row is None else into(**row)
 
-    @overload
-    async def one(self, sql: str, *, into: type[T], **values: object) -> T: ...
-    @overload
-    async def one(self, sql: str, *, into: type[T], missing: Problem, **values: object) -> T: ...
     async def one(self, sql: str, *, into: type[T], missing: Problem | None = None, **values: object) -> T:
         """The first row; without one `missing` is raised."""
         row = await self.find(sql, into=into, **values)

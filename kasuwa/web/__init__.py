@@ -1,0 +1,12 @@
+"""What is not an API: picture files, the API's documentation, and later the pages of the back office."""
+
+from collections.abc import Callable
+
+from litestar.handlers import HTTPRouteHandler
+
+from kasuwa.base.context import Services
+from kasuwa.web.media import media_route
+
+
+def routes(services: Callable[[], Services]) -> list[HTTPRouteHandler]:
+    return [media_route(services)]

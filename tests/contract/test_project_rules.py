@@ -176,6 +176,18 @@ def test_the_pages_links_lead_somewhere(tmp_path: Path) -> None:
     assert broken_links(control) == ["gone.md"]
 
 
+def missing_proofs(document: str) -> list[str]:
+    """The tests that a page names and that are not there."""
+    return [name for name in re.findall(r"`(tests/[\w./]+)`", document) if not (ROOT / name).exists()]
+
+
+def test_the_tests_that_prove_a_guard_are_there() -> None:
+    document = (ROOT / "SECURITY.md").read_text(encoding="utf-8")
+    assert len(re.findall(r"`tests/", document)) > 5
+    assert missing_proofs(document) == []
+    assert missing_proofs("`tests/faults/test_no_such_thing.py`") == ["tests/faults/test_no_such_thing.py"]
+
+
 def oversized(path: Path) -> list[str]:
     """The file if it is too long to read in one go, and its functions that are."""
     text = path.read_text(encoding="utf-8")

@@ -1,7 +1,11 @@
 """Pictures made to break decoders: 1,163 files that others have collected."""
 
-from kasuwa.base.imaging import Imaging
-from tests.faults.hostile_files import PEAK_LIMIT_MB, Report, send_all
+import io
+
+from PIL import Image
+
+from kasuwa.base.imaging import ALL_FORMATS, Imaging, Rendered
+from tests.faults.hostile_files import PEAK_LIMIT_MB, Report, send, send_all
 from tools.hostile_corpus import fetch, read_corpus
 
 
@@ -35,3 +39,17 @@ async def test_every_hostile_file_ends_in_a_result_or_a_problem() -> None:
     }
     # The good ones among them are read: without this line a renderer that refuses all would pass.
     assert len(read) >= 600
+
+
+class _Unguarded(Imaging):
+    """Lets the decoder's own errors out, as a careless renderer would."""
+
+    async def render(self, content: bytes, accepted: frozenset[str] = ALL_FORMATS) -> Rendered:
+        with Image.open(io.BytesIO(content)) as image:
+            image.load()
+        raise AssertionError("only broken files are sent here")
+
+
+async def test_the_check_sees_an_error_that_is_no_problem() -> None:
+    outcome = await send("cut.gif", b"GIF89a\x01", _Unguarded(processes=1))
+    assert outcome.unexpected

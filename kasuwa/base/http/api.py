@@ -19,9 +19,10 @@ from msgspec import Struct
 
 from kasuwa.base.context import Context, Services
 from kasuwa.base.http.body import read_body, require_media_type
+from kasuwa.base.http.caching import etag, not_modified, refuse_head
 from kasuwa.base.http.contract import Checks, Operation, check_headers, decode, encode, read_path, read_query
-from kasuwa.base.http.etag import etag, not_modified
 from kasuwa.base.http.identity import current_request_id
+from kasuwa.base.http.origin import base_url
 from kasuwa.base.once import KeptAnswer, Once, Replay, packed
 from kasuwa.base.problems import FieldFault, Invalid, Problem
 
@@ -49,11 +50,9 @@ class RawJson(Struct, frozen=True):
     content: bytes
 
 
-class Fault(Exception):
+class InternalFault(Problem):
     """A fault of ours: the caller learns the request id and nothing else."""
 
-
-class InternalFault(Problem):
     status = 500
     code = "internal"
     title = "The server failed"
@@ -62,9 +61,12 @@ class InternalFault(Problem):
 class Exchange:
     """One request and what goes back with its answer, whatever becomes of it."""
 
-    __slots__ = ("context", "fingerprint", "headers", "operation", "request")
+    __slots__ = ("context", "dialect", "fingerprint", "headers", "operation", "request")
 
-    def __init__(self, request: AnyRequest, operation: Operation | None, context: Context) -> None:
+    def __init__(
+        self, dialect: "Dialect", request: AnyRequest, operation: Operation | None, context: Context
+    ) -> None:
+        self.dialect = dialect
         self.request = request
         self.operation = operation
         self.context = context
@@ -91,9 +93,16 @@ class Dialect:
         """
         raise NotImplementedError
 
-    def refusal(self, problem: Problem, exchange: Exchange) -> tuple[Any, str, Mapping[str, str]]:
-        """Body, media type and headers of the problem in this API's words."""
+    def refusal(self, problem: Problem, exchange: Exchange | None) -> tuple[Any, str, Mapping[str, str]]:
+        """Body, media type and headers of the problem in this API's words.
+
+        Without an exchange the fault lies in the protocol: there is no request yet.
+        """
         raise NotImplementedError
+
+    def unrouted(self, problem: Problem, method: str) -> Problem:
+        """What a path or method without an operation means in this API."""
+        return problem
 
     def success(self, body: Any, exchange: Exchange) -> Any:
         """The success body as it goes out: an envelope, where the API has one."""
@@ -143,32 +152,36 @@ class Api:
 
 def _route(registered: Registered, base: str, services: Callable[[], Services]) -> HTTPRouteHandler:
     operation = registered.operation
-    methods = [HttpMethod(operation.method.upper())]
-    if operation.method.upper() == "GET" and operation.safe:
-        methods.append(HttpMethod.HEAD)
     wanted = frozenset(inspect.signature(registered.handler).parameters)
     unknown = wanted - {"context", "exchange", "path", "query", "body"}
     assert not unknown, f"{operation.operation_id} asks for {sorted(unknown)}"
 
     async def handle(request: AnyRequest) -> Response[Any]:
-        context = Context(
-            services(), request_id=current_request_id(), url_base=services().base_url(request.scope)
-        )
-        exchange = Exchange(request, operation, context)
-        return await answer(registered.dialect, exchange, lambda: _act(registered, exchange, wanted))
+        request.scope["state"]["operation"] = operation.operation_id
+        exchange = Exchange(registered.dialect, request, operation, begin_context(services(), request))
+        return await answer(exchange, lambda: _act(registered, exchange, wanted))
 
     path = re.sub(r"\{(\w+)\}", r"{\1:str}", base + operation.path)
     return HTTPRouteHandler(
         path,
-        http_method=methods,
+        http_method=HttpMethod(operation.method.upper()),
+        status_code=200,  # each answer says its own
         name=f"{registered.dialect.name}:{base}:{operation.operation_id}",
         opt={"operation": operation.operation_id, "dialect": registered.dialect.name},
     )(handle)
 
 
-async def answer(
-    dialect: Dialect, exchange: Exchange, act: Callable[[], Awaitable[KeptAnswer]]
-) -> Response[Any]:
+def begin_context(services: Services, request: AnyRequest) -> Context:
+    """The context of a request before anybody has proved who asks."""
+    settings = services.settings
+    return Context(
+        services,
+        request_id=current_request_id(),
+        url_base=base_url(request, settings.public_url, settings.host_names()),
+    )
+
+
+async def answer(exchange: Exchange, act: Callable[[], Awaitable[KeptAnswer]]) -> Response[Any]:
     """Run `act`; whatever happens becomes an answer in the dialect's words."""
     try:
         given = await act()
@@ -177,21 +190,22 @@ async def answer(
         given = replay.answer
     except Problem as problem:
         await exchange.context.complete(None)
-        given = refuse(dialect, problem, exchange)
+        given = refuse(problem, exchange)
     except Exception as error:
         await exchange.context.complete(None)
-        log.exception("request.failed", error=repr(type(error)))
-        given = refuse(dialect, InternalFault(), exchange)
+        log.exception("request.failed", error=type(error).__name__)
+        given = refuse(InternalFault(), exchange)
     headers = {**given.headers, **exchange.headers}
     return Response(
         given.body, status_code=given.status, headers=headers, media_type=headers.pop("Content-Type", None)
     )
 
 
-def refuse(dialect: Dialect, problem: Problem, exchange: Exchange) -> KeptAnswer:
-    body, media_type, headers = dialect.refusal(problem, exchange)
+def refuse(problem: Problem, exchange: Exchange) -> KeptAnswer:
+    """The problem as an answer of the exchange's API."""
+    body, media_type, headers = exchange.dialect.refusal(problem, exchange)
     return KeptAnswer(
-        dialect.status_of(problem),
+        exchange.dialect.status_of(problem),
         {**problem.headers, **headers, "Content-Type": media_type, "Cache-Control": "no-store"},
         encode(body),
     )
@@ -199,6 +213,8 @@ def refuse(dialect: Dialect, problem: Problem, exchange: Exchange) -> KeptAnswer
 
 async def _act(registered: Registered, exchange: Exchange, wanted: frozenset[str]) -> KeptAnswer:
     dialect, operation, request = registered.dialect, registered.operation, exchange.request
+    if not operation.safe:
+        refuse_head(request)
     await dialect.admit(exchange)
     values: dict[str, Any] = {}
     try:
@@ -217,10 +233,10 @@ async def _act(registered: Registered, exchange: Exchange, wanted: frozenset[str
     except Invalid as problem:
         raise dialect.reread(problem, place) from problem
     if not operation.safe:
-        await _once(dialect, exchange)
+        await _once(exchange)
     values["context"], values["exchange"] = exchange.context, exchange
     result = await registered.handler(**{name: values[name] for name in wanted})
-    given = _given(dialect, exchange, result)
+    given = _given(exchange, result)
     if exchange.context.once is not None:
         await exchange.context.complete(lambda: packed(given))
     return given
@@ -232,16 +248,10 @@ async def _read_json(exchange: Exchange) -> Any:
     media_type = require_media_type(exchange.request, operation.body.keys())
     content = await read_body(exchange.request, BODY_BYTES)
     exchange.fingerprint = content
-    return decode(content, operation.body[media_type], _checks_of(exchange))
+    return decode(content, operation.body[media_type], exchange.dialect.checks)
 
 
-def _checks_of(exchange: Exchange) -> Checks:
-    checks = exchange.request.scope["state"]["kasuwa_checks"]
-    assert isinstance(checks, Checks)
-    return checks
-
-
-async def _once(dialect: Dialect, exchange: Exchange) -> None:
+async def _once(exchange: Exchange) -> None:
     key = exchange.request.headers.get("idempotency-key")
     if key is None:
         return
@@ -251,9 +261,9 @@ async def _once(dialect: Dialect, exchange: Exchange) -> None:
             "pattern",
             "Use 8 to 128 letters, digits, dots, dashes, underscores or colons.",
         )
-        raise dialect.reread(Invalid(faults=[fault]), "header")
+        raise exchange.dialect.reread(Invalid(faults=[fault]), "header")
     request, caller = exchange.request, exchange.context.caller
-    who = f"{dialect.name}/{caller.kind}/{caller.merchant_id}/{caller.store_id}/{caller.id}"
+    who = f"{exchange.dialect.name}/{caller.kind}/{caller.merchant_id}/{caller.store_id}/{caller.id}"
     address = f"{request.method} {request.url.path}?{request.url.query}\n".encode()
     once = Once(exchange.context.services.sealer, caller=who, key=key, request=address + exchange.fingerprint)
     kept = await once.find(exchange.context.services.pool)
@@ -262,7 +272,7 @@ async def _once(dialect: Dialect, exchange: Exchange) -> None:
     exchange.context.once = once
 
 
-def _given(dialect: Dialect, exchange: Exchange, result: Any) -> KeptAnswer:
+def _given(exchange: Exchange, result: Any) -> KeptAnswer:
     operation = exchange.operation
     assert operation is not None
     status, headers = operation.success_status, {}
@@ -270,7 +280,7 @@ def _given(dialect: Dialect, exchange: Exchange, result: Any) -> KeptAnswer:
         status, headers, result = result.status or status, dict(result.headers), result.body
     if status == 204:
         return KeptAnswer(status, headers, b"")
-    body = dialect.success(result, exchange)
+    body = exchange.dialect.success(result, exchange)
     content = body.content if isinstance(body, RawJson) else encode(body)
     headers["Content-Type"] = "application/json"
     if operation.method.upper() == "GET" and operation.safe and status == 200:

@@ -226,7 +226,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self.watch = self.loop.call_later(self.limits.look_seconds, self._look)
         if self._reads_too_slowly(now):
             metrics.refused_connections.labels("slow-reader").inc()
-            self.transport.abort()
+            self._drop_answer()
         elif self.leaving:
             if now >= self.leave_at:
                 self.transport.abort()
@@ -273,6 +273,13 @@ class GuardedProtocol(HttpToolsProtocol):
             if len(info) >= _ACKED_END_BYTES:
                 return int(struct.unpack_from("=Q", info, _ACKED_OFFSET_BYTES)[0])
         return self.resumed_writes * _WRITE_BUFFER_BYTES - waiting_bytes
+
+    def _drop_answer(self) -> None:
+        """Reset the connection: a plain close would leave what is unsent with the kernel, for ever."""
+        sock = self.transport.get_extra_info("socket")
+        if sock is not None:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.transport.abort()
 
     # Saying no
 

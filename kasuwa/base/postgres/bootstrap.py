@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
 REFUSALS = (
     asyncpg.InsufficientPrivilegeError,
-    asyncpg.UndefinedObjectError,  # a role that an earlier step was not allowed to make
+    asyncpg.UndefinedObjectError,  # a role that an earlier step was not allowed to make,
+    asyncpg.InvalidParameterValueError,  # and SET ROLE to it
     asyncpg.InvalidCatalogNameError,  # the same for the database
     asyncpg.FeatureNotSupportedError,  # an extension that this server does not have
     asyncpg.UndefinedFileError,
@@ -229,7 +230,7 @@ async def _take(connection: "Connection", steps: Sequence[Step]) -> list[str]:
     """Make each step hold; returns the statements that failed, with the server's reason."""
     missing = []
     for step in steps:
-        if await connection.fetchval(step.holds, *step.given):
+        if await _holds(connection, step):
             continue
         reason = "it had no effect"
         try:
@@ -242,9 +243,16 @@ async def _take(connection: "Connection", steps: Sequence[Step]) -> list[str]:
             if step.as_owner:
                 await connection.execute("RESET ROLE")
         # A GRANT or REVOKE that may do nothing is only a warning: what holds afterwards counts.
-        if not await connection.fetchval(step.holds, *step.given):
+        if not await _holds(connection, step):
             missing.append(f"{step.statement};  -- {reason}")
     return missing
+
+
+async def _holds(connection: "Connection", step: Step) -> bool:
+    try:
+        return bool(await connection.fetchval(step.holds, *step.given))
+    except asyncpg.UndefinedObjectError:  # the role that it asks about is missing
+        return False
 
 
 async def _check_locale(admin: "Connection", database: str) -> None:

@@ -27,9 +27,10 @@ class FolderLock:
         except BlockingIOError:
             pid = _read_pid(handle)
             os.close(handle)
+            who = f"Process {pid} ({_command_of(pid)})" if pid else "Another process"
             raise AlreadyRunning(
-                f"Process {pid} ({_command_of(pid)}) already serves {path.parent}. End it first "
-                f"(kill {pid}), or name another folder by KASUWA_DATA or --data.",
+                f"{who} already serves {path.parent}. End it first, or name another folder by KASUWA_DATA "
+                "or --data.",
                 pid,
             ) from None
         os.ftruncate(handle, 0)
@@ -38,6 +39,7 @@ class FolderLock:
 
     def release(self) -> None:
         os.ftruncate(self._handle, 0)
+        fcntl.flock(self._handle, fcntl.LOCK_UN)  # a forked child may have the file open still
         os.close(self._handle)
 
 

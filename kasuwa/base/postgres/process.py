@@ -12,6 +12,8 @@ from pathlib import Path
 from msgspec import Struct
 
 PR_SET_PDEATHSIG = 1
+ORPHAN_PATIENCE_S = 1.0
+SHUTDOWN_PATIENCE_S = 20.0
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -79,13 +81,20 @@ def _dies_with(parent_pid: int, death_signal: int) -> Callable[[], None]:
     return arrange
 
 
-def is_alive(pid: int) -> bool:
+def is_taken(pid: int) -> bool:
+    """Whether a process has this id, be it dead and not yet collected by its parent."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except PermissionError:
-        return True
+        pass
+    return True
+
+
+def is_alive(pid: int) -> bool:
+    if not is_taken(pid):
+        return False
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except (OSError, IndexError):
@@ -105,17 +114,20 @@ def processes_in(folder: Path) -> list[int]:
     return found
 
 
-def end_processes_in(folder: Path, main_pid: int | None, patience_s: float) -> list[int]:
-    """End what a dead server left in `folder`; the ids that are still there after three times `patience_s`.
+def end_processes_in(folder: Path, main_pid: int | None) -> list[int]:
+    """End what a dead server left in `folder`; returns the ids that do not end even by SIGKILL.
 
-    Most end by themselves. `main_pid` is a postmaster whose parent is gone: it is asked for a fast shutdown
-    first. The next step is the one that leaves no state behind (SIGQUIT), the last SIGKILL: the next start
-    recovers from the log as after a power cut.
+    Most end by themselves, a busy one does not look up from its query. `main_pid` is a postmaster whose parent
+    is gone: it is asked for a fast shutdown first. SIGQUIT is what PostgreSQL itself sends after a crash; after
+    it and after SIGKILL the next start recovers from the log as after a power cut.
     """
+    patience_s = ORPHAN_PATIENCE_S
     if main_pid is not None and main_pid in processes_in(folder):
         _signal(main_pid, signal.SIGINT)
+        patience_s = SHUTDOWN_PATIENCE_S
     for last_word in (signal.SIGQUIT, signal.SIGKILL, None):
         deadline = time.monotonic() + patience_s
+        patience_s = ORPHAN_PATIENCE_S
         while remaining := processes_in(folder):
             if time.monotonic() > deadline:
                 break

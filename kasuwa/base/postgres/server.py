@@ -20,13 +20,13 @@ from kasuwa.base.postgres.binaries import Binaries
 from kasuwa.base.postgres.errors import AlreadyRunning, DatabaseFault, StartFailed
 from kasuwa.base.postgres.folder import PORT, SUPERUSER, Address, Layout
 from kasuwa.base.postgres.lock import FolderLock, no_visitors, visit
-from kasuwa.base.postgres.process import PlainUser, end_processes_in, is_alive, spawn
+from kasuwa.base.postgres.process import PlainUser, end_processes_in, is_alive, is_taken, spawn
 
 log = logging.getLogger("kasuwa.postgres")
 
 START_LIMIT_S = 120.0  # a recovery after a crash is part of a start
 STOP_LIMIT_S = 60.0
-ORPHAN_PATIENCE_S = 5.0
+HARDER_STOP_LIMIT_S = 5.0
 LOG_MAX_BYTES = 10_000_000
 RESTART_DELAY_MAX_S = 5.0
 POLL_S = 0.005
@@ -143,8 +143,8 @@ class EmbeddedPostgres:
                 if self._keeper.is_alive():
                     log.error("PostgreSQL did not stop in time: sending %s", harder.name)
                     self._signal_child(harder)
-                    self._keeper.join(ORPHAN_PATIENCE_S)
-            end_processes_in(self._layout.cluster, None, ORPHAN_PATIENCE_S)
+                    self._keeper.join(HARDER_STOP_LIMIT_S)
+            end_processes_in(self._layout.cluster, None)
         if self._lock is not None:
             if self._socket_folder is not None:
                 folder.close_socket_folder(self._layout, self._socket_folder)
@@ -220,16 +220,20 @@ class EmbeddedPostgres:
         """End what a killed server or a killed parent left running on this folder; only we hold its lock."""
         cluster = self._layout.cluster
         main_pid = _postmaster_pid(self._layout)
-        remaining = end_processes_in(cluster, main_pid, ORPHAN_PATIENCE_S)
+        remaining = end_processes_in(cluster, main_pid)
         if remaining:
             raise StartFailed(
                 f"Processes {remaining} of an earlier server still use {cluster} and do not end, which "
                 "happens when the disk hangs. End them, or restart the machine."
             )
-        # The id may by now belong to somebody else, after a restart of a container most likely: PostgreSQL
-        # would take that process for a server. Without /proc it has to judge by itself.
-        if main_pid is not None and Path("/proc/self").exists() and is_alive(main_pid):
+        # The id may by now belong to somebody else, after a restart of a container most likely, or to a dead
+        # process that nobody has collected: PostgreSQL would take either for a server. Without /proc it has to
+        # judge by itself.
+        if main_pid is not None and Path("/proc/self").exists() and is_taken(main_pid):
             self._layout.postmaster_pid.unlink(missing_ok=True)
+        assert self._socket_folder is not None
+        for name in (f".s.PGSQL.{PORT}", f".s.PGSQL.{PORT}.lock"):
+            (self._socket_folder / name).unlink(missing_ok=True)
 
     def _open_log(self) -> "contextlib.closing[LogFile]":
         return contextlib.closing(LogFile(self._layout.log, self._user))

@@ -371,8 +371,8 @@ _PLAIN_COLUMNS = (
 
 _INSERT_PRODUCT = """
     INSERT INTO product (merchant_id, product_id, number, kind, status, name, sort_name, slug, description,
-                         brand, unit, tags, taxable, tax_rate, vat_type, tax_code, track_quantity, visible_online,
-                         weight_grams, expiry_date, extra, created_by, updated_by)
+                         brand, unit, tags, taxable, tax_rate, vat_type, tax_code, track_quantity,
+                         visible_online, weight_grams, expiry_date, extra, created_by, updated_by)
     VALUES (current_merchant(), :product_id, :number, :kind, :status, :name, :sort_name, :slug, :description,
             :brand, :unit, :tags, :taxable, :tax_rate, :vat_type, :tax_code, :track_quantity, :visible_online,
             :weight_grams, :expiry_date, :extra, :user_id, :user_id)

@@ -28,6 +28,7 @@ class ListedProduct(Struct, frozen=True):
     product_id: UUID
     number: int
     body: str
+    has_variants: bool
     track_quantity: bool
     on_hand: Decimal
     reserved: Decimal
@@ -98,13 +99,11 @@ async def _page(
         conditions.append(f"({sort}, p.product_id) {comparison} (:after::text::{kind}, :after_id::uuid)")
         values |= {"after": after, "after_id": after_id}
         offset = 0
-    joins = (
-        "JOIN price r ON r.merchant_id = p.merchant_id AND r.variant_id = v.variant_id AND r.store_id IS NULL"
-    )
     body = "c.body" if context.may("stock.cost") else "coalesce(c.body_without_cost, c.body)"
     rows = await db.all(
         f"""
-        SELECT p.product_id, p.number, {body} AS body, p.track_quantity, coalesce(b.on_hand, 0) AS on_hand,
+        SELECT p.product_id, p.number, {body} AS body, p.kind = 'variant' AS has_variants, p.track_quantity,
+               coalesce(b.on_hand, 0) AS on_hand,
                coalesce(b.reserved, 0) AS reserved, b.reorder_level, b.reorder_quantity,
                ({sort})::text AS sort_value, c.stale_at <= now() AS is_stale
         {_FROM}
@@ -239,6 +238,7 @@ class _Row(Struct, frozen=True):
     product_id: UUID
     number: int
     body: str
+    has_variants: bool
     track_quantity: bool
     on_hand: Decimal
     reserved: Decimal

@@ -4,6 +4,7 @@ from decimal import Decimal
 from uuid import UUID
 
 import asyncpg
+from msgspec import UNSET, UnsetType
 
 from kasuwa.base.context import Context
 from kasuwa.base.db import Database
@@ -85,3 +86,29 @@ async def move_stock(
     if after is None:
         raise NotStocked()
     return after
+
+
+async def set_reorder(
+    context: Context,
+    variant_id: UUID,
+    *,
+    level: Decimal | UnsetType | None = UNSET,
+    quantity: Decimal | UnsetType | None = UNSET,
+) -> None:
+    """When to order again at the caller's store, and how much; what is UNSET stays."""
+    async with context.transaction() as db:
+        columns = {
+            name: value
+            for name, value in (("reorder_level", level), ("reorder_quantity", quantity))
+            if value is not UNSET
+        }
+        assignments = ", ".join(f"{name} = :{name}" for name in columns)
+        changed = await db.execute(
+            f"UPDATE stock_balance SET {assignments}"  # noqa: S608 - our own column names
+            " WHERE merchant_id = current_merchant() AND store_id = :store_id AND variant_id = :variant_id",
+            store_id=context.store_id,
+            variant_id=variant_id,
+            **columns,
+        )
+        if not changed:
+            raise NotStocked()

@@ -167,9 +167,10 @@ async def _insert(
         slots.insert(index, slot)
     await db.execute(
         """
-        INSERT INTO product_picture (merchant_id, product_picture_id, number, product_id, picture_id, sort_order,
-                                     alt_text)
-        VALUES (current_merchant(), :product_picture_id, :number, :product_id, :picture_id, :sort_order, :alt_text)
+        INSERT INTO product_picture (merchant_id, product_picture_id, number, product_id, picture_id,
+                                     sort_order, alt_text)
+        VALUES (current_merchant(), :product_picture_id, :number, :product_id, :picture_id,
+                :sort_order, :alt_text)
         """,
         product_picture_id=slot.product_picture_id,
         number=number,

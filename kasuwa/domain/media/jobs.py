@@ -25,7 +25,7 @@ async def sweep_pictures(
     """
     gone = 0
     while True:
-        async with services.pool.transaction(merchant_id) as db:  # type: ignore[arg-type]
+        async with services.pool.transaction(merchant_id) as db:
             unused = await db.find(
                 """
                 SELECT picture_id, encode(sha256, 'hex') AS sha256 FROM picture p

@@ -184,7 +184,7 @@ async def _keep_ours(context: Context, url: str, accepted: frozenset[str]) -> Ke
     """A picture of this merchant, named by its own address. Another merchant's looks like none."""
     parts = urlsplit(url).path.removeprefix(MEDIA_PATH).split("/")
     if len(parts) != 4 or parts[0] != str(context.merchant_id) or len(parts[2]) != 64:
-        raise FetchFailed("status", 404)
+        raise FetchFailed("status", upstream_status=404)
     async with context.services.pool.transaction(context.merchant_id) as db:
         found = await db.find(
             """
@@ -197,7 +197,7 @@ async def _keep_ours(context: Context, url: str, accepted: frozenset[str]) -> Ke
             sha256=parts[2],
         )
     if found is None:
-        raise FetchFailed("status", 404)
+        raise FetchFailed("status", upstream_status=404)
     if found.format not in accepted:
         raise NotAPicture(f"{found.format} is not among the formats of this API")
     return KeptPicture(found.picture_id, parts[2])

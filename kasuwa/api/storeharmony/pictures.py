@@ -1,0 +1,55 @@
+"""Pictures of products in StoreHarmony's words."""
+
+from kasuwa.api.storeharmony.contract import UploadProductPicturePath, UploadProductPictureQuery
+from kasuwa.api.storeharmony.products import item_id
+from kasuwa.api.storeharmony.service import api
+from kasuwa.base.context import Context
+from kasuwa.base.http.api import Exchange
+from kasuwa.base.http.body import media_type, read_body, read_byte_array, read_form
+from kasuwa.base.problems import Malformed, UnsupportedMediaType
+from kasuwa.domain.catalogue.queries import get_product, get_product_id
+from kasuwa.domain.media.actions import show_picture
+from kasuwa.domain.media.keeping import keep_bytes
+from kasuwa.domain.media.records import MOST_BYTES, STOREHARMONY_FORMATS, Place
+
+# A picture of 8 MB as a JSON array of byte values.
+_ARRAY_BYTES = 40 * 1024 * 1024
+
+
+async def read_picture(exchange: Exchange) -> bytes:
+    """The picture's bytes, in whichever of the four ways they came."""
+    request = exchange.request
+    kind = media_type(request)
+    if kind == "application/json":
+        content = await read_byte_array(request, _ARRAY_BYTES, content_limit_bytes=MOST_BYTES)
+    elif kind == "application/octet-stream" or kind.startswith("image/"):
+        content = await read_body(request, MOST_BYTES)
+    elif kind == "multipart/form-data":
+        form = await read_form(request, max_file_bytes=MOST_BYTES)
+        if "file" not in form.files:
+            raise Malformed("Send the picture as the part `file`.")
+        content = form.files["file"].content
+    else:
+        raise UnsupportedMediaType(
+            "Send application/json, image/*, application/octet-stream or multipart/form-data."
+        )
+    if not content:
+        raise Malformed("Send the picture's bytes in the body.")
+    exchange.fingerprint = content
+    return content
+
+
+@api.operation("uploadProductPicture", read=read_picture)
+async def upload_product_picture(
+    context: Context, path: UploadProductPicturePath, query: UploadProductPictureQuery, body: bytes
+) -> str:
+    product_id = item_id(path.itemid)
+    async with context.reading() as db:
+        await get_product_id(db, product_id=product_id)
+    kept = await keep_bytes(context, body, STOREHARMONY_FORMATS)
+    position = int(query.position)
+    for picture in (await get_product(context, product_id)).pictures:
+        if picture.position == position and picture.picture_id == kept.picture_id:
+            return picture.rendition("zoom").path
+    placed = await show_picture(context, product_id, kept, Place(position=position))
+    return placed.picture.rendition("zoom").path

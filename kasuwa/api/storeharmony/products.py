@@ -1,0 +1,305 @@
+"""Products in StoreHarmony's words."""
+
+from decimal import Decimal
+from typing import Any, TypeVar
+from uuid import UUID
+
+from msgspec import UNSET, UnsetType
+
+from kasuwa.api.storeharmony.contract import (
+    CreateSimpleProductPath,
+    FindBySKUQuery,
+    GetInventoryStockItemsQuery,
+    GetProductByItemIdPath,
+    RemoveProductByItemIdPath,
+    StockItemCreate,
+    StockItemRemoved,
+    StockItemUpdate,
+    StockPriceInput,
+    StockTax,
+    UpdateProductByItemIdPath,
+)
+from kasuwa.api.storeharmony.product_views import full_item, listed_item
+from kasuwa.api.storeharmony.service import api
+from kasuwa.base.context import Context
+from kasuwa.base.http.api import Exchange, RawJson
+from kasuwa.base.http.caching import etag, require_match
+from kasuwa.base.http.contract import encode
+from kasuwa.base.ids import read_id
+from kasuwa.base.money import to_minor
+from kasuwa.base.problems import FieldFault, Invalid
+from kasuwa.domain.catalogue.actions import ProductChange, create_product, remove_product, update_product
+from kasuwa.domain.catalogue.errors import ProductNotFound, UnknownCategory, UnknownLocation
+from kasuwa.domain.catalogue.lists import ProductPage, list_products
+from kasuwa.domain.catalogue.queries import find_sku, read_products, read_stock
+from kasuwa.domain.catalogue.records import (
+    NewProduct,
+    NewVariant,
+    OpeningStock,
+    PageWish,
+    Price,
+    ProductFilter,
+    SortKey,
+    Tax,
+)
+from kasuwa.domain.inventory.actions import set_reorder
+from kasuwa.domain.media.actions import arrange_pictures
+from kasuwa.domain.permissions import Permission
+from kasuwa.domain.stores.queries import currency_of
+
+T = TypeVar("T")
+
+_SORTS: dict[str, SortKey] = {
+    "name": "name",
+    "sku": "sku",
+    "updatedAt": "updated_at",
+    "quantity": "quantity",
+}
+
+
+@api.operation("createSimpleProduct")
+async def create_simple_product(
+    context: Context, path: CreateSimpleProductPath, body: StockItemCreate
+) -> dict[str, Any]:
+    currency = await currency_of(context)
+    product = await create_product(context, _new_product(context, body, currency))
+    return await read_item(context, product.product_id)
+
+
+@api.operation("getProductByItemId")
+async def get_product_by_item_id(context: Context, path: GetProductByItemIdPath) -> dict[str, Any]:
+    return await read_item(context, item_id(path.itemid))
+
+
+@api.operation("updateProductByItemId")
+async def update_product_by_item_id(
+    context: Context, exchange: Exchange, path: UpdateProductByItemIdPath, body: StockItemUpdate
+) -> dict[str, Any]:
+    product_id = item_id(path.itemid)
+    async with context.transaction():
+        if "if-match" in exchange.request.headers:
+            require_match(exchange.request, etag(encode(await read_item(context, product_id))))
+        product = await update_product(context, product_id, _change(body), version=_or_none(body.version))
+        if body.reorderLevel is not UNSET or body.reorderQuantity is not UNSET:
+            await set_reorder(
+                context, product.main.variant_id, level=body.reorderLevel, quantity=body.reorderQuantity
+            )
+        if body.imageOrder is not UNSET or body.removeImageIds is not UNSET:
+            remove = [item_id(text) for text in _or(body.removeImageIds, [])]
+            await arrange_pictures(context, product_id, remove=remove, order=_or(body.imageOrder, []))
+        return await read_item(context, product_id)
+
+
+@api.operation("removeProductByItemId")
+async def remove_product_by_item_id(context: Context, path: RemoveProductByItemIdPath) -> StockItemRemoved:
+    removal = await remove_product(context, item_id(path.itemid))
+    return StockItemRemoved(itemId=str(removal.product_id), status=removal.status, removedAt=removal.at)
+
+
+@api.operation("findBySKU")
+async def find_by_sku(context: Context, query: FindBySKUQuery) -> dict[str, Any]:
+    async with context.reading() as db:
+        found = await find_sku(db, query.sku)
+    if found is None:
+        raise ProductNotFound()
+    product_id, variant_id = found
+    item = await read_item(context, product_id)
+    is_simple = item["type"] == "simple"
+    return item | {"matchedVariantId": None if is_simple else variant_id}
+
+
+@api.operation("getInventoryStockItems")
+async def get_inventory_stock_items(context: Context, query: GetInventoryStockItemsQuery) -> RawJson:
+    category_id = None if query.categoryid is None else read_id(query.categoryid) or UUID(int=0)
+    wanted = ProductFilter(
+        statuses=(query.status,),
+        text=query.search or None,
+        category_id=category_id,
+        low_stock=query.lowstock,
+        updated_from=query.updatedsince,
+    )
+    wish = PageWish(
+        sort=_SORTS[query.sort.lstrip("-")],
+        descending=query.sort.startswith("-"),
+        page=query.page,
+        size=query.size,
+        cursor=query.cursor,
+    )
+    page = await list_products(context, "storeharmony", wanted, wish)
+    return RawJson(await _page(context, page))
+
+
+async def read_item(context: Context, product_id: UUID) -> dict[str, Any]:
+    """The product with the figures of the caller's store and of the account's other stores."""
+    async with context.reading() as db:
+        products = await read_products(db, [product_id])
+        if not products:
+            raise ProductNotFound()
+        stock = await read_stock(db, [product_id])
+    return full_item(products[0], stock, context.store_id, with_cost=context.may(Permission.STOCK_COST))
+
+
+def item_id(text: str) -> UUID:
+    """The id of a product; what is no UUID is as unknown as any other."""
+    found = read_id(text)
+    if found is None:
+        raise ProductNotFound()
+    return found
+
+
+async def _page(context: Context, page: ProductPage) -> bytes:
+    """The envelope around the rows. A product with variants shows each one's stock, which no card knows."""
+    with_variants = [row.product_id for row in page.rows if row.has_variants]
+    full: dict[UUID, bytes] = {}
+    if with_variants:
+        async with context.reading() as db:
+            stock = await read_stock(db, with_variants)
+            for product in await read_products(db, with_variants):
+                levels = [level for level in stock if level.product_id == product.product_id]
+                item = full_item(
+                    product, levels, context.store_id, with_cost=context.may(Permission.STOCK_COST)
+                )
+                full[product.product_id] = encode(item)
+    rows = b",".join(full.get(row.product_id) or listed_item(row, context.store_id) for row in page.rows)
+    facts = encode(
+        {
+            "page": page.page,
+            "size": page.size,
+            "totalElements": page.total,
+            "totalPages": page.pages,
+            "totalExact": page.total_is_exact,
+            "nextCursor": page.next_cursor,
+        }
+    )
+    return b'{"data":[' + rows + b"]," + facts[1:]
+
+
+def _new_product(context: Context, body: StockItemCreate, currency: str) -> NewProduct:
+    opening = [
+        OpeningStock(
+            context.store_id,
+            _quantity(body.quantity, "/quantity"),
+            _some_quantity(body.reorderLevel, "/reorderLevel"),
+            _some_quantity(body.reorderQuantity, "/reorderQuantity"),
+        )
+    ]
+    for index, other in enumerate(_or(body.locationQuantities, [])):
+        pointer = f"/locationQuantities/{index}"
+        store_id = read_id(other.storeId)
+        if store_id is None or any(store_id == known.store_id for known in opening):
+            fault = FieldFault(
+                f"{pointer}/storeId", "unknown", "Name each other location of this account once."
+            )
+            raise UnknownLocation(faults=[fault])
+        opening.append(
+            OpeningStock(
+                store_id,
+                _quantity(other.quantity, f"{pointer}/quantity"),
+                _some_quantity(other.reorderLevel, f"{pointer}/reorderLevel"),
+            )
+        )
+    return NewProduct(
+        name=body.name,
+        variants=(
+            NewVariant(
+                price=_price(body.prices, currency),
+                sku=_or_none(body.sku),
+                barcode=_or_none(body.barcode),
+                opening=tuple(opening),
+            ),
+        ),
+        description=_or_none(body.description),
+        brand=_or_none(body.brand),
+        unit=_or(body.unit, "each"),
+        tags=tuple(_or(body.tags, [])),
+        category_ids=_category_ids(_or(body.categoryIds, [])),
+        tax=_tax(body.tax) if body.tax is not UNSET else Tax(),
+        track_quantity=body.trackQuantity,
+        visible_online=body.visibleOnline,
+        weight_grams=_or_none(body.weightGrams),
+        expiry_date=_or_none(body.expiryDate),
+    )
+
+
+def _change(body: StockItemUpdate) -> ProductChange:
+    """The fields of the body that are fields of the product."""
+    change: dict[str, Any] = {
+        "name": body.name,
+        "sku": body.sku,
+        "barcode": body.barcode,
+        "description": body.description,
+        "brand": body.brand,
+        "unit": body.unit,
+        "track_quantity": body.trackQuantity,
+        "visible_online": body.visibleOnline,
+        "weight_grams": body.weightGrams,
+        "expiry_date": body.expiryDate,
+        "status": body.status,
+    }
+    if body.tags is not UNSET:
+        change["tags"] = tuple(body.tags)
+    if body.categoryIds is not UNSET:
+        change["category_ids"] = _category_ids(body.categoryIds)
+    if body.tax is not UNSET:
+        change["tax"] = _tax(body.tax)
+    return ProductChange(**change)
+
+
+def _price(prices: StockPriceInput, currency: str) -> Price:
+    def minor(amount: Decimal | UnsetType | None, field: str) -> int | None:
+        if amount is None or amount is UNSET:
+            return None
+        return to_minor(amount, currency, f"/prices/{field}")
+
+    price = Price(
+        currency=currency,
+        selling_minor=to_minor(prices.sellingPrice, currency, "/prices/sellingPrice"),
+        cost_minor=minor(prices.costPrice, "costPrice"),
+        promo_minor=minor(prices.promoPrice, "promoPrice"),
+        promo_starts_at=_or_none(prices.promoStartsAt),
+        promo_ends_at=_or_none(prices.promoEndsAt),
+        wholesale_minor=minor(prices.wholesalePrice, "wholesalePrice"),
+        wholesale_min_quantity=_some_quantity(prices.wholesaleMinQuantity, "/prices/wholesaleMinQuantity"),
+    )
+    check_promotion(price)
+    return price
+
+
+def check_promotion(price: Price) -> None:
+    """A promotion is cheaper, and ends after it begins."""
+    if price.promo_minor is not None and price.promo_minor >= price.selling_minor:
+        raise Invalid(
+            faults=[FieldFault("/prices/promoPrice", "maximum", "Give less than the selling price.")]
+        )
+    if price.promo_starts_at and price.promo_ends_at and price.promo_ends_at <= price.promo_starts_at:
+        raise Invalid(faults=[FieldFault("/prices/promoEndsAt", "minimum", "Give a time after the start.")])
+
+
+def _tax(tax: StockTax) -> Tax:
+    return Tax(tax.taxable, _or_none(tax.taxRate), _or_none(tax.vatType), _or_none(tax.taxCode))
+
+
+def _category_ids(texts: list[str]) -> tuple[UUID, ...]:
+    ids = [read_id(text) for text in texts]
+    if None in ids:
+        fault = FieldFault(f"/categoryIds/{ids.index(None)}", "unknown", "Name categories of this account.")
+        raise UnknownCategory(faults=[fault])
+    return tuple(found for found in ids if found is not None)
+
+
+def _quantity(value: Decimal, pointer: str) -> Decimal:
+    if value != round(value, 3):
+        raise Invalid(faults=[FieldFault(pointer, "decimals", "Give at most three decimals.")])
+    return value
+
+
+def _some_quantity(value: Decimal | UnsetType | None, pointer: str) -> Decimal | None:
+    return None if value is None or value is UNSET else _quantity(value, pointer)
+
+
+def _or(value: T | UnsetType, default: T) -> T:
+    return default if value is UNSET else value
+
+
+def _or_none(value: T | UnsetType | None) -> T | None:
+    return None if value is UNSET else value

@@ -1,0 +1,239 @@
+"""Puts settings, database, domain and APIs together."""
+
+import os
+import re
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any
+
+import msgspec
+from litestar import Litestar, Request, Response
+from litestar.exceptions import HTTPException
+
+from kasuwa.api.storeharmony import api as storeharmony
+from kasuwa.base.context import Services
+from kasuwa.base.db import Pool
+from kasuwa.base.fetch import Fetcher
+from kasuwa.base.http import metrics
+from kasuwa.base.http.api import Api, Exchange, InternalFault, begin_context, refuse
+from kasuwa.base.http.contract import encode
+from kasuwa.base.http.health import Readiness, disk_check, probe_routes
+from kasuwa.base.http.identity import current_request_id, id_header
+from kasuwa.base.http.middleware import Edge, EdgeOptions
+from kasuwa.base.imaging import Imaging
+from kasuwa.base.jobs import JobQueue
+from kasuwa.base.limits import Limits
+from kasuwa.base.problems import (
+    Invalid,
+    MethodNotAllowed,
+    NotFound,
+    NotImplementedHere,
+    Problem,
+    TooLarge,
+    TooManyRequests,
+    TooSlow,
+    Unavailable,
+    UnsupportedMediaType,
+)
+from kasuwa.base.secrets import Sealer
+from kasuwa.base.storage import open_blobs
+from kasuwa.domain.media.jobs import run_sweep
+from kasuwa.domain.media.keeping import SWEEP_JOB
+from kasuwa.domain.messages.jobs import SEND_JOB, run_send
+from kasuwa.settings import Settings, words
+from kasuwa.web import routes as web_routes
+
+APIS: tuple[Api, ...] = (storeharmony,)
+
+# How the parent hands what it found to its workers.
+ORDER_VARIABLE = "KASUWA_WORKER_ORDER"
+
+
+class WorkerSetup(msgspec.Struct, frozen=True):
+    """What a worker needs beside the settings: the application's database address and the sealing keys."""
+
+    settings: Settings
+    application_url: str
+    keys: list[str]
+
+
+def registered_operations() -> set[tuple[str, str]]:
+    """(API, operation id) of everything that is built."""
+    return {(api.dialect.name, operation_id) for api in APIS for operation_id in api.registered}
+
+
+@asynccontextmanager
+async def open_services(setup: WorkerSetup) -> AsyncIterator[Services]:
+    """Everything a verb may use, for a worker or a command; closed at the end."""
+    settings = setup.settings
+    data = settings.data_folder()
+    pool = await Pool.open(
+        dsn=setup.application_url,
+        max_size=settings.database_connections,
+        on_wait=metrics.db_pool_wait_seconds.observe,
+    )
+    blobs = open_blobs(settings.storage_url or str(data / "files"))
+    imaging = Imaging(
+        processes=settings.picture_processes,
+        sizes=settings.picture_sizes(),
+        observe_seconds=metrics.imaging_seconds.labels("done").observe,
+    )
+    fetcher = Fetcher(
+        allow=words(settings.fetch_allow), user_agent=settings.fetch_user_agent, count=_count_fetch
+    )
+    jobs = JobQueue(pool)
+    services = Services(
+        pool=pool,
+        blobs=blobs,
+        imaging=imaging,
+        fetcher=fetcher,
+        sealer=Sealer(setup.keys),
+        jobs=jobs,
+        limits=Limits(pool, workers=settings.workers),
+        settings=settings,
+    )
+    jobs.handle(SWEEP_JOB, partial(run_sweep, services))
+    jobs.handle(SEND_JOB, partial(run_send, services))
+    await imaging.start()
+    await fetcher.start()
+    try:
+        yield services
+    finally:
+        await fetcher.close()
+        await imaging.close()
+        await blobs.close()
+        await pool.close()
+
+
+def _count_fetch(outcome: str) -> None:
+    if outcome != "ok":
+        metrics.refused_fetches.labels(outcome).inc()
+
+
+def create_app(setup: WorkerSetup | None = None, *, run_jobs: bool = True) -> Edge:
+    """The ASGI application. Without `setup` it is read from what the parent process handed down."""
+    if setup is None:
+        setup = msgspec.json.decode(os.environ[ORDER_VARIABLE], type=WorkerSetup)
+    settings = setup.settings
+    held: list[Services] = []
+
+    @asynccontextmanager
+    async def lifespan(app: Litestar) -> AsyncIterator[None]:
+        async with open_services(setup) as services:
+            held.append(services)
+            app.state.services = services
+            metrics.add_source(partial(_queue_gauges, services))
+            if run_jobs:
+                services.jobs.start()
+            yield
+            if run_jobs:
+                await services.jobs.stop()
+            held.clear()
+
+    def services() -> Services:
+        return held[0]
+
+    readiness = Readiness(
+        {
+            "database": partial(_database_answers, services),
+            "disk": disk_check(settings.data_folder()),
+            "files": partial(_blobs_answer, services),
+        }
+    )
+    litestar = Litestar(
+        route_handlers=[
+            *probe_routes(readiness),
+            *web_routes(services),
+            *(route for api in APIS for route in api.routes(services)),
+        ],
+        openapi_config=None,
+        lifespan=[lifespan],
+        exception_handlers={HTTPException: partial(_refuse_unrouted, services)},
+        logging_config=None,
+    )
+    return Edge(
+        litestar,
+        EdgeOptions(
+            render_error=render_error,
+            cors_origins=words(settings.cors_origins),
+            trusted_proxies=words(settings.trusted_proxies),
+            max_in_flight=settings.max_in_flight,
+        ),
+    )
+
+
+async def _queue_gauges(services: Services) -> dict[str, dict[str, float]]:
+    queue = await services.jobs.queue()
+    return {
+        "kasuwa_queue_depth": {"waiting": queue.waiting, "failed": queue.failed},
+        "kasuwa_queue_oldest_seconds": {"waiting": queue.oldest_seconds},
+    }
+
+
+async def _database_answers(services: Callable[[], Services]) -> bool:
+    async with services().pool.autocommit() as db:
+        return bool(await db.value("SELECT 1"))
+
+
+async def _blobs_answer(services: Callable[[], Services]) -> bool:
+    await services().blobs.probe()
+    return True
+
+
+# Errors of paths that no operation has, and of the protocol ---------------------------------------
+
+_PREFIXES: tuple[tuple[re.Pattern[str], Api], ...] = ((re.compile(r"/"), storeharmony),)
+
+
+def api_of(path: str) -> Api:
+    """The API whose words an error on this path is given in."""
+    return next(api for pattern, api in _PREFIXES if pattern.match(path))
+
+
+def problem_of(status: int, detail: str = "") -> Problem:
+    """The problem with that status."""
+    for kind in _GENERAL:
+        if kind.status == status:
+            return kind(detail)
+    return InternalFault() if status >= 500 else Problem(detail)
+
+
+_GENERAL = (
+    NotFound,
+    MethodNotAllowed,
+    TooSlow,
+    TooLarge,
+    UnsupportedMediaType,
+    Invalid,
+    TooManyRequests,
+    NotImplementedHere,
+    Unavailable,
+)
+
+
+def _refuse_unrouted(
+    services: Callable[[], Services], request: Request[Any, Any, Any], error: HTTPException
+) -> Response[Any]:
+    """404 and 405 in the words of the API whose path it would have been."""
+    dialect = api_of(request.url.path).dialect
+    details = {
+        404: "There is nothing at this path. See /docs for what there is.",
+        405: f"{request.method} is not known at this path.",
+    }
+    problem = problem_of(error.status_code, details.get(error.status_code, ""))
+    exchange = Exchange(dialect, request, None, begin_context(services(), request))
+    given = refuse(dialect.unrouted(problem, request.method), exchange)
+    headers = {**(error.headers or {}), **given.headers, **exchange.headers}
+    return Response(
+        given.body, status_code=given.status, headers=headers, media_type=headers.pop("Content-Type")
+    )
+
+
+def render_error(path: str, status: int) -> tuple[list[tuple[bytes, bytes]], bytes]:
+    """An error that arose before or around an operation, for the protocol and the edge."""
+    dialect = api_of(path).dialect
+    body, media_type, headers = dialect.refusal(problem_of(status), None)
+    sent = {**headers, "Content-Type": media_type, "Cache-Control": "no-store"}
+    named = (id_header(path), current_request_id().encode())
+    return [named, *((k.encode(), v.encode()) for k, v in sent.items())], encode(body)

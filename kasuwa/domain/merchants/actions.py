@@ -1,0 +1,241 @@
+"""Founding a merchant, opening stores, and the proofs that let people and apps in."""
+
+import re
+import secrets
+import unicodedata
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from msgspec import Struct
+
+from kasuwa.base.audit import write_audit
+from kasuwa.base.context import Caller, Context, MerchantId, StoreId, UserId
+from kasuwa.base.db import Database, settles
+from kasuwa.base.ids import new_id, new_token, token_hash
+from kasuwa.base.problems import FieldFault
+from kasuwa.domain.merchants.errors import LoginNameTaken, StoreNotFound, UnknownScope
+from kasuwa.domain.merchants.records import (
+    AccessToken,
+    Founded,
+    NewOwner,
+    NewStore,
+    OpenedSession,
+    OpenedStore,
+)
+from kasuwa.domain.permissions import PERMISSIONS_OF_ROLE, PERMISSIONS_OF_SCOPE, Role
+
+
+async def found_merchant(context: Context, store: NewStore, owner: NewOwner) -> tuple[Context, Founded]:
+    """Make a merchant with its first store and its owner; answer a context that acts as the owner.
+
+    Raises LoginNameTaken. The caller proves nothing: the account is opened by this very request.
+    """
+    merchant_id, user_id = MerchantId(new_id()), UserId(new_id())
+    acting = context.acting_as(
+        Caller(
+            kind="user",
+            id=str(user_id),
+            merchant_id=merchant_id,
+            user_id=user_id,
+            role=Role.OWNER,
+            permissions=PERMISSIONS_OF_ROLE[Role.OWNER],
+        )
+    )
+    async with acting.transaction() as db:
+        await db.execute(
+            """
+            INSERT INTO merchant (merchant_id, business_name, country_code, currency, tax_rate, vat_type)
+            VALUES (:merchant_id, :name, :country_code, :currency, :tax_rate, :vat_type)
+            """,
+            merchant_id=merchant_id,
+            name=store.name,
+            country_code=store.country_code,
+            currency=store.currency,
+            tax_rate=store.tax_rate,
+            vat_type=store.vat_type,
+        )
+        opened = await open_store(acting, db, store)
+        await _add_owner(db, user_id, opened.store_id, owner)
+        await join_store(db, user_id, opened.store_id, Role.OWNER)
+        await write_audit(acting, db, "merchant.found", "merchant", merchant_id, after=store)
+    return acting, Founded(merchant_id, opened.store_id, user_id)
+
+
+async def open_store(context: Context, db: Database, new: NewStore) -> OpenedStore:
+    """Open a location, with a hash and a shop name that nobody else has."""
+    store_id = new_id()
+    shop = _shop_name(new.name)
+    store_hash = secrets.token_hex(5)
+    while not await db.value(
+        "SELECT add_store(:store_id, :store_hash, :shop)", store_id=store_id, store_hash=store_hash, shop=shop
+    ):
+        shop = f"{_shop_name(new.name)}-{secrets.token_hex(3)}"
+        store_hash = secrets.token_hex(5)
+    await db.execute(
+        """
+        INSERT INTO store (merchant_id, store_id, name, site_name, store_hash, country, country_code, state,
+                           state_code, city, city_code, address, latitude, longitude, email, mobile, currency,
+                           tax_rate, vat_type, profile_type, seats, license_plan)
+        VALUES (current_merchant(), :store_id, :name, :site_name, :store_hash, :country, :country_code,
+                :state, :state_code, :city, :city_code, :address, :latitude, :longitude, :email, :mobile, :currency,
+                :tax_rate, :vat_type, :profile_type, :seats, :license_plan)
+        """,
+        store_id=store_id,
+        site_name=shop,
+        store_hash=store_hash,
+        **{name: getattr(new, name) for name in NewStore.__struct_fields__},
+    )
+    await write_audit(context, db, "store.open", "store", store_id, after=new)
+    return OpenedStore(store_id, store_hash, shop)
+
+
+async def join_store(db: Database, user_id: UUID, store_id: UUID, role: Role) -> None:
+    await db.execute(
+        """
+        INSERT INTO membership (merchant_id, user_id, store_id, role)
+        VALUES (current_merchant(), :user_id, :store_id, :role)
+        """,
+        user_id=user_id,
+        store_id=store_id,
+        role=role.value,
+    )
+
+
+async def open_session(
+    context: Context,
+    db: Database,
+    user_id: UUID,
+    store_id: UUID,
+    *,
+    kind: str = "store",
+    platform: str = "",
+    replaces: bytes | None = None,
+    from_store: UUID | None = None,
+) -> OpenedSession:
+    """A session of a user at a store. `replaces` is the hash of one that ends at this one's first use."""
+    token = new_token()
+    settings = context.services.settings
+    expires_at: datetime = await db.value(
+        """
+        SELECT open_session(:token_hash, :kind, :user_id, :store_id, :from_store, :platform, :idle, :absolute,
+                            :replaces)
+        """,
+        token_hash=token_hash(token),
+        kind=kind,
+        user_id=user_id,
+        store_id=store_id,
+        from_store=from_store or store_id,
+        platform=platform,
+        idle=timedelta(days=settings.session_idle_days),
+        absolute=timedelta(days=settings.session_absolute_days),
+        replaces=replaces,
+    )
+    return OpenedSession(token, expires_at)
+
+
+async def create_access_token(
+    context: Context, store_id: UUID, scopes: Sequence[str], *, name: str = ""
+) -> AccessToken:
+    """A token of the BigCommerce and Shoplazza APIs for the store. Raises StoreNotFound, UnknownScope.
+
+    Run by the operator: the merchant is found by the store.
+    """
+    if not scopes or any(scope not in PERMISSIONS_OF_SCOPE for scope in scopes):
+        known = ", ".join(PERMISSIONS_OF_SCOPE)
+        raise UnknownScope(f"Give one or more of {known}.", faults=[FieldFault("/scopes", "enum", known)])
+    acting = await operating_on(context, store_id)
+    token = new_token()
+    async with acting.transaction() as db:
+        opened = await db.one(
+            """
+            SELECT store_id, store_hash, site_name AS shop FROM store
+            WHERE merchant_id = current_merchant() AND store_id = :store_id
+            """,
+            into=OpenedStore,
+            store_id=store_id,
+        )
+        token_id = new_id()
+        await db.value(
+            "SELECT add_access_token(:token_hash, :token_id, :store_id, :name, :scopes)",
+            token_hash=token_hash(token),
+            token_id=token_id,
+            store_id=store_id,
+            name=name,
+            scopes=list(scopes),
+        )
+        await write_audit(acting, db, "token.create", "token", token_id, after={"scopes": list(scopes)})
+    return AccessToken(token, opened.store_hash, opened.shop, store_id)
+
+
+async def create_developer_key(context: Context, name: str) -> str:
+    """A key that proves an app at log-in, shown this once."""
+    key = new_token()
+    async with context.transaction() as db:
+        await db.value(
+            "SELECT add_developer_key(:key_hash, :key_id, :name)",
+            key_hash=token_hash(key),
+            key_id=new_id(),
+            name=name,
+        )
+    return key
+
+
+async def operating_on(context: Context, store_id: UUID) -> Context:
+    """The operator at a merchant's store: for commands, never for requests."""
+    async with context.services.pool.autocommit() as db:
+        merchant_id = await db.value("SELECT find_store(:store_id)", store_id=store_id)
+    if merchant_id is None:
+        raise StoreNotFound(f"No store has the id {store_id}.")
+    return context.acting_as(
+        Caller(
+            kind="operator",
+            id="operator",
+            merchant_id=MerchantId(UUID(int=merchant_id.int)),
+            store_id=StoreId(UUID(int=store_id.int)),
+            role=Role.OWNER,
+            permissions=PERMISSIONS_OF_ROLE[Role.OWNER],
+        )
+    )
+
+
+class _LoginName(Struct, frozen=True):
+    kind: str
+    name: str
+
+
+async def _add_owner(db: Database, user_id: UUID, store_id: UUID, owner: NewOwner) -> None:
+    await db.execute(
+        """
+        INSERT INTO user_account (merchant_id, user_id, username, email, mobile, first_name, last_name,
+                                  password_hash, default_store_id, status, email_verified_at)
+        VALUES (current_merchant(), :user_id, :username, :email, :mobile, :first_name, :last_name,
+                :password_hash, :store_id, :status, CASE WHEN :status = 'active' THEN now() END)
+        """,
+        user_id=user_id,
+        store_id=store_id,
+        username=owner.username,
+        email=owner.email,
+        mobile=owner.mobile,
+        first_name=owner.first_name,
+        last_name=owner.last_name,
+        password_hash=owner.password_hash,
+        status="active" if owner.is_verified else "pending",
+    )
+    await db.value("SELECT add_account(:user_id)", user_id=user_id)
+    names = {login_key(owner.username): "username", login_key(owner.email): "email", owner.mobile: "mobile"}
+    for name, kind in sorted(names.items()):
+        taken = LoginNameTaken(faults=[FieldFault(f"/{kind}", "taken", "Use another one, or log in.")])
+        with settles({"login_name_pkey": taken}):
+            await db.value("SELECT add_login(:name, :kind, :user_id)", name=name, kind=kind, user_id=user_id)
+
+
+def login_key(name: str) -> str:
+    """What makes two log-in names the same: case and spelling of the same characters do not matter."""
+    return unicodedata.normalize("NFKC", name).strip().casefold()
+
+
+def _shop_name(name: str) -> str:
+    plain = unicodedata.normalize("NFKD", name)
+    ascii_name = "".join(c for c in plain if not unicodedata.combining(c)).casefold()
+    return re.sub(r"[^a-z0-9]+", "-", ascii_name).strip("-")[:40] or "shop"

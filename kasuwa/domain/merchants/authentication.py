@@ -1,0 +1,99 @@
+"""Who a token is: the one way from a request to a merchant."""
+
+from datetime import datetime
+from uuid import UUID
+
+from msgspec import Struct
+
+from kasuwa.base.context import Caller, MerchantId, StoreId, UserId
+from kasuwa.base.db import Pool
+from kasuwa.base.ids import token_hash
+from kasuwa.domain.permissions import PERMISSIONS_OF_ROLE, permissions_of_scopes
+
+# Longer than any token of ours; what is longer is not worth a hash.
+_LONGEST_TOKEN = 256
+
+
+class SessionFacts(Struct, frozen=True):
+    """A session as the database knows it."""
+
+    merchant_id: UUID
+    user_id: UUID
+    store_id: UUID
+    original_store_id: UUID
+    role: str
+    expires_at: datetime
+
+    def caller(self, token_digest: str) -> Caller:
+        return Caller(
+            kind="user",
+            id=f"{self.user_id}/{token_digest}",
+            merchant_id=MerchantId(UUID(int=self.merchant_id.int)),
+            store_id=StoreId(UUID(int=self.store_id.int)),
+            user_id=UserId(UUID(int=self.user_id.int)),
+            role=self.role,
+            permissions=PERMISSIONS_OF_ROLE.get(self.role, frozenset()),
+        )
+
+
+class TokenFacts(Struct, frozen=True):
+    """An API token of a store. `store_status` may say that the store is switched off."""
+
+    merchant_id: UUID
+    token_id: UUID
+    store_id: UUID
+    store_hash: str
+    scopes: list[str]
+    store_status: str
+    currency: str
+
+    def caller(self) -> Caller:
+        return Caller(
+            kind="token",
+            id=str(self.token_id),
+            merchant_id=MerchantId(UUID(int=self.merchant_id.int)),
+            store_id=StoreId(UUID(int=self.store_id.int)),
+            permissions=permissions_of_scopes(self.scopes),
+        )
+
+
+async def resolve_session(pool: Pool, token: str, *, kind: str = "store") -> SessionFacts | None:
+    """The session behind a `sessiontoken` (kind "store") or an account's access token (kind "account")."""
+    if not token or len(token) > _LONGEST_TOKEN:
+        return None
+    async with pool.autocommit() as db:
+        return await db.find(
+            """
+            SELECT merchant_id, user_id, store_id, original_store_id, role, expires_at
+            FROM resolve_session(:token_hash, :kind)
+            """,
+            into=SessionFacts,
+            token_hash=token_hash(token),
+            kind=kind,
+        )
+
+
+async def resolve_access_token(pool: Pool, token: str) -> TokenFacts | None:
+    """The store behind a token of the BigCommerce and Shoplazza APIs."""
+    if not token or len(token) > _LONGEST_TOKEN:
+        return None
+    async with pool.autocommit() as db:
+        return await db.find(
+            """
+            SELECT merchant_id, token_id, store_id, store_hash, scopes, store_status, currency
+            FROM resolve_access_token(:token_hash)
+            """,
+            into=TokenFacts,
+            token_hash=token_hash(token),
+        )
+
+
+async def resolve_developer_key(pool: Pool, key: str) -> UUID | None:
+    """The id of the developer key."""
+    if not key or len(key) > _LONGEST_TOKEN:
+        return None
+    async with pool.autocommit() as db:
+        found: UUID | None = await db.value(
+            "SELECT resolve_developer_key(:key_hash)", key_hash=token_hash(key)
+        )
+    return found

@@ -1,0 +1,18 @@
+"""Every expected no of merchants and their proofs."""
+
+from kasuwa.base.problems import Conflict, Invalid, NotFound
+
+
+class LoginNameTaken(Conflict):
+    code = "login-name-taken"
+    title = "This e-mail, mobile or user name is taken"
+
+
+class StoreNotFound(NotFound):
+    code = "store-not-found"
+    title = "There is no such store"
+
+
+class UnknownScope(Invalid):
+    code = "unknown-scope"
+    title = "There is no such scope"

@@ -1,0 +1,82 @@
+"""After the commit: a message leaves by mail or, without a provider, into outbox.jsonl."""
+
+import asyncio
+import os
+from datetime import UTC, datetime
+from email.message import EmailMessage
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+from uuid import UUID
+
+import aiosmtplib
+import msgspec
+from msgspec import Struct
+
+from kasuwa.base.context import MerchantId, Services
+from kasuwa.domain.messages.records import Message
+
+SEND_JOB = "message.send"
+
+
+class _Queued(Struct, frozen=True):
+    sealed: bytes | None
+
+
+async def run_send(services: Services, merchant_id: UUID | None, payload: Any) -> None:
+    """Send one message. It may leave twice if the process dies between sending and noting it."""
+    assert merchant_id is not None
+    tenant = MerchantId(merchant_id)
+    message_id = UUID(payload)
+    async with services.pool.transaction(tenant) as db:
+        queued = await db.find(
+            """
+            SELECT sealed FROM message
+            WHERE merchant_id = current_merchant() AND message_id = :message_id AND status = 'queued'
+            """,
+            into=_Queued,
+            message_id=message_id,
+        )
+    if queued is None or queued.sealed is None:
+        return
+    message = msgspec.json.decode(services.sealer.open(queued.sealed), type=Message)
+    settings = services.settings
+    if message.channel == "email" and settings.smtp_url:
+        await _send_mail(settings.smtp_url, settings.mail_from, message)
+    else:
+        await asyncio.to_thread(_append, settings.data_folder() / "outbox.jsonl", message)
+    async with services.pool.transaction(tenant) as db:
+        # What has left need not be kept: it may carry a code.
+        await db.execute(
+            """
+            UPDATE message SET status = 'sent', sent_at = now(), sealed = NULL
+            WHERE merchant_id = current_merchant() AND message_id = :message_id
+            """,
+            message_id=message_id,
+        )
+
+
+async def _send_mail(smtp_url: str, sender: str, message: Message) -> None:
+    parts = urlsplit(smtp_url)
+    mail = EmailMessage()
+    mail["From"], mail["To"], mail["Subject"] = sender, message.to, message.subject
+    mail.set_content(message.text)
+    await aiosmtplib.send(
+        mail,
+        hostname=parts.hostname,
+        port=parts.port or (465 if parts.scheme == "smtps" else 587),
+        username=unquote(parts.username) if parts.username else None,
+        password=unquote(parts.password) if parts.password else None,
+        use_tls=parts.scheme == "smtps",
+        timeout=20,
+    )
+
+
+def _append(outbox: Path, message: Message) -> None:
+    line = msgspec.json.encode({"at": datetime.now(UTC), **msgspec.structs.asdict(message)}) + b"\n"
+    descriptor = os.open(outbox, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    try:
+        # One write with O_APPEND: lines of several workers do not mix.
+        os.write(descriptor, line)
+    finally:
+        os.close(descriptor)

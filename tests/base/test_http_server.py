@@ -1,0 +1,185 @@
+"""Real servers as processes: start, crash, graceful stop, rolling restart."""
+
+import asyncio
+import os
+import re
+import signal
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from kasuwa.base.http.server import ServerOptions, Supervisor
+from tests.base.http_serving import ServerProcess, server_process, wait_until
+
+TOY = "tests.base.http_toy:worker_app"
+
+
+def _workers(server: ServerProcess) -> set[int]:
+    return {child.pid for child in psutil.Process(server.process.pid).children()}
+
+
+async def _asked_pids(client: httpx.AsyncClient) -> set[int]:
+    asks = [client.get("/process", headers={"Connection": "close"}) for _ in range(40)]
+    return {answer.json()["pid"] for answer in await asyncio.gather(*asks)}
+
+
+class Load:
+    """Callers with kept connections that ask again and again, and count how it went."""
+
+    def __init__(self, url: str, callers: int = 8) -> None:
+        self.url = url
+        self.callers = callers
+        self.answered = 0
+        self.failed: list[str] = []
+        self.refused = 0
+        self.stopped = False
+
+    async def _call(self, client: httpx.AsyncClient) -> None:
+        while not self.stopped:
+            try:
+                answer = await client.get("/slow", params={"seconds": 0.02})
+            except httpx.ConnectError:
+                self.refused += 1  # nobody listens: this request was never begun
+                await asyncio.sleep(0.01)
+            except httpx.HTTPError as error:
+                self.failed.append(repr(error))
+            else:
+                self.answered += 1
+                if answer.status_code != 200:
+                    self.failed.append(f"status {answer.status_code}")
+
+    async def __aenter__(self) -> "Load":
+        self.clients = [httpx.AsyncClient(base_url=self.url, timeout=30) for _ in range(self.callers)]
+        self.tasks = [asyncio.create_task(self._call(client)) for client in self.clients]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.stopped = True
+        await asyncio.gather(*self.tasks)
+        for client in self.clients:
+            await client.aclose()
+
+
+async def _until(condition: object, seconds: float = 20) -> bool:
+    return await asyncio.to_thread(wait_until, condition, seconds)
+
+
+def test_ready_is_said_only_when_it_answers(tmp_path: Path) -> None:
+    with server_process(TOY, 1, tmp_path) as server:
+        assert re.fullmatch(r"ready on http://127\.0\.0\.1:\d+", server.ready_line)
+        assert httpx.get(f"{server.url}/ping").json() == {"pong": True}
+        assert server.stop() == 0
+
+
+def test_a_build_that_does_not_start_ends_the_server_with_1(tmp_path: Path) -> None:
+    with server_process("tests.base.http_toy:broken_app", 2, tmp_path) as server:
+        assert server.process.wait(30) == 1
+        assert server.ready_line == ""
+        assert "RuntimeError" in server.log
+
+
+def test_a_taken_port_is_an_error() -> None:
+    options = ServerOptions(app_factory=TOY, render_error="", port=0)
+    first = Supervisor(options)
+    try:
+        with pytest.raises(OSError, match="in use"):
+            Supervisor(ServerOptions(app_factory=TOY, render_error="", port=first.port))
+    finally:
+        first.listening.close()
+
+
+async def test_all_workers_answer_and_the_scrape_adds_them_up(tmp_path: Path) -> None:
+    with server_process(TOY, 2, tmp_path) as server:
+        async with httpx.AsyncClient(base_url=server.url) as client:
+            pids: set[int] = set()
+            asked = 0
+            while len(pids) < 2 and asked < 2000:
+                pids |= await _asked_pids(client)
+                asked += 40
+            assert pids == _workers(server)
+            text = (await client.get("/metrics")).text
+        assert (
+            f'kasuwa_http_requests_total{{method="GET",operation="/process",status="200"}} {asked}.0' in text
+        )
+
+
+async def test_a_crashed_worker_is_replaced_and_its_counts_stay(tmp_path: Path) -> None:
+    with server_process(TOY, 1, tmp_path) as server:
+        async with httpx.AsyncClient(base_url=server.url) as client:
+            old = (await client.get("/process")).json()["pid"]
+            os.kill(old, signal.SIGKILL)
+            assert await _until(lambda: _workers(server) and old not in _workers(server))
+            # The socket was open all the while: the request waits for the new worker.
+            answer = await client.get("/process", timeout=30)
+            assert answer.json()["pid"] != old
+            text = (await client.get("/metrics")).text
+        assert 'operation="/process",status="200"} 2.0' in text
+        assert "kasuwa_http_in_flight 1.0" in text
+
+
+async def test_workers_do_not_outlive_their_server(tmp_path: Path) -> None:
+    with server_process(TOY, 2, tmp_path) as server:
+        workers = _workers(server)
+        server.process.kill()
+        server.process.wait()
+        assert await _until(lambda: not any(psutil.pid_exists(pid) for pid in workers))
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_a_stop_under_load_fails_no_request(tmp_path: Path, workers: int) -> None:
+    for stop in range(2):
+        with server_process(TOY, workers, tmp_path / str(stop)) as server:
+            async with Load(server.url) as load:
+                assert await _until(lambda load=load: load.answered > 30)
+                assert await asyncio.to_thread(server.stop) == 0
+            assert load.failed == []
+
+
+async def test_negative_control_killing_the_workers_fails_requests(tmp_path: Path) -> None:
+    with server_process(TOY, 1, tmp_path) as server:
+        async with Load(server.url) as load:
+            assert await _until(lambda: load.answered > 30)
+            for pid in _workers(server):
+                os.kill(pid, signal.SIGKILL)
+            assert await _until(lambda: load.failed)
+
+
+async def test_a_long_request_is_finished_before_the_stop(tmp_path: Path) -> None:
+    with server_process(TOY, 1, tmp_path) as server:
+        async with httpx.AsyncClient(base_url=server.url, timeout=30) as client:
+            asked = asyncio.create_task(client.get("/slow", params={"seconds": 2}))
+            await asyncio.sleep(0.5)
+            assert await asyncio.to_thread(server.stop) == 0
+            assert (await asked).status_code == 200
+            assert (await asked).headers["connection"] == "close"
+
+
+async def test_not_ready_comes_before_not_accepting(tmp_path: Path) -> None:
+    with server_process(TOY, 1, tmp_path) as server:
+        async with httpx.AsyncClient(base_url=server.url) as client:
+            assert (await client.get("/readyz")).status_code == 200
+            server.process.send_signal(signal.SIGTERM)
+            statuses = []
+            while True:
+                try:
+                    statuses.append((await client.get("/readyz")).status_code)
+                except httpx.ConnectError:
+                    break
+            assert 503 in statuses
+            assert statuses == sorted(statuses)
+            assert await asyncio.to_thread(server.process.wait, 30) == 0
+
+
+async def test_20_rolling_stops_fail_no_request(tmp_path: Path) -> None:
+    with server_process(TOY, 2, tmp_path) as server:
+        async with Load(server.url) as load:
+            for _ in range(10):  # of two workers each
+                before = _workers(server)
+                server.process.send_signal(signal.SIGHUP)
+                gone = lambda old=before: len(_workers(server)) == 2 and not _workers(server) & old  # noqa: E731
+                assert await _until(gone, 60)
+            answered = load.answered
+            assert await _until(lambda: load.answered > answered + 30)
+        assert (load.failed, load.refused) == ([], 0)

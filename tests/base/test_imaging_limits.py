@@ -1,0 +1,244 @@
+"""Files made to hurt: bombs, polyglots, cut and mutated files. Each ends in a result or a Problem."""
+
+import random
+import signal
+import struct
+import zlib
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+from PIL import Image
+
+from kasuwa.base.imaging import Imaging, ImagingBusy, NotAPicture, PictureTooBig
+from kasuwa.base.imaging.process import ProcessLost, RenderingProcess
+from kasuwa.base.problems import Problem
+from kasuwa.base.rendering import messages
+from kasuwa.base.rendering.messages import CONTENT_LIMIT_BYTES
+from tests.base.pictures import chunk, gif_of_frames, jpeg_of_scans, png_of, scene, write
+
+MEBIBYTE = 1024 * 1024
+SMALL = {
+    "JPEG": write(scene(), "JPEG"),
+    "progressive JPEG": write(scene(), "JPEG", progressive=True),
+    "PNG": write(scene(), "PNG"),
+    "interlaced GIF": write(scene(mode="P"), "GIF", interlace=1),
+    "WEBP": write(scene(), "WEBP"),
+    "lossless WEBP": write(scene(), "WEBP", lossless=True),
+    "BMP": write(scene(), "BMP"),
+    "JPEG2000": write(scene(), "JPEG2000"),
+    "AVIF": write(scene(), "AVIF"),
+    "XBM": write(scene(mode="1"), "XBM"),
+}
+
+
+@pytest_asyncio.fixture(scope="module")
+async def imaging() -> AsyncIterator[Imaging]:
+    imaging = Imaging(processes=1, seconds=60)
+    await imaging.start()
+    yield imaging
+    await imaging.close()
+
+
+def zeros_png(width_px: int, height_px: int) -> bytes:
+    """A black-and-white PNG whose size is true and whose pixels are a few kilobytes of nothing."""
+    packer = zlib.compressobj(9)
+    row = bytes(1 + (width_px + 7) // 8)
+    rows = b"".join([packer.compress(row * 100) for _ in range(height_px // 100)]) + packer.flush()
+    header = struct.pack(">IIBBBBB", width_px, height_px, 1, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+
+
+def resized_header(picture_format: str) -> bytes:
+    """A small file that claims to be 16,000 pixels wide and high."""
+    if picture_format == "WEBP":
+        canvas = b"\x10\0\0\0" + (15_999).to_bytes(3, "little") * 2
+        frame = write(scene(16, 16), "WEBP")[12:]
+        body = b"WEBPVP8X" + len(canvas).to_bytes(4, "little") + canvas + frame
+        return b"RIFF" + len(body).to_bytes(4, "little") + body
+    content = bytearray(write(scene(16, 16), "AVIF"))
+    start = content.index(b"ispe") + 8
+    content[start : start + 8] = struct.pack(">II", 16_000, 16_000)
+    return bytes(content)
+
+
+BOMBS = {
+    "PNG of 30,000 by 30,000": (zeros_png(30_000, 30_000), "40 million"),
+    "PNG just above the limit": (zeros_png(6_400, 6_300), "40 million"),
+    "WebP of 16,000 by 16,000": (resized_header("WEBP"), "40 million"),
+    "AVIF of 16,000 by 16,000": (resized_header("AVIF"), "40 million"),
+    "JPEG of 65,000 by 65,000": (
+        write(scene(16, 16), "JPEG").replace(b"\0\x10\0\x10\x03", b"\xfd\xe8\xfd\xe8\x03"),
+        "120 million",
+    ),
+    "WBMP of 8,000 by 8,000": (b"\0\0\xbe\x40\xbe\x40" + bytes(8_000_000), "40 million"),
+    "GIF of 10,000 frames": (gif_of_frames(10_000), "60 frames"),
+    "GIF of 61 frames": (gif_of_frames(61), "60 frames"),
+    "animated WebP": (
+        write(
+            Image.new("L", (9, 9), 0), "WEBP", save_all=True,
+            append_images=[Image.new("L", (9, 9), 255 * (number % 2)) for number in range(1, 61)],
+        ),
+        "60 frames",
+    ),
+    "animated PNG": (
+        write(
+            Image.new("L", (9, 9), 0), "PNG", save_all=True,
+            append_images=[Image.new("L", (9, 9), shade) for shade in range(1, 62)],
+        ),
+        "60 frames",
+    ),
+    "JPEG of 10,000 scans": (jpeg_of_scans(10_000), "200 scans"),
+    "file over the limit": (bytes(CONTENT_LIMIT_BYTES + 1), "32 MB"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", sorted(BOMBS))
+async def test_a_bomb_is_refused_with_the_limit_in_the_text(imaging: Imaging, name: str) -> None:
+    content, limit = BOMBS[name]
+    with pytest.raises(PictureTooBig, match=limit):
+        await imaging.render(content)
+
+
+@pytest.mark.parametrize("name", ["zTXt", "iCCP", "iTXt"])
+async def test_a_compressed_chunk_of_100_mb_does_not_fill_the_memory(name: str) -> None:
+    bomb = zlib.compress(bytes(100 * MEBIBYTE), 9)
+    header = b"XML:com.adobe.xmp\0\1\0\0\0" if name == "iTXt" else b"x\0\0"
+    content = png_of(16, 16, 8, 0, (b"\0" + bytes(16)) * 16, chunk(name.encode(), header + bomb))
+    imaging = Imaging(processes=1, seconds=60)
+    await imaging.start()
+    await imaging.render(SMALL["PNG"])
+    before = _peak_bytes(imaging)
+    with pytest.raises(Problem):
+        await imaging.render(content)
+    assert _peak_bytes(imaging) - before < 100 * MEBIBYTE
+    await imaging.close()
+    assert len(zlib.decompress(bomb)) == 100 * MEBIBYTE  # the bomb is one
+
+
+def _peak_bytes(imaging: Imaging) -> int:
+    (process,) = imaging.processes()
+    with open(f"/proc/{process.pid}/status") as status:
+        return int(status.read().partition("VmHWM:")[2].split()[0]) * 1024
+
+
+async def test_pictures_up_to_the_limit_are_read(imaging: Imaging) -> None:
+    assert (await imaging.render(zeros_png(6_400, 6_200))).width_px == 6_400
+    assert (await imaging.render(gif_of_frames(60))).format == "GIF"
+    assert (await imaging.render(jpeg_of_scans(150))).format == "JPEG"
+    wide = await imaging.render(write(Image.new("L", (12_000, 10_000), 128), "JPEG"))
+    assert (wide.width_px, wide.height_px) == (12_000, 10_000)
+
+
+async def test_what_needs_more_memory_than_allowed_is_refused_and_less_is_not() -> None:
+    noise = write(
+        Image.effect_noise((5_000, 5_000), 60).convert("RGB"), "WEBP", lossless=True, quality=0, method=0
+    )
+    small = Imaging(processes=1, seconds=60, memory_bytes=256 * MEBIBYTE)
+    large = Imaging(processes=1, seconds=60, memory_bytes=2048 * MEBIBYTE)
+    await small.start()
+    await large.start()
+    with pytest.raises((PictureTooBig, NotAPicture), match="memory"):
+        await small.render(noise)
+    assert (await small.render(SMALL["PNG"])).format == "PNG"
+    await large.render(noise)
+    # The same file does use more than the small one was allowed.
+    assert _peak_bytes(large) > 256 * MEBIBYTE > _peak_bytes(small)
+    await small.close()
+    await large.close()
+
+
+async def test_what_takes_too_long_is_refused() -> None:
+    slow = jpeg_of_scans(190, 4_000)
+    hasty = Imaging(processes=1, seconds=1)
+    await hasty.start()
+    # On a machine that is too busy to give the child half of its second, the file is not blamed.
+    with pytest.raises((NotAPicture, ImagingBusy), match=r"too long|in a moment"):
+        await hasty.render(slow)
+    assert hasty.counts.processes_lost == 1
+    assert (await hasty.render(jpeg_of_scans(2, 400))).format == "JPEG"
+    await hasty.close()
+
+
+async def test_the_cpu_limit_ends_a_process_that_nobody_waits_for() -> None:
+    process = await RenderingProcess.start(
+        memory_bytes=512 * MEBIBYTE, cpu_seconds=0, sizes={"zoom": (4_000, 4_000)}
+    )
+    job = messages.encode(messages.Job(jpeg_of_scans(190, 4_000), ["JPEG"]))
+    with pytest.raises(ProcessLost):
+        while True:  # each job may use a second more than the ones before it
+            await process.ask(job)
+    assert await process.end() == -signal.SIGXCPU
+
+
+PAYLOAD = b"<?php system($_GET['c']); ?><script>alert('canary')</script>"
+POLYGLOTS = {
+    "GIF and JavaScript": b"GIF89a/*" + write(scene(mode="P"), "GIF")[8:] + b"*/=1;" + PAYLOAD,
+    "GIF with a comment": write(scene(mode="P"), "GIF", comment=PAYLOAD),
+    "JPEG and ZIP": write(scene(), "JPEG") + b"PK\3\4" + PAYLOAD,
+    "JPEG with a comment": write(scene(), "JPEG", comment=PAYLOAD),
+    "PNG and PHP": write(scene(), "PNG") + PAYLOAD,
+    "PNG with text": SMALL["PNG"][:33] + chunk(b"tEXt", b"Comment\0" + PAYLOAD) + SMALL["PNG"][33:],
+    "BMP with a gap": write(scene(), "BMP") + PAYLOAD,
+    "WebP with a chunk": write(scene(), "WEBP", xmp=PAYLOAD),
+    "PDF and JPEG": b"%PDF-1.4\n" + write(scene(), "JPEG") + PAYLOAD,
+    "SVG": b"<svg xmlns='http://www.w3.org/2000/svg'>" + PAYLOAD + b"</svg>",
+    "HTML": b"<html>" + PAYLOAD,
+    "PostScript": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n" + PAYLOAD,
+    "MVG": b"push graphic-context\nfill 'url(https://x/" + PAYLOAD + b")'\npop graphic-context",
+    "MPO": write(scene(), "MPO", save_all=True, append_images=[scene()]) + PAYLOAD,
+    "XBM": write(scene(mode="1"), "XBM") + b"/*" + PAYLOAD + b"*/",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", sorted(POLYGLOTS))
+async def test_a_file_that_is_two_things_is_refused_or_loses_the_other(imaging: Imaging, name: str) -> None:
+    content = POLYGLOTS[name]
+    try:
+        rendered = await imaging.render(content)
+    except NotAPicture:
+        assert not content.startswith(
+            (b"\xff\xd8\xff", b"\x89PNG", b"RIFF", b"BM")
+        )  # those are good pictures
+        return
+    for one in rendered.renditions:
+        for word in (b"php", b"script", b"canary", b"PK\3\4", b"%PDF"):
+            assert word not in one.content
+
+
+@pytest.mark.parametrize("name", sorted(SMALL))
+async def test_a_file_that_is_cut_short_is_refused(imaging: Imaging, name: str) -> None:
+    content = SMALL[name]
+    assert await imaging.render(content)
+    for cut in (1, 2, 10, *(len(content) * part // 12 for part in range(1, 12))):
+        with pytest.raises(NotAPicture):
+            await imaging.render(content[:cut])
+    # A cut of the last few bytes may leave every pixel in place: result or refusal, nothing else.
+    for cut in (len(content) - 1, len(content) - 2, len(content) - 4):
+        await _result_or_problem(imaging, content[:cut])
+
+
+async def _result_or_problem(imaging: Imaging, content: bytes) -> bool:
+    try:
+        await imaging.render(content)
+    except (NotAPicture, PictureTooBig):
+        return False
+    return True
+
+
+async def test_random_changes_end_in_a_result_or_a_refusal_and_cost_no_process(imaging: Imaging) -> None:
+    dice = random.Random(20_260_101)
+    lost, read = imaging.counts.processes_lost, 0
+    for round_number in range(40):
+        for name in SMALL:
+            content = bytearray(SMALL[name])
+            for _ in range(dice.choice((1, 2, 8))):
+                place = (
+                    dice.randrange(len(content))
+                    if round_number % 2
+                    else dice.randrange(min(200, len(content)))
+                )
+                content[place] = dice.randrange(256)
+            read += await _result_or_problem(imaging, bytes(content))
+    assert 0 < read < 40 * len(SMALL)  # the changes both hit and miss
+    assert imaging.counts.processes_lost == lost

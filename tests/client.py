@@ -1,0 +1,71 @@
+"""The application as a caller sees it, with every answer checked against the contracts."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+from litestar import Litestar
+
+from kasuwa.app import WorkerSetup, create_app
+from kasuwa.base.context import Services
+from kasuwa.base.http.middleware import Edge
+
+ORIGIN = "http://127.0.0.1:8000"
+
+
+class Web:
+    """Calls the application. `call` answers an httpx.Response that has been checked."""
+
+    def __init__(self, app: Edge, services: Services, client: httpx.AsyncClient) -> None:
+        self.app = app
+        self.services = services
+        self.client = client
+
+    async def call(self, method: str, path: str, **options: Any) -> httpx.Response:
+        """One request; `options` are httpx's."""
+        response = await self.client.request(method, path, **options)
+        check_answer(response)
+        return response
+
+    async def get(self, path: str, **options: Any) -> httpx.Response:
+        return await self.call("GET", path, **options)
+
+    async def post(self, path: str, **options: Any) -> httpx.Response:
+        return await self.call("POST", path, **options)
+
+    async def put(self, path: str, **options: Any) -> httpx.Response:
+        return await self.call("PUT", path, **options)
+
+    async def delete(self, path: str, **options: Any) -> httpx.Response:
+        return await self.call("DELETE", path, **options)
+
+
+def check_answer(response: httpx.Response) -> None:
+    """Refuse an answer that the contract does not promise."""
+
+
+@asynccontextmanager
+async def running_web(setup: WorkerSetup) -> AsyncIterator[Web]:
+    """The application, started as a worker starts it."""
+    app = create_app(setup, run_jobs=False)
+    litestar = app.app
+    assert isinstance(litestar, Litestar)
+    started, ending = asyncio.Event(), asyncio.Event()
+
+    async def live() -> None:
+        # In a task of its own: a fixture's end runs in another task than its beginning.
+        async with litestar.lifespan():
+            started.set()
+            await ending.wait()
+
+    life = asyncio.create_task(live())
+    await asyncio.wait({life, asyncio.create_task(started.wait())}, return_when=asyncio.FIRST_COMPLETED)
+    if life.done():
+        await life
+    transport = httpx.ASGITransport(app=app, client=("127.0.0.1", 50_000))
+    async with httpx.AsyncClient(transport=transport, base_url=ORIGIN) as client:
+        yield Web(app, litestar.state.services, client)
+    ending.set()
+    await life

@@ -1,0 +1,100 @@
+"""What every test stands on: one real PostgreSQL for the run, and a merchant of its own for each test."""
+
+import io
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from kasuwa.app import WorkerSetup
+from kasuwa.base.context import Context, Services
+from kasuwa.base.db import Database
+from kasuwa.database import DatabaseUrls, sealing_keys, serving_database
+from kasuwa.settings import read_settings
+from tests.shop import Shop, new_shop
+from tests.client import Web, running_web
+
+
+@pytest.fixture(scope="session")
+def data_folder() -> Iterator[Path]:
+    """A data folder of the run's own; short, and reachable for PostgreSQL's plain user."""
+    folder = Path(tempfile.mkdtemp(prefix="kasuwa-test-"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def database_urls(data_folder: Path) -> Iterator[DatabaseUrls]:
+    """The run's own PostgreSQL, migrated."""
+    with serving_database(read_settings({}, data=str(data_folder))) as urls:
+        yield urls
+
+
+@pytest.fixture(scope="session")
+def worker_setup(data_folder: Path, database_urls: DatabaseUrls) -> WorkerSetup:
+    """What a worker is told; limits are wide, so that only the tests of limits meet them."""
+    settings = read_settings(
+        {},
+        data=str(data_folder),
+        storeharmony_requests_per_second=100_000,
+        bigcommerce_requests_per_window=1_000_000,
+        shoplazza_burst=1_000_000,
+        shoplazza_store_burst=1_000_000,
+    )
+    return WorkerSetup(settings, database_urls.application, sealing_keys(settings))
+
+
+@pytest.fixture(scope="session")
+async def web(worker_setup: WorkerSetup) -> AsyncIterator[Web]:
+    """The whole application, called over ASGI; every answer is checked against the contracts."""
+    async with running_web(worker_setup) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def services(web: Web) -> Services:
+    return web.services
+
+
+@pytest.fixture
+async def shop(services: Services) -> Shop:
+    return await new_shop(services)
+
+
+@pytest.fixture
+async def other_shop(services: Services) -> Shop:
+    """Somebody who has no business in `shop`."""
+    return await new_shop(services, name="Bola's Stores")
+
+
+@pytest.fixture
+def context(shop: Shop) -> Context:
+    """The owner of `shop` at the first store."""
+    return shop.owner
+
+
+@pytest.fixture
+async def db(context: Context) -> AsyncIterator[Database]:
+    """A transaction of the shop's merchant, as the application's role."""
+    async with context.transaction() as database:
+        yield database
+
+
+@pytest.fixture(scope="session")
+def png() -> bytes:
+    """A small picture with something to see."""
+    return picture_bytes("PNG")
+
+
+def picture_bytes(format: str, *, size: tuple[int, int] = (80, 60), seed: int = 0) -> bytes:  # noqa: A002
+    """A picture that differs with its seed."""
+    image = Image.new("RGB", size, (40 + seed * 37 % 200, 90 + seed * 61 % 160, 120))
+    for x in range(0, size[0], 4):
+        image.putpixel((x, (x * (seed + 3)) % size[1]), (255, seed % 256, 0))
+    out = io.BytesIO()
+    image.save(out, format)
+    return out.getvalue()

@@ -29,6 +29,8 @@ SIGNATURES: Mapping[str, bytes] = {
     "image/webp": b"RIFF",
 }
 MEBIBYTE = 1024 * 1024
+# Address space of a child, of which it has 40 MB before its first picture: a picture can add 300 MB at most.
+MEMORY_BYTES = 340 * MEBIBYTE
 JOBS_A_PROCESS = 500
 RESIDENT_LIMIT_BYTES = 96 * MEBIBYTE  # of an idle process; a fresh one has about 30
 TOO_SLOW = "The picture takes too long to decode. Save it anew, or send a smaller one."
@@ -72,7 +74,7 @@ class Imaging:
         *,
         processes: int,
         sizes: Mapping[str, tuple[int, int]] = DEFAULT_SIZES,
-        memory_bytes: int = 512 * MEBIBYTE,
+        memory_bytes: int = MEMORY_BYTES,
         seconds: float = 5.0,
         max_waiting: int = 16,
         idle_seconds: float = 30.0,
@@ -107,7 +109,7 @@ class Imaging:
             process.kill()
         while self._endings or self._busy:
             await asyncio.gather(*self._endings)
-            await asyncio.sleep(0)
+            await asyncio.sleep(0.01)
 
     def processes(self) -> list[RenderingProcess]:
         """The children that run now, at work or idle."""

@@ -148,12 +148,13 @@ def configure(*, level: str = "INFO", stream: TextIO | None = None, redaction: b
     )
     root = logging.getLogger()
     root.handlers = [_StandardLogs()]
-    root.setLevel(max(rank, logging.INFO))
+    # Below a warning libraries tell too much: an HTTP client names each URL with its query.
+    root.setLevel(max(rank, logging.WARNING))
     for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
         logging.getLogger(name).handlers = []
         logging.getLogger(name).propagate = True
-    # Start and stop lines of the server are ours; its access line would print the query string.
-    logging.getLogger("uvicorn.error").setLevel(max(rank, logging.WARNING))
+        logging.getLogger(name).setLevel(logging.NOTSET)
+    # Its line would print the query string; ours comes from the edge.
     logging.getLogger("uvicorn.access").disabled = True
     logging.captureWarnings(True)
 

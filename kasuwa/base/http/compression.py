@@ -2,6 +2,7 @@
 
 import asyncio
 import zlib
+from functools import lru_cache
 from typing import Any
 
 MIN_BYTES = 1024
@@ -18,6 +19,7 @@ _TEXTS = (
 )
 
 
+@lru_cache(256)
 def accepts_gzip(header: bytes | None) -> bool:
     """Whether Accept-Encoding takes gzip (`gzip;q=0` refuses it)."""
     if header is None:

@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import re
+import socket
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -264,6 +265,18 @@ async def test_over_capacity_is_a_fast_503_but_probes_pass(port: int) -> None:
         "request_id": refused.headers["request-id"],
     }
     assert (probe.status_code, after.status_code) == (200, 200)
+
+
+def test_uploads_that_wait_for_their_callers_take_no_place(client: httpx.Client, port: int) -> None:
+    head = b"POST /body HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nabc"
+    waiting = [socket.create_connection(("127.0.0.1", port)) for _ in range(20)]
+    for sock in waiting:
+        sock.sendall(head)
+    assert client.get("/ping").status_code == 200
+    for sock in waiting:
+        sock.sendall(b"defghij")
+        assert sock.recv(100).startswith(b"HTTP/1.1 200")
+        sock.close()
 
 
 def test_a_crash_is_a_500_in_the_apis_words_without_its_reason(client: httpx.Client) -> None:

@@ -11,6 +11,8 @@ import msgspec
 from litestar import Litestar, Request, Response
 from litestar.exceptions import HTTPException
 
+from kasuwa.api.shoplazza import api as shoplazza
+from kasuwa.api.shoplazza import enveloped_api as enveloped_shoplazza
 from kasuwa.api.storeharmony import api as storeharmony
 from kasuwa.base.context import Services
 from kasuwa.base.db import Pool
@@ -44,7 +46,7 @@ from kasuwa.domain.messages.jobs import SEND_JOB, run_send
 from kasuwa.settings import Settings, words
 from kasuwa.web import routes as web_routes
 
-APIS: tuple[Api, ...] = (storeharmony,)
+APIS: tuple[Api, ...] = (storeharmony, shoplazza, enveloped_shoplazza)
 
 # How the parent hands what it found to its workers.
 ORDER_VARIABLE = "KASUWA_WORKER_ORDER"
@@ -183,7 +185,11 @@ async def _blobs_answer(services: Callable[[], Services]) -> bool:
 
 # Errors of paths that no operation has, and of the protocol ---------------------------------------
 
-_PREFIXES: tuple[tuple[re.Pattern[str], Api], ...] = ((re.compile(r"/"), storeharmony),)
+_PREFIXES: tuple[tuple[re.Pattern[str], Api], ...] = (
+    (re.compile(r"/openapi/(2025-06|2026-01)(/|$)"), enveloped_shoplazza),
+    (re.compile(r"/openapi/20"), shoplazza),
+    (re.compile(r"/"), storeharmony),
+)
 
 
 def api_of(path: str) -> Api:

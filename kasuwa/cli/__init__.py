@@ -8,7 +8,7 @@ import typer
 from kasuwa.cli.output import fail
 
 app = typer.Typer(
-    help="Kasuwa: an open commerce backend. Settings are KASUWA_ environment variables; options win over them.",
+    help="Kasuwa: an open commerce backend. Options win over the KASUWA_ settings of the environment.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_show_locals=False,

@@ -136,9 +136,14 @@ def sentences(problem: Problem) -> list[str]:
         return [
             f"{fault.field}: {fault.message}" if fault.field else fault.message for fault in problem.faults
         ]
+    return [fetch_sentence(problem) or problem.detail or problem.title]
+
+
+def fetch_sentence(problem: Problem) -> str | None:
+    """Why there is no picture behind an address; None for any other problem."""
     if isinstance(problem, FetchFailed | NotAPicture | PictureTooBig):
-        return [f"{problem.title}. {problem.detail}"]
-    return [problem.detail or problem.title]
+        return f"{problem.title}. {problem.detail}"
+    return None
 
 
 def _token_of(request: AnyRequest) -> str:

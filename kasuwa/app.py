@@ -11,6 +11,7 @@ import msgspec
 from litestar import Litestar, Request, Response
 from litestar.exceptions import HTTPException
 
+from kasuwa.api.bigcommerce import api as bigcommerce
 from kasuwa.api.storeharmony import api as storeharmony
 from kasuwa.base.context import Services
 from kasuwa.base.db import Pool
@@ -44,7 +45,7 @@ from kasuwa.domain.messages.jobs import SEND_JOB, run_send
 from kasuwa.settings import Settings, words
 from kasuwa.web import routes as web_routes
 
-APIS: tuple[Api, ...] = (storeharmony,)
+APIS: tuple[Api, ...] = (storeharmony, bigcommerce)
 
 # How the parent hands what it found to its workers.
 ORDER_VARIABLE = "KASUWA_WORKER_ORDER"
@@ -183,7 +184,10 @@ async def _blobs_answer(services: Callable[[], Services]) -> bool:
 
 # Errors of paths that no operation has, and of the protocol ---------------------------------------
 
-_PREFIXES: tuple[tuple[re.Pattern[str], Api], ...] = ((re.compile(r"/"), storeharmony),)
+_PREFIXES: tuple[tuple[re.Pattern[str], Api], ...] = (
+    (re.compile(r"/stores/[^/]*/v3(/|$)"), bigcommerce),
+    (re.compile(r"/"), storeharmony),
+)
 
 
 def api_of(path: str) -> Api:

@@ -132,7 +132,7 @@ class Checks:
 
 def decode(body: bytes, kind: type[T], checks: Checks) -> T:
     """The JSON body as a `kind`. Raises `Malformed` (400) or `Invalid` (422) with the faults."""
-    return _convert(read_json(body), kind, checks, place="")
+    return convert(read_json(body), kind, checks)
 
 
 def read_query(kind: type[T], pairs: Iterable[tuple[str, str]], checks: Checks) -> T:
@@ -154,7 +154,7 @@ def read_query(kind: type[T], pairs: Iterable[tuple[str, str]], checks: Checks) 
             values[name] = _read_text(text, json_type)
         else:
             values[name] = [_read_text(part, json_type) for part in text.split(",")] if text else []
-    return _convert(values, kind, checks, place="#/query")
+    return convert(values, kind, checks, place="#/query")
 
 
 def read_path(kind: type[T], texts: Mapping[str, str], checks: Checks) -> T:
@@ -163,7 +163,7 @@ def read_path(kind: type[T], texts: Mapping[str, str], checks: Checks) -> T:
     for name, (json_type, _) in checks.parameters(kind).items():
         _check_text(texts[name], pointer_to([name], "#/path"))
         values[name] = _read_text(texts[name], json_type)
-    return _convert(values, kind, checks, place="#/path")
+    return convert(values, kind, checks, place="#/path")
 
 
 def check_headers(operation: Operation, headers: Mapping[str, str], *, secret: Iterable[str] = ()) -> None:
@@ -193,7 +193,8 @@ def encode(value: Any) -> bytes:
     return _ENCODER.encode(value)
 
 
-def _convert(values: Any, kind: type[T], checks: Checks, *, place: str) -> T:
+def convert(values: Any, kind: type[T], checks: Checks, *, place: str = "") -> T:
+    """Plain values, such as a form's or a body's that was made right first, as a `kind`. Raises `Invalid`."""
     validator = checks.validator(kind)
     if not validator.is_valid(values):
         raise Invalid(faults=describe(validator.iter_errors(values), place))

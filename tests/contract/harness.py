@@ -91,12 +91,12 @@ class ContractAnswers:
 
     def find_path(self, path: str) -> dict[str, Any] | None:
         plain = unquote(path) if "%2F" not in path.upper() else path
-        # A path may be called with a slash at its end.
-        plain = plain.rstrip("/") or "/"
-        for pattern, item in self._paths:
-            if pattern.match(plain):
-                found: dict[str, Any] = item
-                return found
+        # A path may be called with a slash at its end, or without the one that it has.
+        for spelling in (plain, plain.rstrip("/"), f"{plain}/"):
+            for pattern, item in self._paths:
+                if pattern.match(spelling):
+                    found: dict[str, Any] = item
+                    return found
         return None
 
     def follow(self, node: dict[str, Any]) -> dict[str, Any]:

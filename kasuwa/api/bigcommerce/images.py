@@ -25,8 +25,7 @@ from kasuwa.base.db import Database
 from kasuwa.base.fetch import UrlUnreadable, read_url
 from kasuwa.base.http.api import BODY_BYTES, Exchange
 from kasuwa.base.http.body import media_type, read_body, read_form, require_media_type
-from kasuwa.base.http.contract import convert
-from kasuwa.base.http.json_body import read_json
+from kasuwa.base.http.contract import convert, decode
 from kasuwa.base.problems import FieldFault, Invalid, Malformed, Problem
 from kasuwa.domain.catalogue.queries import get_product_id, read_pictures
 from kasuwa.domain.media.actions import (
@@ -197,16 +196,20 @@ async def _read_image(exchange: Exchange) -> SentImage:
         return await _read_image_form(exchange)
     content = await read_body(exchange.request, BODY_BYTES)
     exchange.fingerprint = content
-    values = read_json(content)
+    facts = decode(content, BcProductImageWrite, exchange.dialect.checks, reshape=_refuse_image_file)
+    if facts.image_url is not UNSET:
+        check_image_url(facts.image_url, "/image_url")
+    return SentImage(facts)
+
+
+def _refuse_image_file(values: Any) -> Any:
+    """A file never comes in JSON."""
     if isinstance(values, dict) and "image_file" in values:
         if "image_url" in values:
             raise exclusive("image_file", "image_url")
         fault = FieldFault("/image_file", "not_allowed", "Send the file as a part of multipart/form-data.")
         raise ImageUrlMissing(faults=[fault])
-    facts = convert(values, BcProductImageWrite, exchange.dialect.checks)
-    if facts.image_url is not UNSET:
-        check_image_url(facts.image_url, "/image_url")
-    return SentImage(facts)
+    return values
 
 
 async def _read_image_form(exchange: Exchange) -> SentImage:

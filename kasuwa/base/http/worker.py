@@ -125,6 +125,8 @@ def run(order: WorkerOrder) -> int:
         ssl_certfile=order.tls_certificate,
         ssl_keyfile=order.tls_key,
     )
+    config.load()
+    logs.take_over_standard_logs()
     worker = _Worker(config, order)
     _replaced(worker)
     listening = socket.socket(fileno=order.listen_fd)

@@ -9,6 +9,7 @@ from typing import Any
 from litestar import Litestar, Request, Response
 from litestar.exceptions import HTTPException
 
+from kasuwa.api.bigcommerce import api as bigcommerce
 from kasuwa.api.shoplazza import api as shoplazza
 from kasuwa.api.shoplazza import enveloped_api as enveloped_shoplazza
 from kasuwa.api.storeharmony import api as storeharmony
@@ -45,7 +46,7 @@ from kasuwa.handover import WorkerSetup, take_setup
 from kasuwa.settings import words
 from kasuwa.web import routes as web_routes
 
-APIS: tuple[Api, ...] = (storeharmony, shoplazza, enveloped_shoplazza)
+APIS: tuple[Api, ...] = (storeharmony, bigcommerce, shoplazza, enveloped_shoplazza)
 
 
 def registered_operations() -> set[tuple[str, str]]:
@@ -174,6 +175,7 @@ async def _blobs_answer(services: Callable[[], Services]) -> bool:
 # Errors of paths that no operation has, and of the protocol ---------------------------------------
 
 _PREFIXES: tuple[tuple[re.Pattern[str], Api], ...] = (
+    (re.compile(r"/stores/[^/]*/v[23](/|$)"), bigcommerce),
     (re.compile(r"/openapi/(2025-06|2026-01)(/|$)"), enveloped_shoplazza),
     (re.compile(r"/openapi/20"), shoplazza),
     (re.compile(r"/"), storeharmony),

@@ -35,6 +35,7 @@ _PASSING = (
     asyncpg.QueryCanceledError,
     asyncpg.DiskFullError,
     asyncpg.InvalidCachedStatementError,
+    asyncpg.InternalClientError,  # what 0.32 raises when the server dies amid a message
     ConnectionError,
     TimeoutError,
 )

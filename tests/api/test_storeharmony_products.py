@@ -1,8 +1,8 @@
 """Products and their pictures over the StoreHarmony API."""
 
+from tests.client import Web
 from tests.conftest import picture_bytes
 from tests.shop import Shop
-from tests.client import Web
 
 
 def stock(shop: Shop, path: str = "") -> str:

@@ -24,7 +24,7 @@ from kasuwa.base.http.contract import Checks, Operation, check_headers, decode, 
 from kasuwa.base.http.identity import current_request_id
 from kasuwa.base.http.origin import base_url
 from kasuwa.base.once import KeptAnswer, Once, Replay, packed
-from kasuwa.base.problems import FieldFault, Invalid, Problem
+from kasuwa.base.problems import FieldFault, Invalid, NotImplementedHere, Problem
 
 log = structlog.get_logger("kasuwa.api")
 
@@ -119,7 +119,7 @@ class Dialect:
 class Registered(Struct, frozen=True):
     dialect: Dialect
     operation: Operation
-    handler: Handler
+    handler: Handler | None
     read: Read | None
 
 
@@ -142,17 +142,22 @@ class Api:
         return register
 
     def routes(self, services: Callable[[], Services]) -> list[HTTPRouteHandler]:
-        """Litestar's handlers, one for each operation and base path."""
+        """Litestar's handlers, one for each operation and base path; those not built yet say so."""
         return [
-            _route(registered, base, services)
-            for registered in self.registered.values()
+            _route(self.registered.get(name) or _unbuilt(self.dialect, operation), base, services)
+            for name, operation in self.dialect.operations.items()
             for base in self.dialect.base_paths
         ]
 
 
+def _unbuilt(dialect: Dialect, operation: Operation) -> Registered:
+    """An operation that the contract promises and nobody has built."""
+    return Registered(dialect, operation, None, None)
+
+
 def _route(registered: Registered, base: str, services: Callable[[], Services]) -> HTTPRouteHandler:
     operation = registered.operation
-    wanted = frozenset(inspect.signature(registered.handler).parameters)
+    wanted = frozenset(inspect.signature(registered.handler or _nothing).parameters)
     unknown = wanted - {"context", "exchange", "path", "query", "body"}
     assert not unknown, f"{operation.operation_id} asks for {sorted(unknown)}"
 
@@ -169,6 +174,10 @@ def _route(registered: Registered, base: str, services: Callable[[], Services]) 
         name=f"{registered.dialect.name}:{base}:{operation.operation_id}",
         opt={"operation": operation.operation_id, "dialect": registered.dialect.name},
     )(handle)
+
+
+def _nothing() -> None:
+    """What an operation that is not built asks for."""
 
 
 def begin_context(services: Services, request: AnyRequest) -> Context:
@@ -213,6 +222,8 @@ def refuse(problem: Problem, exchange: Exchange) -> KeptAnswer:
 
 async def _act(registered: Registered, exchange: Exchange, wanted: frozenset[str]) -> KeptAnswer:
     dialect, operation, request = registered.dialect, registered.operation, exchange.request
+    if registered.handler is None:
+        raise NotImplementedHere("This operation is not built yet.")
     if not operation.safe:
         refuse_head(request)
     await dialect.admit(exchange)

@@ -78,8 +78,8 @@ async def open_store(context: Context, db: Database, new: NewStore) -> OpenedSto
                            state_code, city, city_code, address, latitude, longitude, email, mobile, currency,
                            tax_rate, vat_type, profile_type, seats, license_plan)
         VALUES (current_merchant(), :store_id, :name, :site_name, :store_hash, :country, :country_code,
-                :state, :state_code, :city, :city_code, :address, :latitude, :longitude, :email, :mobile, :currency,
-                :tax_rate, :vat_type, :profile_type, :seats, :license_plan)
+                :state, :state_code, :city, :city_code, :address, :latitude, :longitude, :email, :mobile,
+                :currency, :tax_rate, :vat_type, :profile_type, :seats, :license_plan)
         """,
         store_id=store_id,
         site_name=shop,

@@ -9,6 +9,8 @@ from typing import Any
 from litestar import Litestar, Request, Response
 from litestar.exceptions import HTTPException
 
+from kasuwa.api.shoplazza import api as shoplazza
+from kasuwa.api.shoplazza import enveloped_api as enveloped_shoplazza
 from kasuwa.api.storeharmony import api as storeharmony
 from kasuwa.base.context import Services
 from kasuwa.base.db import Pool
@@ -43,7 +45,7 @@ from kasuwa.handover import WorkerSetup, take_setup
 from kasuwa.settings import words
 from kasuwa.web import routes as web_routes
 
-APIS: tuple[Api, ...] = (storeharmony,)
+APIS: tuple[Api, ...] = (storeharmony, shoplazza, enveloped_shoplazza)
 
 
 def registered_operations() -> set[tuple[str, str]]:
@@ -171,7 +173,11 @@ async def _blobs_answer(services: Callable[[], Services]) -> bool:
 
 # Errors of paths that no operation has, and of the protocol ---------------------------------------
 
-_PREFIXES: tuple[tuple[re.Pattern[str], Api], ...] = ((re.compile(r"/"), storeharmony),)
+_PREFIXES: tuple[tuple[re.Pattern[str], Api], ...] = (
+    (re.compile(r"/openapi/(2025-06|2026-01)(/|$)"), enveloped_shoplazza),
+    (re.compile(r"/openapi/20"), shoplazza),
+    (re.compile(r"/"), storeharmony),
+)
 
 
 def api_of(path: str) -> Api:

@@ -4,11 +4,14 @@ import asyncio
 import os
 import re
 import signal
+import socket
+import ssl
 from pathlib import Path
 
 import httpx
 import psutil
 import pytest
+import trustme
 
 from kasuwa.base.http.server import ServerOptions, Supervisor
 from tests.base.http_serving import ServerProcess, server_process, wait_until
@@ -183,3 +186,30 @@ async def test_20_rolling_stops_fail_no_request(tmp_path: Path) -> None:
             answered = load.answered
             assert await _until(lambda: load.answered > answered + 30)
         assert (load.failed, load.refused) == ([], 0)
+
+
+def test_tls_is_served_and_a_silent_handshake_ends(tmp_path: Path) -> None:
+    authority = trustme.CA()
+    certificate = authority.issue_cert("127.0.0.1")
+    chain, key = tmp_path / "chain.pem", tmp_path / "key.pem"
+    chain.write_bytes(b"".join(pem.bytes() for pem in certificate.cert_chain_pems))
+    key.write_bytes(certificate.private_key_pem.bytes())
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    tls = {
+        "tls_certificate": str(chain),
+        "tls_key": str(key),
+        "limits": {"head_seconds": 1, "look_seconds": 0.1},
+    }
+    with server_process(TOY, 1, tmp_path, **tls) as server:
+        assert server.url.startswith("https://127.0.0.1:")
+        answer = httpx.get(f"{server.url}/ping", verify=context)
+        assert answer.headers["strict-transport-security"]
+        address = ("127.0.0.1", int(server.url.rpartition(":")[2]))
+        with socket.create_connection(address, timeout=15) as silent:
+            assert silent.recv(1) == b""
+        with socket.create_connection(address, timeout=15) as raw:
+            slow = context.wrap_socket(raw, server_hostname="127.0.0.1")
+            slow.sendall(b"GET /ping HTTP/1.1\r\nHost: a\r\n")
+            assert slow.recv(1000).startswith(b"HTTP/1.1 408")
+            slow.close()

@@ -32,7 +32,7 @@ def test_an_answer_as_promised_is_accepted() -> None:
         f"/openapi/2022-01/products/{SLZ_ID}",
         401,
         JSON | {"Request-Id": "r1"},
-        b'{"errors": ["no"]}',
+        SLZ_401,
     )
     envelope = b'{"code": "Unauthorized", "message": "no"}'
     with pytest.raises(AssertionError):
@@ -62,7 +62,7 @@ def test_an_answer_as_promised_is_accepted() -> None:
             f"/openapi/2022-01/products/{SLZ_ID}",
             401,
             JSON,
-            b'{"errors": ["no"]}',
+            SLZ_401,
             "Request-Id",
         ),
     ],

@@ -12,13 +12,14 @@ import resource
 import signal
 import socket
 import sys
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from types import FrameType
 from typing import Any
 
 import msgspec
 import structlog
 import uvicorn
+import uvloop
 
 from kasuwa.base.http import health, logs
 from kasuwa.base.http.protocol import DrainingState, ProtocolLimits, guarded_protocol
@@ -89,6 +90,20 @@ class _Worker(uvicorn.Server):
         await super().shutdown(sockets)
 
 
+def _loop_factory(handshake_seconds: float) -> Callable[[], asyncio.AbstractEventLoop]:
+    """uvloop, with a time for TLS handshakes: uvicorn leaves a silent caller the default of 60 s."""
+
+    class Loop(uvloop.Loop):
+        async def create_server(  # type: ignore[override]
+            self, *args: Any, **kwargs: Any
+        ) -> asyncio.AbstractServer:
+            if kwargs.get("ssl") is not None:
+                kwargs["ssl_handshake_timeout"] = handshake_seconds
+            return await super().create_server(*args, **kwargs)
+
+    return Loop
+
+
 def _replaced(worker: _Worker) -> None:
     """SIGUSR1: a successor listens on the same socket, so this one need not go on accepting."""
 
@@ -110,11 +125,11 @@ def run(order: WorkerOrder) -> int:
     _die_with_parent(order.parent_pid)
     _allow_many_connections()
     logs.configure(level=order.log_level)
+    limits = msgspec.convert(order.limits, ProtocolLimits)
     config = uvicorn.Config(
         order.app_factory,
         factory=True,
-        http=guarded_protocol(load(order.render_error), msgspec.convert(order.limits, ProtocolLimits)),
-        loop="uvloop",
+        http=guarded_protocol(load(order.render_error), limits),
         ws="none",
         lifespan="on",
         log_config=None,
@@ -125,11 +140,14 @@ def run(order: WorkerOrder) -> int:
         ssl_certfile=order.tls_certificate,
         ssl_keyfile=order.tls_key,
     )
+    config.load()
+    logs.take_over_standard_logs()
     worker = _Worker(config, order)
     _replaced(worker)
     listening = socket.socket(fileno=order.listen_fd)
     try:
-        worker.run(sockets=[listening])
+        with asyncio.Runner(loop_factory=_loop_factory(limits.head_seconds)) as runner:
+            runner.run(worker.serve(sockets=[listening]))
     except SystemExit:
         structlog.get_logger().error("the worker could not start")
         return 3

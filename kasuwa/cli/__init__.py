@@ -1,6 +1,7 @@
 """The `kasuwa` command. What a command needs is imported when it runs, so that each starts quickly."""
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -8,10 +9,14 @@ import typer
 from kasuwa.cli.output import fail
 
 app = typer.Typer(
+<<<<<<< HEAD
     help="Kasuwa: an open commerce backend. Options win over the KASUWA_ settings of the environment.",
+=======
+    help="An open commerce backend. Settings are KASUWA_ environment variables; options win over them.",
+>>>>>>> operator
     no_args_is_help=True,
     add_completion=False,
-    pretty_exceptions_show_locals=False,
+    pretty_exceptions_enable=False,
 )
 
 Data = Annotated[str | None, typer.Option("--data", help="Folder of database, files and keys.")]
@@ -43,6 +48,28 @@ def serve(
         tls_key=tls_key,
     )
     raise typer.Exit(run_server(settings, demo=demo))
+
+
+@app.command()
+def demo(
+    begin: Annotated[
+        bool, typer.Option("--begin", help="Only until it was filled once: what was deleted stays so.")
+    ] = False,
+    show: Annotated[bool, typer.Option("--show", help="Change nothing; say how to get in.")] = False,
+    url: Annotated[str | None, typer.Option(help="Address of the server, for what is printed.")] = None,
+    photographs: Annotated[Path | None, typer.Option(help="Folder with the demo's photographs.")] = None,
+    as_json: Json = False,
+    data: Data = None,
+) -> None:
+    """Fill a merchant with a shop; safe to repeat."""
+    from kasuwa.cli.demo import show_demo
+    from kasuwa.settings import read_settings
+
+    settings = read_settings(data=data)
+    address = url or settings.public_url or f"http://{settings.host}:{settings.port}"
+    show_demo(
+        settings, "show" if show else "begin" if begin else "fill", address, photographs, as_json=as_json
+    )
 
 
 key_app = typer.Typer(help="Developer keys, which prove an app at log-in.", no_args_is_help=True)

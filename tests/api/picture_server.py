@@ -1,4 +1,4 @@
-"""A tiny HTTP server on loopback that gives out pictures, and says no in every way that a foreign one does."""
+"""A tiny HTTP server on loopback that gives out pictures, and says no as foreign ones do."""
 
 import asyncio
 import ssl

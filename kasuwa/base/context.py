@@ -118,19 +118,20 @@ class Context:
 
         For a request with an Idempotency-Key it stays open until the answer is kept with it.
         """
-        transaction = self._open if self._open is not None else Transaction(self)
-        transaction.changes = True
-        return transaction
+        return self._open if self._open is not None else Transaction(self)
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[Database]:
-        """A transaction for questions: inside another one it joins it, so that it sees its changes.
+        """A short transaction for questions; inside another one it joins it, so that it sees its changes.
 
-        By itself it ends at once, also for a request with an Idempotency-Key: what is slow and comes after
-        the question must not hold a connection.
+        It claims no Idempotency-Key: what is slow may follow it.
         """
-        async with self._open if self._open is not None else Transaction(self) as db:
-            yield db
+        if self._open is not None:
+            async with self._open as db:
+                yield db
+        else:
+            async with self.services.pool.transaction(self.caller.merchant_id) as db:
+                yield db
 
     async def complete(self, answer: Callable[[], bytes] | None) -> None:
         """Commit what a keyed request left open, with its answer (None: undo it)."""
@@ -141,12 +142,9 @@ class Context:
 class Transaction:
     """BEGIN with the tenant set, and COMMIT. Only the boundary commits."""
 
-    __slots__ = ("_claimed", "_connection", "_context", "_db", "_depth", "changes")
+    __slots__ = ("_connection", "_context", "_db", "_depth")
 
     def __init__(self, context: Context) -> None:
-        # Whether anything inside means to change data: then a keyed request claims its key first.
-        self.changes = False
-        self._claimed = False
         self._context = context
         self._connection: database.Connection[asyncpg.Record] | None = None
         self._db: Database | None = None
@@ -155,7 +153,6 @@ class Transaction:
     async def __aenter__(self) -> Database:
         self._depth += 1
         if self._db is not None:
-            await self._claim(self._db)
             return self._db
         context = self._context
         pool = context.services.pool
@@ -165,7 +162,8 @@ class Transaction:
                 await database.begin(self._connection, context.caller.merchant_id)
                 self._db = Database(self._connection)
                 context._open = self
-                await self._claim(self._db)
+                if context.once is not None:
+                    await context.once.claim(self._db)
         except BaseException:
             await self._end(keep=False)
             raise
@@ -179,13 +177,8 @@ class Transaction:
             await self._end(keep=False)
             with database.passing_faults():
                 raise error.with_traceback(trace)
-        if self._depth == 0 and not self._claimed:
+        if self._depth == 0 and self._context.once is None:
             await self._end(keep=True)
-
-    async def _claim(self, db: Database) -> None:
-        if self.changes and not self._claimed and self._context.once is not None:
-            self._claimed = True
-            await self._context.once.claim(db)
 
     async def complete(self, answer: Callable[[], bytes] | None) -> None:
         if answer is None or self._context.once is None or self._db is None:

@@ -114,12 +114,14 @@ def create_app(setup: WorkerSetup | None = None, *, run_jobs: bool = True) -> Ed
         async with open_services(setup) as services:
             held.append(services)
             app.state.services = services
-            metrics.add_source(partial(_queue_gauges, services))
+            gauges = partial(_queue_gauges, services)
+            metrics.add_source(gauges)
             if run_jobs:
                 services.jobs.start()
             yield
             if run_jobs:
                 await services.jobs.stop()
+            metrics.remove_source(gauges)
             held.clear()
 
     def services() -> Services:

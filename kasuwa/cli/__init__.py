@@ -9,11 +9,7 @@ import typer
 from kasuwa.cli.output import fail
 
 app = typer.Typer(
-<<<<<<< HEAD
-    help="Kasuwa: an open commerce backend. Options win over the KASUWA_ settings of the environment.",
-=======
     help="An open commerce backend. Settings are KASUWA_ environment variables; options win over them.",
->>>>>>> operator
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

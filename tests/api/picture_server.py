@@ -1,4 +1,4 @@
-"""A tiny HTTP server on loopback that gives out pictures, and says no as foreign ones do."""
+"""A real HTTP server on loopback whose pictures the application fetches, with every kind of fault."""
 
 import asyncio
 import ssl

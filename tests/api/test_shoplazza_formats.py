@@ -12,7 +12,7 @@ import msgspec
 import pytest
 from PIL import Image
 
-from kasuwa.app import ORDER_VARIABLE, WorkerSetup
+from kasuwa.handover import ORDER_VARIABLE, WorkerSetup
 from tests.api.picture_server import PictureServer
 from tests.api.shoplazza_calls import BASES, Shoplazza, is_uuid
 from tests.base.pictures import scene, write

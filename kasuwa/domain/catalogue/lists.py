@@ -54,14 +54,16 @@ class ProductPage(Struct, frozen=True):
 
 async def list_products(context: Context, dialect: str, wanted: ProductFilter, wish: PageWish) -> ProductPage:
     """The page, with the cards of the dialect and the stock of the caller's store."""
-    if wish.cursor is None and wish.page * wish.size > MOST_COUNTED:
+    if wish.cursor is None and not wish.any_depth and wish.page * wish.size > MOST_COUNTED:
         raise PageTooDeep(
             faults=[FieldFault("#/query/page", "too_deep", "Go on with nextCursor beyond 10,000 rows.")]
         )
     async with context.reading() as db:
         conditions, values = await _conditions(context, db, wanted)
-        total, is_exact = await _count(db, wanted, conditions, values)
-        rows = await _page(context, db, dialect, wish, conditions, values)
+        total, is_exact = await _count(db, wanted, wish, conditions, values)
+        # Beyond the end there is nothing to skip to, however far the page is.
+        is_beyond = wish.cursor is None and is_exact and (wish.page - 1) * wish.size >= total
+        rows = [] if is_beyond else await _page(context, db, dialect, wish, conditions, values)
     cursor = None
     if len(rows) > wish.size:
         rows = rows[: wish.size]
@@ -77,6 +79,12 @@ _SORTS: dict[SortKey, tuple[str, str]] = {
     "created_at": ("p.created_at", "timestamptz"),
     "updated_at": ("p.updated_at", "timestamptz"),
     "price": ("r.selling_minor", "bigint"),
+    "effective_price": (
+        "CASE WHEN r.promo_minor IS NOT NULL AND coalesce(r.promo_starts_at <= now(), true)"
+        " AND coalesce(r.promo_ends_at > now(), true) THEN r.promo_minor ELSE r.selling_minor END",
+        "bigint",
+    ),
+    "visible_online": ("p.visible_online", "boolean"),
     "quantity": ("coalesce(b.on_hand, 0)", "numeric"),
 }
 
@@ -107,7 +115,7 @@ async def _page(
                coalesce(b.reserved, 0) AS reserved, b.reorder_level, b.reorder_quantity,
                ({sort})::text AS sort_value, c.stale_at <= now() AS is_stale
         {_FROM}
-        {_PRICE if wish.sort == "price" else ""}
+        {_PRICE if wish.sort in ("price", "effective_price") else ""}
         JOIN product_card c
           ON c.merchant_id = p.merchant_id AND c.product_id = p.product_id AND c.dialect = :dialect
         WHERE {" AND ".join(conditions)}
@@ -187,6 +195,8 @@ async def _conditions(
         add(f"{is_low} IS {'TRUE' if wanted.low_stock else 'NOT TRUE'}")
     if wanted.extra is not None:
         add("p.extra @> :extra::jsonb", extra=msgspec.json.encode(wanted.extra).decode())
+    for place, path in enumerate(wanted.extra_absent):
+        add(f"p.extra #> :absent_{place}::text[] IS NULL", **{f"absent_{place}": list(path)})
     if wanted.category_id is not None:
         add(_IN_CATEGORY, category_id=wanted.category_id)
     return conditions, values
@@ -207,18 +217,21 @@ _IN_CATEGORY = """
 
 
 async def _count(
-    db: Database, wanted: ProductFilter, conditions: list[str], values: dict[str, object]
+    db: Database, wanted: ProductFilter, wish: PageWish, conditions: list[str], values: dict[str, object]
 ) -> tuple[int, bool]:
     if wanted.is_plain:
         return await count_products(db, wanted.statuses), True
+    most = "ALL" if wish.any_depth else MOST_COUNTED + 1
     count: int = await db.value(
         f"""
         SELECT count(*) FROM (
-          SELECT 1 {_FROM} WHERE {" AND ".join(conditions)} LIMIT {MOST_COUNTED + 1}
+          SELECT 1 {_FROM} WHERE {" AND ".join(conditions)} LIMIT {most}
         ) counted
         """,  # noqa: S608 - put together from the words above
         **values,
     )
+    if wish.any_depth:
+        return count, True
     return min(count, MOST_COUNTED), count <= MOST_COUNTED
 
 
@@ -280,7 +293,12 @@ def _read_cursor(wish: PageWish) -> tuple[str, UUID]:
 def _check_value(cursor: _Cursor) -> None:
     """A cursor may come from anybody: its value must be what the column's type reads."""
     kind = _SORTS[cursor.sort][1]
-    reader: dict[str, Any] = {"bigint": int, "numeric": Decimal, "timestamptz": datetime.fromisoformat}
+    reader: dict[str, Any] = {
+        "bigint": int,
+        "numeric": Decimal,
+        "timestamptz": datetime.fromisoformat,
+        "boolean": ("true", "false").index,
+    }
     if kind in reader:
         reader[kind](cursor.value)
     if len(cursor.value) > 1000 or "\0" in cursor.value or (not cursor.value.isascii() and kind != "text"):

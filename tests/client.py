@@ -8,9 +8,10 @@ from typing import Any
 import httpx
 from litestar import Litestar
 
-from kasuwa.app import WorkerSetup, create_app
+from kasuwa.app import create_app
 from kasuwa.base.context import Services
 from kasuwa.base.http.middleware import Edge
+from kasuwa.handover import WorkerSetup
 from tests.contract.harness import validate_answer
 
 ORIGIN = "http://127.0.0.1:8000"

@@ -163,6 +163,7 @@ class Pool:
             max_inactive_connection_lifetime=60.0,
             command_timeout=15.0,
             server_settings={"application_name": "kasuwa", "jit": "off"},
+            reset=_leave_clean,
             **address,
         )
         return cls(pool, on_wait)
@@ -212,6 +213,12 @@ class Pool:
                 await commit(connection)
         finally:
             await self.release(connection)
+
+
+async def _leave_clean(connection: "asyncpg.Connection[Any]") -> None:
+    """All we set is set for one transaction: without an open one there is nothing to undo."""
+    if connection.is_in_transaction():
+        await connection.execute("ROLLBACK")
 
 
 async def begin(connection: "Connection[asyncpg.Record]", merchant_id: UUID | None) -> None:

@@ -1,5 +1,6 @@
 """Quotas that hold over all workers: leased from the database in blocks, spent in memory."""
 
+import asyncio
 import hashlib
 from datetime import timedelta
 from time import monotonic
@@ -34,9 +35,11 @@ class _Grant(Struct, frozen=True):
 
 
 class _Lease:
-    __slots__ = ("left", "remaining", "until")
+    __slots__ = ("asking", "left", "remaining", "until")
 
     def __init__(self) -> None:
+        # One question at a time: many at once would each lease a block and forget all but the last.
+        self.asking = asyncio.Lock()
         self.left = 0
         self.remaining = 0
         self.until = 0.0
@@ -64,8 +67,18 @@ class Limits:
                 self._forget(now)
             lease = self._leases[bucket] = _Lease()
         if lease.left > 0 and now < lease.until:
-            lease.left -= 1
-            return Allowance(True, quota.requests, lease.remaining + lease.left, lease.until - now)
+            return self._spend(quota, lease, now)
+        async with lease.asking:
+            now = monotonic()
+            if lease.left > 0 and now < lease.until:
+                return self._spend(quota, lease, now)
+            return await self._renew(quota, bucket, lease, now)
+
+    def _spend(self, quota: Quota, lease: _Lease, now: float) -> Allowance:
+        lease.left -= 1
+        return Allowance(True, quota.requests, lease.remaining + lease.left, lease.until - now)
+
+    async def _renew(self, quota: Quota, bucket: bytes, lease: _Lease, now: float) -> Allowance:
         grant = await self._lease(quota, bucket, self._block(quota, lease))
         resets_in = max(0.0, grant.resets_in.total_seconds())
         if grant.granted == 0:

@@ -5,6 +5,7 @@ gives; a handler does the work. Handlers name what they want by parameter: `cont
 `query` and `body`.
 """
 
+import asyncio
 import inspect
 import re
 from collections.abc import Awaitable, Callable, Mapping
@@ -33,6 +34,8 @@ Handler = Callable[..., Awaitable[Any]]
 Read = Callable[["Exchange"], Awaitable[Any]]
 
 BODY_BYTES = 10 * 1024 * 1024
+# Longer ones are decoded in a thread: they would hold everybody else up.
+_DECODED_IN_PLACE_BYTES = 128 * 1024
 _KEY = re.compile(r"[A-Za-z0-9._:-]{8,128}")
 
 
@@ -112,7 +115,7 @@ class Dialect:
         """What a fault of `path`, `query`, `header` or `body` means in this API."""
         return problem
 
-    def status_of(self, problem: Problem) -> int:
+    def status_of(self, problem: Problem, exchange: Exchange | None) -> int:
         return problem.status
 
 
@@ -214,7 +217,7 @@ def refuse(problem: Problem, exchange: Exchange) -> KeptAnswer:
     """The problem as an answer of the exchange's API."""
     body, media_type, headers = exchange.dialect.refusal(problem, exchange)
     return KeptAnswer(
-        exchange.dialect.status_of(problem),
+        exchange.dialect.status_of(problem, exchange),
         {**problem.headers, **headers, "Content-Type": media_type, "Cache-Control": "no-store"},
         encode(body),
     )
@@ -259,7 +262,10 @@ async def _read_json(exchange: Exchange) -> Any:
     media_type = require_media_type(exchange.request, operation.body.keys())
     content = await read_body(exchange.request, BODY_BYTES)
     exchange.fingerprint = content
-    return decode(content, operation.body[media_type], exchange.dialect.checks)
+    kind, checks = operation.body[media_type], exchange.dialect.checks
+    if len(content) > _DECODED_IN_PLACE_BYTES:
+        return await asyncio.to_thread(decode, content, kind, checks)
+    return decode(content, kind, checks)
 
 
 async def _once(exchange: Exchange) -> None:

@@ -207,6 +207,9 @@ class ProductFilter(Struct, frozen=True, kw_only=True):
     extra: dict[str, Any] | None = None
     # Paths of kept fields that must not be there.
     extra_absent: tuple[tuple[str, ...], ...] = ()
+    extra_any: tuple[dict[str, Any], ...] | None = None
+    created_from: datetime | None = None
+    created_to: datetime | None = None
 
     @property
     def is_plain(self) -> bool:

@@ -4,6 +4,7 @@ from typing import Any
 
 import httpx
 
+from kasuwa.api.bigcommerce.contract import BcProduct, BcProductImage
 from kasuwa.domain.media.actions import show_pictures
 from kasuwa.domain.media.keeping import keep_bytes
 from kasuwa.domain.media.records import BIGCOMMERCE_FORMATS, Place
@@ -11,6 +12,8 @@ from tests.client import Web
 from tests.shop import Shop
 
 TYPE = "/api-docs/getting-started/api-status-codes"
+IMAGE_FIELDS = set(BcProductImage.__struct_fields__) - {"image_url"}
+PRODUCT_FIELDS = set(BcProduct.__struct_fields__) - {"images", "primary_image"}
 QUOTA_HEADERS = (
     "X-Rate-Limit-Time-Window-Ms",
     "X-Rate-Limit-Time-Reset-Ms",
@@ -34,6 +37,8 @@ class BigCommerceCalls:
         headers = {"X-Auth-Token": self.shop.token if token is None else token, **options.pop("headers", {})}
         answer = await self.web.call(method, self.base + path, headers=headers, **options)
         check_quota_headers(answer)
+        if answer.is_success and answer.content:
+            check_fields(answer)
         return answer
 
     async def get(self, path: str, **options: Any) -> httpx.Response:
@@ -81,6 +86,22 @@ class BigCommerceCalls:
                 number=product,
             )
         await show_pictures(context, product_id, [(kept, Place())] * count)
+
+
+def check_fields(answer: httpx.Response) -> None:
+    """Every documented field is there, unless the caller chose among them."""
+    if "_fields=" in str(answer.url):
+        return
+    body = answer.json()
+    things = body["data"] if isinstance(body["data"], list) else [body["data"]]
+    of_images = "/images" in answer.url.path
+    for thing in things:
+        if of_images:
+            assert set(thing) == IMAGE_FIELDS
+        else:
+            assert set(thing) - {"images", "primary_image"} == PRODUCT_FIELDS
+            for image in (*thing.get("images", ()), *filter(None, [thing.get("primary_image")])):
+                assert set(image) == IMAGE_FIELDS
 
 
 def check_quota_headers(answer: httpx.Response) -> None:

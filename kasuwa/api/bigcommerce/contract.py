@@ -68,15 +68,15 @@ class BcPaginationLinks(Struct, frozen=True, kw_only=True):
 
 
 class BcProduct(Struct, frozen=True, kw_only=True):
-    name: Annotated[str, Meta(min_length=1, max_length=250)]
-    type: Literal["physical", "digital"]
+    name: Annotated[str, Meta(min_length=1, max_length=250)] | UnsetType = UNSET
+    type: Literal["physical", "digital"] | UnsetType = UNSET
     sku: Annotated[str, Meta(max_length=255)] | UnsetType = UNSET
     description: str | UnsetType = UNSET
     weight: Number | UnsetType = UNSET
     width: Number | UnsetType = UNSET
     depth: Number | UnsetType = UNSET
     height: Number | UnsetType = UNSET
-    price: Number
+    price: Number | UnsetType = UNSET
     cost_price: Number | UnsetType = UNSET
     retail_price: Number | UnsetType = UNSET
     sale_price: Number | UnsetType = UNSET
@@ -151,8 +151,8 @@ class BcProduct(Struct, frozen=True, kw_only=True):
     base_variant_id: (
         Annotated[int, Meta(ge=-9223372036854775808, le=9223372036854775807)] | None | UnsetType
     ) = UNSET
-    date_created: DateTime
-    date_modified: DateTime
+    date_created: DateTime | UnsetType = UNSET
+    date_modified: DateTime | UnsetType = UNSET
     primary_image: BcProductImage | None | UnsetType = UNSET
 
 
@@ -162,18 +162,20 @@ class BcProductCollectionResponse(Struct, frozen=True, kw_only=True):
 
 
 class BcProductImage(Struct, frozen=True, kw_only=True):
+    """Every field but image_url is there, unless include_fields or exclude_fields has chosen; id always is."""
+
     id: Annotated[int, Meta(ge=-9223372036854775808, le=9223372036854775807)]
-    product_id: Annotated[int, Meta(ge=-9223372036854775808, le=9223372036854775807)]
-    is_thumbnail: bool
-    sort_order: Annotated[int, Meta(ge=-2147483648, le=2147483647)]
-    description: str
-    image_file: str
+    product_id: Annotated[int, Meta(ge=-9223372036854775808, le=9223372036854775807)] | UnsetType = UNSET
+    is_thumbnail: bool | UnsetType = UNSET
+    sort_order: Annotated[int, Meta(ge=-2147483648, le=2147483647)] | UnsetType = UNSET
+    description: str | UnsetType = UNSET
+    image_file: str | UnsetType = UNSET
     image_url: str | UnsetType = UNSET
-    url_zoom: str
-    url_standard: str
-    url_thumbnail: str
-    url_tiny: str
-    date_modified: DateTime
+    url_zoom: str | UnsetType = UNSET
+    url_standard: str | UnsetType = UNSET
+    url_thumbnail: str | UnsetType = UNSET
+    url_tiny: str | UnsetType = UNSET
+    date_modified: DateTime | UnsetType = UNSET
 
 
 class BcProductImageCollectionResponse(Struct, frozen=True, kw_only=True):

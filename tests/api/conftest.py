@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import msgspec
 import pytest
 
-from kasuwa.app import WorkerSetup
+from kasuwa.handover import WorkerSetup
 from tests.api.picture_server import PictureServer, serving_pictures
 from tests.api.shoplazza_calls import BASES, Shoplazza, new_product_id
 from tests.client import Web, running_web

@@ -6,7 +6,6 @@ from uuid import UUID
 import msgspec
 import pytest
 
-from kasuwa.app import WorkerSetup
 from kasuwa.base.context import Context
 from kasuwa.base.db import Database
 from kasuwa.base.limits import _Lease
@@ -15,6 +14,7 @@ from kasuwa.domain.catalogue.queries import read_products
 from kasuwa.domain.catalogue.records import Product
 from kasuwa.domain.media import actions
 from kasuwa.domain.merchants.actions import create_access_token
+from kasuwa.handover import WorkerSetup
 from tests.api.picture_server import PictureServer
 from tests.api.shoplazza_calls import BASES, UNKNOWN, Shoplazza, new_product_id, positions
 from tests.client import Web, running_web

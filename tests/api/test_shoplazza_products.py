@@ -1,9 +1,11 @@
 """Products of the Shoplazza API: made whole or not at all, listed by cursor, counted, deleted."""
 
 from typing import Any
+from uuid import UUID
 
 import pytest
 
+from kasuwa.domain.catalogue.queries import get_product
 from tests.api.picture_server import PictureServer
 from tests.api.shoplazza_calls import Shoplazza, new_product_id, positions
 from tests.conftest import picture_bytes
@@ -287,12 +289,26 @@ async def test_x1_an_image_is_seen_through_the_other_apis(
         content=picture_bytes("PNG", size=(90, 70), seed=4),
     )
     theirs = answer.json()
-    first, second = await slz.images(product_id)
+    number = (await get_product(shop.owner, UUID(product_id))).number
+    gallery = f"/stores/{shop.store_hash}/v3/catalog/products/{number}/images"
+    token = {"x-auth-token": shop.token}
+    answer = await slz.web.post(
+        gallery, headers=token, json={"image_url": pictures.url("/other.png"), "description": "Side"}
+    )
+    assert answer.status_code == 200, answer.text
+
+    first, second, third = await slz.images(product_id)
     assert first["src"].endswith(theirs)
-    assert (first["width"], first["height"]) == (90, 70)
-    moved = ("position", "updated_at")
-    assert {n: second[n] for n in second if n not in moved} == {n: ours[n] for n in ours if n not in moved}
-    assert second["position"] == 2
+    assert [(image["width"], image["alt"]) for image in (first, second, third)] == [
+        (90, ""),
+        (800, "Front"),
+        (320, "Side"),
+    ]
+    assert (second["id"], second["src"]) == (ours["id"], ours["src"])
     shown = (await slz.web.get(item, headers=session)).json()["images"]
-    assert [image["imageId"] for image in shown] == [first["id"], second["id"]]
-    assert shown[1]["alt"] == "Front"
+    assert [image["imageId"] for image in shown] == [image["id"] for image in (first, second, third)]
+    listed = (await slz.web.get(gallery, headers=token)).json()["data"]
+    assert [image["description"] for image in listed] == ["", "Front", "Side"]
+    await slz.call("DELETE", f"/products/{product_id}/images/{first['id']}")
+    listed = (await slz.web.get(gallery, headers=token)).json()["data"]
+    assert [image["description"] for image in listed] == ["Front", "Side"]

@@ -88,6 +88,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     shoplazza_burst: int = _setting(40, "Requests of one token at once; two more each second.")
     shoplazza_store_burst: int = _setting(80, "Requests of one store at once; twenty more each second.")
     login_tries: int = _setting(5, "Wrong passwords for one account and address before waiting begins.")
+    country: str = _setting("NG", "Country whose way of dialling a mobile is read at log-in.")
     session_idle_days: int = _setting(30, "A session that is not used ends after this.")
     session_absolute_days: int = _setting(90, "Every session ends after this.")
     smtp_url: str = _setting(

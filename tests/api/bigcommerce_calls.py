@@ -11,10 +11,10 @@ import httpx
 import msgspec
 import pytest
 
-from kasuwa.app import WorkerSetup
 from kasuwa.domain.media.actions import show_pictures
 from kasuwa.domain.media.keeping import keep_bytes
 from kasuwa.domain.media.records import BIGCOMMERCE_FORMATS, Place
+from kasuwa.handover import WorkerSetup
 from tests.client import Web, running_web
 from tests.conftest import picture_bytes
 from tests.shop import Shop

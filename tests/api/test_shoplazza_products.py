@@ -1,13 +1,15 @@
 """Products of the Shoplazza API: made whole or not at all, listed by cursor, counted, deleted."""
 
+import base64
 from typing import Any
 from uuid import UUID
 
+import msgspec
 import pytest
 
 from kasuwa.domain.catalogue.queries import get_product
 from tests.api.picture_server import PictureServer
-from tests.api.shoplazza_calls import Shoplazza, new_product_id, positions
+from tests.api.shoplazza_calls import UNKNOWN, Shoplazza, new_product_id, positions
 from tests.conftest import picture_bytes
 from tests.shop import Shop
 
@@ -239,6 +241,28 @@ async def test_the_list_is_narrowed_and_shortened(slz: Shoplazza, shop: Shop) ->
     assert slz.message(await slz.call("GET", "/products?ids=abc"), 422) == "Ids must be valid UUIDs"
     for query in ("per_page=0", "per_page=x", "published_status=maybe", "created_at_min=yesterday"):
         assert slz.message(await slz.call("GET", f"/products?{query}"), 422)
+
+
+def forged(value: str) -> str:
+    """A cursor as somebody might make it who knows how ours are made."""
+    return base64.urlsafe_b64encode(msgspec.msgpack.encode(["number", True, value, UNKNOWN])).decode()
+
+
+@pytest.mark.parametrize("value", ["9" * 30, "1_0", " 1 ", "one", "", "1" * 2000])
+async def test_a_forged_cursor_is_refused_before_the_database_sees_it(slz: Shoplazza, value: str) -> None:
+    assert slz.message(await slz.call("GET", f"/products?cursor={forged(value)}"), 422)
+    # The control: the same forgery with a number is read.
+    assert (await slz.get(f"/products?cursor={forged('12')}"))["products"] == []
+
+
+async def test_a_time_beyond_the_calendar_narrows_nothing(slz: Shoplazza, product_id: str) -> None:
+    for query in (
+        "created_at_min=0001-01-01T00:00:00%2B14:00",
+        "created_at_max=9999-12-31T23:59:59-14:00",
+        "updated_at_min=0001-01-01T00:00:00%2B14:00",
+        "updated_at_max=9999-12-31T23:59:59-14:00",
+    ):
+        assert [one["id"] for one in (await slz.get(f"/products?{query}"))["products"]] == [product_id]
 
 
 async def test_a_list_has_links_of_the_request_and_live_stock(

@@ -54,7 +54,6 @@ class Settings(Struct, frozen=True, kw_only=True):
     )
     cors_origins: str = _setting("", "Web origins, parted by commas, whose pages may call the APIs.")
     database_url: str = _setting("", "PostgreSQL by address, as an administrator; empty: the embedded one.")
-    database_replica_url: str = _setting("", "PostgreSQL for reads that may be stale; empty: the main one.")
     database_name: str = _setting("kasuwa", "Name of the database, made when it is missing.")
     database_connections: int = _setting(10, "Connections of each worker to PostgreSQL.")
     pg_bin: str = _setting("", "Folder of PostgreSQL's programs; empty: those that came with Kasuwa.")
@@ -96,7 +95,6 @@ class Settings(Struct, frozen=True, kw_only=True):
         "Mail server, such as smtp://user:password@host:587; empty: outbox.jsonl in the data folder.",
     )
     mail_from: str = _setting("Kasuwa <no-reply@localhost>", "Sender of mails.")
-    log_format: str = _setting("auto", "json, pretty, or auto: pretty on a terminal.")
     log_level: str = _setting("info", "debug, info, warning or error.")
 
     def data_folder(self) -> Path:

@@ -1,5 +1,6 @@
 """Quotas that hold over all workers: leased from the database in blocks, spent in memory."""
 
+import asyncio
 import hashlib
 from datetime import timedelta
 from time import monotonic
@@ -34,9 +35,11 @@ class _Grant(Struct, frozen=True):
 
 
 class _Lease:
-    __slots__ = ("left", "remaining", "until")
+    __slots__ = ("left", "lock", "remaining", "until")
 
     def __init__(self) -> None:
+        # Many requests at once lease one block, not one each.
+        self.lock = asyncio.Lock()
         self.left = 0
         self.remaining = 0
         self.until = 0.0
@@ -57,12 +60,16 @@ class Limits:
     async def take(self, quota: Quota, subject: str) -> Allowance:
         """Spend one request of the subject's quota (a token's id, a store's id, an address)."""
         bucket = hashlib.sha256(f"{quota.name}\n{subject}".encode()).digest()
-        now = monotonic()
         lease = self._leases.get(bucket)
         if lease is None:
             if len(self._leases) > 50_000:
-                self._forget(now)
+                self._forget(monotonic())
             lease = self._leases[bucket] = _Lease()
+        async with lease.lock:
+            return await self._spend(quota, bucket, lease)
+
+    async def _spend(self, quota: Quota, bucket: bytes, lease: _Lease) -> Allowance:
+        now = monotonic()
         if lease.left > 0 and now < lease.until:
             lease.left -= 1
             return Allowance(True, quota.requests, lease.remaining + lease.left, lease.until - now)

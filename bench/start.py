@@ -1,4 +1,4 @@
-"""How long the embedded PostgreSQL takes to start: first, again, and after a crash under writes. Prints one table."""
+"""How long the embedded PostgreSQL takes to start: first, again, and after a crash under writes."""
 
 import argparse
 import asyncio

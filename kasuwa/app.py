@@ -1,16 +1,17 @@
 """Puts settings, database, domain and APIs together."""
 
-import os
 import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
-import msgspec
 from litestar import Litestar, Request, Response
 from litestar.exceptions import HTTPException
 
+from kasuwa.api.bigcommerce import api as bigcommerce
+from kasuwa.api.shoplazza import api as shoplazza
+from kasuwa.api.shoplazza import enveloped_api as enveloped_shoplazza
 from kasuwa.api.storeharmony import api as storeharmony
 from kasuwa.base.context import Services
 from kasuwa.base.db import Pool
@@ -42,21 +43,11 @@ from kasuwa.domain.media.jobs import run_sweep
 from kasuwa.domain.media.keeping import SWEEP_JOB
 from kasuwa.domain.messages.jobs import SEND_JOB, run_send
 from kasuwa.domain.users.passwords import RESET_JOB, run_send_reset
-from kasuwa.settings import Settings, words
+from kasuwa.handover import WorkerSetup, take_setup
+from kasuwa.settings import words
 from kasuwa.web import routes as web_routes
 
-APIS: tuple[Api, ...] = (storeharmony,)
-
-# How the parent hands what it found to its workers.
-ORDER_VARIABLE = "KASUWA_WORKER_ORDER"
-
-
-class WorkerSetup(msgspec.Struct, frozen=True):
-    """What a worker needs beside the settings: the application's database address and the sealing keys."""
-
-    settings: Settings
-    application_url: str
-    keys: list[str]
+APIS: tuple[Api, ...] = (storeharmony, bigcommerce, shoplazza, enveloped_shoplazza)
 
 
 def registered_operations() -> set[tuple[str, str]]:
@@ -116,7 +107,7 @@ def _count_fetch(outcome: str) -> None:
 def create_app(setup: WorkerSetup | None = None, *, run_jobs: bool = True) -> Edge:
     """The ASGI application. Without `setup` it is read from what the parent process handed down."""
     if setup is None:
-        setup = msgspec.json.decode(os.environ[ORDER_VARIABLE], type=WorkerSetup)
+        setup = take_setup()
     settings = setup.settings
     held: list[Services] = []
 
@@ -125,12 +116,14 @@ def create_app(setup: WorkerSetup | None = None, *, run_jobs: bool = True) -> Ed
         async with open_services(setup) as services:
             held.append(services)
             app.state.services = services
-            metrics.add_source(partial(_queue_gauges, services))
+            gauges = partial(_queue_gauges, services)
+            metrics.add_source(gauges)
             if run_jobs:
                 services.jobs.start()
             yield
             if run_jobs:
                 await services.jobs.stop()
+            metrics.remove_source(gauges)
             held.clear()
 
     def services() -> Services:
@@ -185,7 +178,12 @@ async def _blobs_answer(services: Callable[[], Services]) -> bool:
 
 # Errors of paths that no operation has, and of the protocol ---------------------------------------
 
-_PREFIXES: tuple[tuple[re.Pattern[str], Api], ...] = ((re.compile(r"/"), storeharmony),)
+_PREFIXES: tuple[tuple[re.Pattern[str], Api], ...] = (
+    (re.compile(r"/stores/[^/]*/v[23](/|$)"), bigcommerce),
+    (re.compile(r"/openapi/(2025-06|2026-01)(/|$)"), enveloped_shoplazza),
+    (re.compile(r"/openapi/20"), shoplazza),
+    (re.compile(r"/"), storeharmony),
+)
 
 
 def api_of(path: str) -> Api:

@@ -46,6 +46,8 @@ class Settings(Struct, frozen=True, kw_only=True):
         "More host names, parted by commas, that links in answers may repeat.",
     )
     behind_proxy: bool = _setting(False, "A proxy in front ends TLS: no warning about a public address.")
+    tls_certificate: str = _setting("", "PEM file with the certificate chain, to end TLS here; empty: HTTP.")
+    tls_key: str = _setting("", "PEM file with the certificate's private key.")
     trusted_proxies: str = _setting(
         "",
         "Proxies, parted by commas, whose X-Forwarded-For and -Proto are believed.",
@@ -137,6 +139,15 @@ def read_settings(environment: Mapping[str, str] | None = None, **overrides: obj
             values[name] = _read(f"KASUWA_{name.upper()}", text, Settings.__annotations__[name])
     values.update({name: value for name, value in overrides.items() if value is not None})
     return Settings(**values)  # type: ignore[arg-type]
+
+
+def setting_environment(settings: Settings) -> dict[str, str]:
+    """The environment that gives a child the same settings; what is at its default is left out."""
+    return {
+        f"KASUWA_{name.upper()}": str(value)
+        for name, default in zip(Settings.__struct_fields__, Settings.__struct_defaults__, strict=True)
+        if (value := getattr(settings, name)) != default
+    }
 
 
 def words(text: str) -> tuple[str, ...]:

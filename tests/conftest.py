@@ -11,10 +11,10 @@ import asyncpg
 import pytest
 from PIL import Image
 
-from kasuwa.app import WorkerSetup
 from kasuwa.base.context import Context, Services
 from kasuwa.base.db import Database
 from kasuwa.database import DatabaseUrls, sealing_keys, serving_database
+from kasuwa.handover import WorkerSetup
 from kasuwa.settings import read_settings
 from tests.client import Web, running_web
 from tests.shop import Shop, new_shop

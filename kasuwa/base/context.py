@@ -129,9 +129,16 @@ class Context:
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[Database]:
-        """A transaction for questions: inside another one it joins it, so that it sees its changes."""
-        async with self.transaction() as db:
-            yield db
+        """A short transaction for questions; inside another one it joins it, so that it sees its changes.
+
+        It claims no Idempotency-Key: what is slow may follow it.
+        """
+        if self._open is not None:
+            async with self._open as db:
+                yield db
+        else:
+            async with self.services.pool.transaction(self.caller.merchant_id) as db:
+                yield db
 
     async def complete(self, answer: Callable[[], bytes] | None) -> None:
         """Commit what a keyed request left open, with its answer (None: undo it)."""

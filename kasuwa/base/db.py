@@ -35,6 +35,7 @@ _PASSING = (
     asyncpg.QueryCanceledError,
     asyncpg.DiskFullError,
     asyncpg.InvalidCachedStatementError,
+    asyncpg.InternalClientError,  # what 0.32 raises when the server dies amid a message
     ConnectionError,
     TimeoutError,
 )
@@ -79,19 +80,21 @@ class Database:
         self._connection = connection
         self.jobs_queued = False
 
-    async def all(self, sql: str, *, into: type[T], **values: object) -> list[T]:
+    async def all(self, sql: str, *, into: Callable[..., T], **values: object) -> list[T]:
         """Every row as `into(**row)`."""
         statement = numbered(sql)
         rows = await self._connection.fetch(statement.text, *_ordered(statement, values))
         return [into(**row) for row in rows]
 
-    async def find(self, sql: str, *, into: type[T], **values: object) -> T | None:
+    async def find(self, sql: str, *, into: Callable[..., T], **values: object) -> T | None:
         """The first row, or None."""
         statement = numbered(sql)
         row = await self._connection.fetchrow(statement.text, *_ordered(statement, values))
         return None if row is None else into(**row)
 
-    async def one(self, sql: str, *, into: type[T], missing: Problem | None = None, **values: object) -> T:
+    async def one(
+        self, sql: str, *, into: Callable[..., T], missing: Problem | None = None, **values: object
+    ) -> T:
         """The first row; without one `missing` is raised."""
         row = await self.find(sql, into=into, **values)
         if row is None:
@@ -162,6 +165,7 @@ class Pool:
             max_inactive_connection_lifetime=60.0,
             command_timeout=15.0,
             server_settings={"application_name": "kasuwa", "jit": "off"},
+            reset=_leave_clean,
             **address,
         )
         return cls(pool, on_wait)
@@ -211,6 +215,12 @@ class Pool:
                 await commit(connection)
         finally:
             await self.release(connection)
+
+
+async def _leave_clean(connection: "asyncpg.Connection[Any]") -> None:
+    """All we set is set for one transaction: without an open one there is nothing to undo."""
+    if connection.is_in_transaction():
+        await connection.execute("ROLLBACK")
 
 
 async def begin(connection: "Connection[asyncpg.Record]", merchant_id: UUID | None) -> None:

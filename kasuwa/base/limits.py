@@ -35,11 +35,11 @@ class _Grant(Struct, frozen=True):
 
 
 class _Lease:
-    __slots__ = ("left", "lock", "remaining", "until")
+    __slots__ = ("asking", "left", "remaining", "until")
 
     def __init__(self) -> None:
-        # Many requests at once lease one block, not one each.
-        self.lock = asyncio.Lock()
+        # One question at a time: many at once would each lease a block and forget all but the last.
+        self.asking = asyncio.Lock()
         self.left = 0
         self.remaining = 0
         self.until = 0.0
@@ -60,19 +60,25 @@ class Limits:
     async def take(self, quota: Quota, subject: str) -> Allowance:
         """Spend one request of the subject's quota (a token's id, a store's id, an address)."""
         bucket = hashlib.sha256(f"{quota.name}\n{subject}".encode()).digest()
+        now = monotonic()
         lease = self._leases.get(bucket)
         if lease is None:
             if len(self._leases) > 50_000:
-                self._forget(monotonic())
+                self._forget(now)
             lease = self._leases[bucket] = _Lease()
-        async with lease.lock:
-            return await self._spend(quota, bucket, lease)
-
-    async def _spend(self, quota: Quota, bucket: bytes, lease: _Lease) -> Allowance:
-        now = monotonic()
         if lease.left > 0 and now < lease.until:
-            lease.left -= 1
-            return Allowance(True, quota.requests, lease.remaining + lease.left, lease.until - now)
+            return self._spend(quota, lease, now)
+        async with lease.asking:
+            now = monotonic()
+            if lease.left > 0 and now < lease.until:
+                return self._spend(quota, lease, now)
+            return await self._renew(quota, bucket, lease, now)
+
+    def _spend(self, quota: Quota, lease: _Lease, now: float) -> Allowance:
+        lease.left -= 1
+        return Allowance(True, quota.requests, lease.remaining + lease.left, lease.until - now)
+
+    async def _renew(self, quota: Quota, bucket: bytes, lease: _Lease, now: float) -> Allowance:
         grant = await self._lease(quota, bucket, self._block(quota, lease))
         resets_in = max(0.0, grant.resets_in.total_seconds())
         if grant.granted == 0:

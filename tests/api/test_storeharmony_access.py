@@ -9,8 +9,8 @@ import httpx
 import msgspec
 import pytest
 
-from kasuwa.app import WorkerSetup
 from kasuwa.base.tries import Tries
+from kasuwa.handover import WorkerSetup
 from tests.accounts import ACCESS, in_e164, messages_to, other_code, registration
 from tests.client import Web, running_web
 from tests.conftest import SchemaOwner

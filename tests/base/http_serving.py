@@ -1,6 +1,7 @@
 """Real servers for the tests of the edge: in a thread, or as processes."""
 
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -20,12 +21,9 @@ from tests.base.http_toy import render_error
 
 _PARENT = """
 import sys
-from pathlib import Path
+import msgspec
 from kasuwa.base.http.server import ServerOptions, serve
-options = ServerOptions(
-    app_factory=sys.argv[1], render_error="tests.base.http_toy:render_error", port=0,
-    workers=int(sys.argv[2]), metrics_folder=Path(sys.argv[3]), stop_grace_seconds=0.3,
-)
+options = msgspec.json.decode(sys.argv[1], type=ServerOptions, dec_hook=lambda kind, value: kind(value))
 sys.exit(serve(options, on_ready=lambda url: print("ready on", url, flush=True)))
 """
 
@@ -76,7 +74,6 @@ def quick_protocol(**limits: Any) -> type[GuardedProtocol]:
         "body_bytes_per_second": 8192,
         "keep_alive_seconds": 0.8,
         "answer_window_seconds": 0.8,
-        "discard_seconds": 1,
         "linger_seconds": 0.3,
         "look_seconds": 0.1,
     }
@@ -86,12 +83,20 @@ def quick_protocol(**limits: Any) -> type[GuardedProtocol]:
 class ServerProcess:
     """`serve` in a process of its own, with what it printed."""
 
-    def __init__(self, app_factory: str, workers: int, folder: Path) -> None:
+    def __init__(self, app_factory: str, workers: int, folder: Path, more: dict[str, Any]) -> None:
         self.log_path = folder / "log"
-        self.metrics_folder = folder / "metrics"
+        options = {
+            "app_factory": app_factory,
+            "render_error": "tests.base.http_toy:render_error",
+            "port": 0,
+            "workers": workers,
+            "metrics_folder": str(folder / "metrics"),
+            "stop_grace_seconds": 0.3,
+            **more,
+        }
         with self.log_path.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", _PARENT, app_factory, str(workers), str(self.metrics_folder)],
+                [sys.executable, "-c", _PARENT, json.dumps(options)],
                 stdout=subprocess.PIPE,
                 stderr=log,
                 env={**os.environ, "PYTHONPATH": os.getcwd()},
@@ -110,9 +115,10 @@ class ServerProcess:
 
 
 @contextlib.contextmanager
-def server_process(app_factory: str, workers: int, folder: Path) -> Iterator[ServerProcess]:
+def server_process(app_factory: str, workers: int, folder: Path, **more: Any) -> Iterator[ServerProcess]:
+    """`more` are fields of ServerOptions, as JSON writes them."""
     folder.mkdir(parents=True, exist_ok=True)
-    server = ServerProcess(app_factory, workers, folder)
+    server = ServerProcess(app_factory, workers, folder, more)
     try:
         yield server
     finally:

@@ -1,6 +1,7 @@
 """Quotas under many requests at once."""
 
 import asyncio
+from time import monotonic
 
 from kasuwa.base.context import Services
 from kasuwa.base.ids import new_id
@@ -12,7 +13,7 @@ class LimitsWithoutLock(Limits):
 
     async def take(self, quota: Quota, subject: str) -> Allowance:
         bucket = subject.encode()
-        return await self._spend(quota, bucket, self._leases.setdefault(bucket, _Lease()))
+        return await self._renew(quota, bucket, self._leases.setdefault(bucket, _Lease()), monotonic())
 
 
 async def accepted_at_once(limits: Limits, quota: Quota, how_many: int) -> int:

@@ -4,13 +4,14 @@ import importlib
 import json
 from collections.abc import Iterable
 from decimal import Decimal
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import msgspec
 import pytest
 
-from kasuwa.base.http.contract import decode, encode
+from kasuwa.base.http.contract import Checks, decode, encode
 from kasuwa.base.http.json_body import read_json
 from kasuwa.base.http.openapi import load_contract
 from kasuwa.base.problems import Invalid, Malformed
@@ -162,3 +163,13 @@ def _some(values: Iterable[Any], limit: int) -> list[Any]:
 def _as_floats(value: Any) -> Any:
     """The independent validator does not know Decimal."""
     return msgspec.json.decode(encode(value))
+
+
+def test_without_the_schemas_the_comparison_fails(tmp_path: Path) -> None:
+    """The Structs alone take what the contract refuses: the comparison of verdicts would show it."""
+    name, _, kind, schema = next(one for one in BODIES if one[1] == "updateProductPrices")
+    blind = Checks(tmp_path / "blind.json", {kind: "Anything"})
+    (tmp_path / "blind.json").write_text('{"Anything": {}}', encoding="utf-8")
+    assert not oracle(schemas_of(name), schema).is_valid({})
+    assert _refusal(b"{}", kind, blind) == set()
+    assert _refusal(b"{}", kind, module_of(name).CHECKS) == {"any_of"}

@@ -229,6 +229,7 @@ class SlzProductResponse(Struct, frozen=True, kw_only=True):
 class SlzUpdateProductImageParam(Struct, frozen=True, kw_only=True):
     src: Annotated[str, Meta(min_length=1)] | UnsetType = UNSET
     position: Annotated[int, Meta(ge=1, le=2147483647)] | UnsetType = UNSET
+    alt: str | UnsetType = UNSET
 
 
 class SlzVariantParam(Struct, frozen=True, kw_only=True):

@@ -11,7 +11,7 @@ from kasuwa.base.http.identity import current_request_id
 from kasuwa.base.http.origin import caller_address
 from kasuwa.base.ids import token_hash
 from kasuwa.base.limits import Quota
-from kasuwa.base.problems import NotFound, Problem, TooManyRequests, Unauthenticated
+from kasuwa.base.problems import Invalid, NotFound, Problem, TooManyRequests, Unauthenticated
 from kasuwa.domain.merchants.authentication import (
     resolve_developer_key,
     resolve_session,
@@ -53,7 +53,7 @@ class StoreHarmony(Dialect):
         body: dict[str, Any] = {
             "type": f"/docs/problems#{problem.code}",
             "title": problem.title,
-            "status": problem.status,
+            "status": self.status_of(problem, exchange),
             "instance": f"urn:request:{request_id}",
         }
         if problem.detail:
@@ -65,6 +65,12 @@ class StoreHarmony(Dialect):
             ]
         headers = {"WWW-Authenticate": 'sessiontoken realm="store"'} if problem.status == 401 else {}
         return body, PROBLEM_JSON, headers
+
+    def status_of(self, problem: Problem, exchange: Exchange | None) -> int:
+        """A fault of the query is 400 where the operation documents no 422."""
+        if exchange is None or exchange.operation is None or not isinstance(problem, Invalid):
+            return problem.status
+        return exchange.operation.status_for(problem.status)
 
     async def _prove(self, exchange: Exchange, operation: Operation) -> Caller:
         request, pool = exchange.request, exchange.context.services.pool

@@ -32,6 +32,14 @@ def listed_item(row: ListedProduct, store_id: UUID) -> bytes:
     return row.body[:-1].encode() + b"," + live[1:]
 
 
+def live_format(store_id: UUID) -> str:
+    """What PostgreSQL's format() makes of a row's stock: the same as `listed_item`, for a whole page."""
+    return (
+        f',"storeId":"{store_id}","quantity":%1$s,"reserved":%2$s,"available":%3$s,"reorderLevel":%4$s,'
+        '"reorderQuantity":%5$s,"lowStock":%6$s}'
+    )
+
+
 def full_item(product: Product, stock: Sequence[StockLevel], store_id: UUID, *, with_cost: bool) -> Json:
     """A StockItem with the figures of the store, those of the other locations and its variants."""
     here = [level for level in stock if level.store_id == store_id]

@@ -19,7 +19,7 @@ from kasuwa.api.storeharmony.contract import (
     StockTax,
     UpdateProductByItemIdPath,
 )
-from kasuwa.api.storeharmony.product_views import full_item, listed_item
+from kasuwa.api.storeharmony.product_views import full_item, listed_item, live_format
 from kasuwa.api.storeharmony.service import api
 from kasuwa.base.context import Context
 from kasuwa.base.http.api import Exchange, RawJson
@@ -30,7 +30,7 @@ from kasuwa.base.money import to_minor
 from kasuwa.base.problems import FieldFault, Invalid
 from kasuwa.domain.catalogue.actions import ProductChange, create_product, remove_product, update_product
 from kasuwa.domain.catalogue.errors import ProductNotFound, UnknownCategory, UnknownLocation
-from kasuwa.domain.catalogue.lists import ProductPage, list_products
+from kasuwa.domain.catalogue.lists import ProductPage, PutTogether, list_products, put_page_together
 from kasuwa.domain.catalogue.queries import find_sku, read_products, read_stock
 from kasuwa.domain.catalogue.records import (
     NewProduct,
@@ -125,6 +125,12 @@ async def get_inventory_stock_items(context: Context, query: GetInventoryStockIt
         size=query.size,
         cursor=query.cursor,
     )
+    if wanted.is_plain:
+        together = await put_page_together(
+            context, "storeharmony", query.status, wish, live_format(context.store_id)
+        )
+        if together is not None:
+            return RawJson(_enveloped(together.data.encode(), together, total_is_exact=True))
     page = await list_products(context, "storeharmony", wanted, wish)
     return RawJson(await _page(context, page))
 
@@ -161,13 +167,17 @@ async def _page(context: Context, page: ProductPage) -> bytes:
                 )
                 full[product.product_id] = encode(item)
     rows = b",".join(full.get(row.product_id) or listed_item(row, context.store_id) for row in page.rows)
+    return _enveloped(rows, page, total_is_exact=page.total_is_exact)
+
+
+def _enveloped(rows: bytes, page: ProductPage | PutTogether, *, total_is_exact: bool) -> bytes:
     facts = encode(
         {
             "page": page.page,
             "size": page.size,
             "totalElements": page.total,
             "totalPages": page.pages,
-            "totalExact": page.total_is_exact,
+            "totalExact": total_is_exact,
             "nextCursor": page.next_cursor,
         }
     )

@@ -5,6 +5,7 @@ gives; a handler does the work. Handlers name what they want by parameter: `cont
 `query` and `body`.
 """
 
+import asyncio
 import inspect
 import re
 from collections.abc import Awaitable, Callable, Mapping
@@ -24,7 +25,7 @@ from kasuwa.base.http.contract import Checks, Operation, check_headers, decode, 
 from kasuwa.base.http.identity import current_request_id
 from kasuwa.base.http.origin import base_url
 from kasuwa.base.once import KeptAnswer, Once, Replay, packed
-from kasuwa.base.problems import FieldFault, Invalid, Problem
+from kasuwa.base.problems import FieldFault, Invalid, NotImplementedHere, Problem
 
 log = structlog.get_logger("kasuwa.api")
 
@@ -33,6 +34,8 @@ Handler = Callable[..., Awaitable[Any]]
 Read = Callable[["Exchange"], Awaitable[Any]]
 
 BODY_BYTES = 10 * 1024 * 1024
+# Longer ones are decoded in a thread: they would hold everybody else up.
+_DECODED_IN_PLACE_BYTES = 128 * 1024
 _KEY = re.compile(r"[A-Za-z0-9._:-]{8,128}")
 
 
@@ -112,14 +115,14 @@ class Dialect:
         """What a fault of `path`, `query`, `header` or `body` means in this API."""
         return problem
 
-    def status_of(self, problem: Problem) -> int:
+    def status_of(self, problem: Problem, exchange: Exchange | None) -> int:
         return problem.status
 
 
 class Registered(Struct, frozen=True):
     dialect: Dialect
     operation: Operation
-    handler: Handler
+    handler: Handler | None
     read: Read | None
 
 
@@ -142,17 +145,22 @@ class Api:
         return register
 
     def routes(self, services: Callable[[], Services]) -> list[HTTPRouteHandler]:
-        """Litestar's handlers, one for each operation and base path."""
+        """Litestar's handlers, one for each operation and base path; those not built yet say so."""
         return [
-            _route(registered, base, services)
-            for registered in self.registered.values()
+            _route(self.registered.get(name) or _unbuilt(self.dialect, operation), base, services)
+            for name, operation in self.dialect.operations.items()
             for base in self.dialect.base_paths
         ]
 
 
+def _unbuilt(dialect: Dialect, operation: Operation) -> Registered:
+    """An operation that the contract promises and nobody has built."""
+    return Registered(dialect, operation, None, None)
+
+
 def _route(registered: Registered, base: str, services: Callable[[], Services]) -> HTTPRouteHandler:
     operation = registered.operation
-    wanted = frozenset(inspect.signature(registered.handler).parameters)
+    wanted = frozenset(inspect.signature(registered.handler or _nothing).parameters)
     unknown = wanted - {"context", "exchange", "path", "query", "body"}
     assert not unknown, f"{operation.operation_id} asks for {sorted(unknown)}"
 
@@ -169,6 +177,10 @@ def _route(registered: Registered, base: str, services: Callable[[], Services]) 
         name=f"{registered.dialect.name}:{base}:{operation.operation_id}",
         opt={"operation": operation.operation_id, "dialect": registered.dialect.name},
     )(handle)
+
+
+def _nothing() -> None:
+    """What an operation that is not built asks for."""
 
 
 def begin_context(services: Services, request: AnyRequest) -> Context:
@@ -205,7 +217,7 @@ def refuse(problem: Problem, exchange: Exchange) -> KeptAnswer:
     """The problem as an answer of the exchange's API."""
     body, media_type, headers = exchange.dialect.refusal(problem, exchange)
     return KeptAnswer(
-        exchange.dialect.status_of(problem),
+        exchange.dialect.status_of(problem, exchange),
         {**problem.headers, **headers, "Content-Type": media_type, "Cache-Control": "no-store"},
         encode(body),
     )
@@ -213,6 +225,8 @@ def refuse(problem: Problem, exchange: Exchange) -> KeptAnswer:
 
 async def _act(registered: Registered, exchange: Exchange, wanted: frozenset[str]) -> KeptAnswer:
     dialect, operation, request = registered.dialect, registered.operation, exchange.request
+    if registered.handler is None:
+        raise NotImplementedHere("This operation is not built yet.")
     if not operation.safe:
         refuse_head(request)
     await dialect.admit(exchange)
@@ -248,7 +262,10 @@ async def _read_json(exchange: Exchange) -> Any:
     media_type = require_media_type(exchange.request, operation.body.keys())
     content = await read_body(exchange.request, BODY_BYTES)
     exchange.fingerprint = content
-    return decode(content, operation.body[media_type], exchange.dialect.checks)
+    kind, checks = operation.body[media_type], exchange.dialect.checks
+    if len(content) > _DECODED_IN_PLACE_BYTES:
+        return await asyncio.to_thread(decode, content, kind, checks)
+    return decode(content, kind, checks)
 
 
 async def _once(exchange: Exchange) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import zlib
+from functools import lru_cache
 from typing import Any
 
 MIN_BYTES = 1024
@@ -18,9 +19,10 @@ _TEXTS = (
 )
 
 
+@lru_cache(256)
 def accepts_gzip(header: bytes | None) -> bool:
     """Whether Accept-Encoding takes gzip (`gzip;q=0` refuses it)."""
-    if header is None or (b"gzip" not in header and b"*" not in header):
+    if header is None:
         return False
     answer = None
     for offer in header.lower().split(b","):

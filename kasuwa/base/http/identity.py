@@ -1,6 +1,6 @@
 """The name of a request, the same in its answer, its log lines and its error body."""
 
-import os
+import random
 import re
 from collections.abc import Callable
 from contextvars import ContextVar
@@ -16,7 +16,7 @@ _SAFE_ID = re.compile(rb"[A-Za-z0-9._-]{8,64}")
 
 
 def new_request_id() -> str:
-    return os.urandom(12).hex()
+    return f"{random.getrandbits(96):024x}"
 
 
 def begin_request(sent: bytes | None) -> str:

@@ -43,6 +43,9 @@ def read_json(body: bytes) -> Any:
 
 def _number(text: str) -> int | Decimal:
     """Whole values as int. The exponent is bounded: 1e999999999 as an int would fill the memory."""
+    if len(text) <= _EXPONENT_MAX and "e" not in text and "E" not in text:
+        whole, _, fraction = text.partition(".")
+        return Decimal(text) if fraction.strip("0") else int(whole)
     number = Decimal(text)
     exponent = number.as_tuple().exponent
     if not isinstance(exponent, int) or not -_EXPONENT_MAX <= exponent <= _EXPONENT_MAX:

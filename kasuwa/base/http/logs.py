@@ -30,10 +30,10 @@ _SECRET_WHOLE_KEYS = frozenset(
     {"code", "pin", "otp", "pan", "cvv", "nin", "totp", "query", "headers", "body"}
 )
 # Written by this package from checked values; they are on every line, so they are not searched.
-_CHECKED_KEYS = frozenset({"timestamp", "level", "request_id", "method", "route", "exception", "logger"})
+_CHECKED_KEYS = frozenset({"timestamp", "level", "request_id", "method", "route", "logger"})
 _SECRET_TEXT = re.compile(
     rf"(?i)\b(?:bearer|basic)\s+\S+"
-    rf"|(?:{_TELLING_KEYS}|\b(?:code|pin|otp|cvv))[\"']?\s*[=:]\s*[\"']?[^\s\"',;&]+"
+    rf"|(?:{_TELLING_KEYS}|\b(?:code|pin|otp|cvv))[\"']?\s*[=:]\s*[\"']?(?:(?:bearer|basic)\s+)?[^\s\"',;&]+"
     r"|[\w.+-]{1,64}@[\w-]{1,64}(?:\.[\w-]{1,64})+"
     r"|\b\d(?:[ -]?\d){9,18}\b"
     r"|\b[\w-]{40,}"
@@ -146,14 +146,21 @@ def configure(*, level: str = "INFO", stream: TextIO | None = None, redaction: b
         logger_factory=factory,
         cache_logger_on_first_use=True,
     )
+    take_over_standard_logs(rank)
+
+
+def take_over_standard_logs(rank: int = logging.WARNING) -> None:
+    """Send what libraries log our way; again after a framework was loaded, as it may have put up its own."""
     root = logging.getLogger()
     root.handlers = [_StandardLogs()]
-    root.setLevel(max(rank, logging.INFO))
-    for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
-        logging.getLogger(name).handlers = []
-        logging.getLogger(name).propagate = True
-    # Start and stop lines of the server are ours; its access line would print the query string.
-    logging.getLogger("uvicorn.error").setLevel(max(rank, logging.WARNING))
+    # Below a warning libraries tell too much: an HTTP client names each URL with its query.
+    root.setLevel(max(rank, logging.WARNING))
+    for library in list(logging.Logger.manager.loggerDict):
+        logger = logging.getLogger(library)
+        logger.handlers = []
+        logger.propagate = True
+        logger.setLevel(logging.NOTSET)
+    # Its line would print the query string; ours comes from the edge.
     logging.getLogger("uvicorn.access").disabled = True
     logging.captureWarnings(True)
 

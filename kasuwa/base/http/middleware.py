@@ -37,7 +37,11 @@ _HSTS = (b"strict-transport-security", b"max-age=31536000")
 
 
 class EdgeOptions(Struct, frozen=True, kw_only=True):
-    """What the edge is told; each value is a setting of the server."""
+    """What the edge is told; each value is a setting of the server.
+
+    `max_in_flight` requests may work at the same time in one worker (those that wait for their body do
+    not count); more are told 503. `max_body_memory_bytes` is what their bodies may take together.
+    """
 
     render_error: RenderError
     cors_origins: tuple[str, ...] = ()
@@ -153,7 +157,7 @@ class Edge:
         self.cross_origin = CrossOrigin(options.cors_origins)
         self.body_memory = BodyMemory(options.max_body_memory_bytes)
         self.meters = _RequestMeters()
-        self.in_flight = 0
+        self.working = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -178,12 +182,12 @@ class Edge:
             state["head"] = True
             scope = {**scope, "method": "GET"}
         structlog.contextvars.bind_contextvars(request_id=request_id)
-        self.in_flight += 1
+        self.working += 1
         metrics.in_flight.inc()
         try:
             await self._answer(scope, receive, answer, headers)
         finally:
-            self.in_flight -= 1
+            self.working -= 1
             metrics.in_flight.dec()
             self.body_memory.release(scope)
             self._record(scope, method, answer.status or CALLER_GONE, time.perf_counter() - began)
@@ -196,11 +200,20 @@ class Edge:
             answer.extra = [answer.extra[0], *self.cross_origin.preflight_headers(headers[b"origin"])]
             await answer.send({"type": "http.response.start", "status": 204, "headers": []})
             await answer.send({"type": "http.response.body", "body": b""})
-        elif self.in_flight > self.options.max_in_flight and path not in PROBE_PATHS:
+        elif self.working > self.options.max_in_flight and path not in PROBE_PATHS:
             await self._send_error(path, 503, answer)
         else:
+
+            async def wait_for_body() -> Message:
+                # Whoever only waits for a slow caller takes no place from those who work.
+                self.working -= 1
+                try:
+                    return await receive()
+                finally:
+                    self.working += 1
+
             try:
-                await self.app(scope, receive, answer.send)
+                await self.app(scope, wait_for_body, answer.send)
             except Exception:
                 _log.error("request failed", exc_info=True)
                 if answer.started and answer.held is None:

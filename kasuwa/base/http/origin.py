@@ -1,6 +1,7 @@
 """Who is asking and under which address: trusted proxies, base URLs, CORS."""
 
 from collections.abc import Collection, Mapping, MutableMapping, Sequence
+from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Any
 from urllib.parse import urlsplit
@@ -27,8 +28,10 @@ class TrustedProxies:
     def __init__(self, networks: Sequence[str]) -> None:
         """`networks` such as `10.0.0.0/8` or `::1`. Raises ValueError on anything else."""
         self.networks: list[IPv4Network | IPv6Network] = [ip_network(network) for network in networks]
+        # The same few proxies ask all the time.
+        self.trusts = lru_cache(1024)(self._trusts)
 
-    def trusts(self, host: str) -> bool:
+    def _trusts(self, host: str) -> bool:
         try:
             address = ip_address(host)
         except ValueError:

@@ -41,8 +41,7 @@ class ProtocolLimits(Struct, frozen=True, kw_only=True):
     keep_alive_seconds: float = 15
     answer_window_seconds: float = 20
     answer_bytes_per_second: int = 1024
-    # How long the rest of a body is read and dropped after an early answer, and after a refusal.
-    discard_seconds: float = 30
+    # How long bytes are read and dropped after a refusal, so that its answer arrives.
     linger_seconds: float = 2
     look_seconds: float = 1
 
@@ -100,7 +99,6 @@ class GuardedProtocol(HttpToolsProtocol):
         self.body_since = 0.0
         self.body_bytes = 0
         self.raw_body_bytes = 0
-        self.discard_since: float | None = None
         self.body_pace = _Pace(limits.body_window_seconds, limits.body_bytes_per_second)
         self.answer_pace = _Pace(limits.answer_window_seconds, limits.answer_bytes_per_second)
         self.resumed_writes = 0
@@ -181,7 +179,6 @@ class GuardedProtocol(HttpToolsProtocol):
         self.phase = _BODY
         self.body_since = self.loop.time()
         self.body_bytes = self.raw_body_bytes = 0
-        self.discard_since = None
         self.body_pace.pause()
         super().on_headers_complete()
         if getattr(self.server_state, "draining", False):
@@ -242,14 +239,12 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def _look_at_body(self, now: float) -> None:
         limits = self.limits
-        if self.cycle.response_complete:
-            self.discard_since = self.discard_since or now
-            if now - self.discard_since >= limits.discard_seconds or self._brings_too_little(now):
-                metrics.refused_connections.labels("unread-body").inc()
-                self.transport.close()
-        elif self.flow.read_paused or self.cycle.waiting_for_100_continue:
+        if not self.cycle.response_complete and (
+            self.flow.read_paused or self.cycle.waiting_for_100_continue
+        ):
             self.body_pace.pause()  # it is our app that does not read
         elif now - self.body_since >= limits.body_seconds or self._brings_too_little(now):
+            # Also the rest of a body that was answered early: it is read and dropped at the same pace.
             self._refuse(408)
 
     def _brings_too_little(self, now: float) -> bool:

@@ -6,6 +6,7 @@ waits in the one queue is taken by whoever is left. The parent imports no web fr
 """
 
 import http.client
+import logging
 import os
 import select
 import shutil
@@ -22,6 +23,7 @@ from typing import Any
 
 import msgspec
 
+_log = logging.getLogger(__name__)
 _BACKLOG = 2048
 _FIRST_DELAY_SECONDS = 0.1
 _LAST_DELAY_SECONDS = 10.0
@@ -118,7 +120,8 @@ class Supervisor:
         self.stops_asked = 0
         self.replace_asked = False
         self.delay_seconds = _FIRST_DELAY_SECONDS
-        self.wake_read, self.wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self.wake_read, self.wake_write = os.pipe()
+        os.set_blocking(self.wake_write, False)
 
     @property
     def url(self) -> str:
@@ -244,6 +247,9 @@ class Supervisor:
             if self._has_ended(worker):
                 if time.monotonic() - worker.started_at > _STEADY_SECONDS:
                     self.delay_seconds = _FIRST_DELAY_SECONDS
+                _log.warning(
+                    "worker %d ended (%s); starting another", worker.process.pid, worker.process.returncode
+                )
                 self._sleep(self.delay_seconds)
                 self.delay_seconds = min(self.delay_seconds * 2, _LAST_DELAY_SECONDS)
                 if self.stops_asked:
@@ -262,7 +268,7 @@ class Supervisor:
                 new.look()
                 self._sleep(0.02)
             if not new.ready:
-                # The new code does not start: keep the old workers.
+                _log.error("the new worker does not start; the old ones stay")
                 new.signal(signal.SIGKILL)
                 self.leaving.append(new)
                 return

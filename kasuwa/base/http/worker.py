@@ -11,20 +11,26 @@ import os
 import resource
 import signal
 import socket
+import struct
 import sys
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Sequence
 from types import FrameType
 from typing import Any
 
 import msgspec
 import structlog
 import uvicorn
+import uvloop
 
 from kasuwa.base.http import health, logs
 from kasuwa.base.http.protocol import DrainingState, ProtocolLimits, guarded_protocol
 from kasuwa.base.http.server import WorkerOrder
 
 _PR_SET_PDEATHSIG = 1
+_SO_ATTACH_FILTER = 26
+_BPF_RETURN = 0x06
+# Time for the loop to accept what the kernel had already admitted.
+_ACCEPT_REST_SECONDS = 0.1
 
 
 def _die_with_parent(parent_pid: int) -> None:
@@ -33,6 +39,21 @@ def _die_with_parent(parent_pid: int) -> None:
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent_pid:
         os._exit(1)
+
+
+def _admit_no_more(listening: Sequence[socket.socket]) -> None:
+    """Have the kernel drop every new handshake, while what it admitted can still be accepted.
+
+    Closing alone resets connections that came between the last accept and the close: their callers have
+    sent a request. So they find nobody instead, and know that nothing was done. All workers share the
+    socket, so this is for the last ones. Elsewhere than on Linux that short time remains.
+    """
+    if sys.platform != "linux":
+        return
+    drop_all = ctypes.create_string_buffer(struct.pack("@HBBI", _BPF_RETURN, 0, 0, 0))
+    program = struct.pack("@HP", 1, ctypes.addressof(drop_all))
+    for sock in listening:
+        sock.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, program)
 
 
 def load(name: str) -> Any:
@@ -83,10 +104,26 @@ class _Worker(uvicorn.Server):
                 cycle.keep_alive = False
         if not self.order.has_successor:
             await asyncio.sleep(self.order.stop_grace_seconds)
+            _admit_no_more(sockets or [])
+            await asyncio.sleep(_ACCEPT_REST_SECONDS)
         for server in self.servers:
             server.close()
         await asyncio.sleep(self.order.stop_grace_seconds)
         await super().shutdown(sockets)
+
+
+def _loop_factory(handshake_seconds: float) -> Callable[[], asyncio.AbstractEventLoop]:
+    """uvloop, with a time for TLS handshakes: uvicorn leaves a silent caller the default of 60 s."""
+
+    class Loop(uvloop.Loop):
+        async def create_server(  # type: ignore[override]
+            self, *args: Any, **kwargs: Any
+        ) -> asyncio.AbstractServer:
+            if kwargs.get("ssl") is not None:
+                kwargs["ssl_handshake_timeout"] = handshake_seconds
+            return await super().create_server(*args, **kwargs)
+
+    return Loop
 
 
 def _replaced(worker: _Worker) -> None:
@@ -110,11 +147,11 @@ def run(order: WorkerOrder) -> int:
     _die_with_parent(order.parent_pid)
     _allow_many_connections()
     logs.configure(level=order.log_level)
+    limits = msgspec.convert(order.limits, ProtocolLimits)
     config = uvicorn.Config(
         order.app_factory,
         factory=True,
-        http=guarded_protocol(load(order.render_error), msgspec.convert(order.limits, ProtocolLimits)),
-        loop="uvloop",
+        http=guarded_protocol(load(order.render_error), limits),
         ws="none",
         lifespan="on",
         log_config=None,
@@ -125,11 +162,14 @@ def run(order: WorkerOrder) -> int:
         ssl_certfile=order.tls_certificate,
         ssl_keyfile=order.tls_key,
     )
+    config.load()
+    logs.take_over_standard_logs()
     worker = _Worker(config, order)
     _replaced(worker)
     listening = socket.socket(fileno=order.listen_fd)
     try:
-        worker.run(sockets=[listening])
+        with asyncio.Runner(loop_factory=_loop_factory(limits.head_seconds)) as runner:
+            runner.run(worker.serve(sockets=[listening]))
     except SystemExit:
         structlog.get_logger().error("the worker could not start")
         return 3

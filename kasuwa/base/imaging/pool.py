@@ -29,6 +29,8 @@ SIGNATURES: Mapping[str, bytes] = {
     "image/webp": b"RIFF",
 }
 MEBIBYTE = 1024 * 1024
+# Address space of a child, of which it has 40 MB before its first picture: a picture can add 300 MB at most.
+MEMORY_BYTES = 340 * MEBIBYTE
 JOBS_A_PROCESS = 500
 RESIDENT_LIMIT_BYTES = 96 * MEBIBYTE  # of an idle process; a fresh one has about 30
 TOO_SLOW = "The picture takes too long to decode. Save it anew, or send a smaller one."
@@ -72,7 +74,7 @@ class Imaging:
         *,
         processes: int,
         sizes: Mapping[str, tuple[int, int]] = DEFAULT_SIZES,
-        memory_bytes: int = 512 * MEBIBYTE,
+        memory_bytes: int = MEMORY_BYTES,
         seconds: float = 5.0,
         max_waiting: int = 16,
         idle_seconds: float = 30.0,
@@ -107,7 +109,7 @@ class Imaging:
             process.kill()
         while self._endings or self._busy:
             await asyncio.gather(*self._endings)
-            await asyncio.sleep(0)
+            await asyncio.sleep(0.01)
 
     def processes(self) -> list[RenderingProcess]:
         """The children that run now, at work or idle."""
@@ -162,7 +164,7 @@ class Imaging:
 
     async def _answer(self, job: bytes) -> messages.Answer:
         """What a child says; a second child is asked when the first one died."""
-        code = 0
+        killed = False
         for _ in range(2):
             process = await self._take()
             used_seconds = process.cpu_seconds()
@@ -172,15 +174,16 @@ class Imaging:
                 self._check(answer)
             except TimeoutError:
                 used_seconds = process.cpu_seconds() - used_seconds
-                await self._lose(process)
+                await self._lose(process, grace_seconds=0)
                 # On a machine that is too busy the file is not to blame.
                 if used_seconds < self._seconds / 2:
                     break
                 return messages.Refused(TOO_SLOW)
-            except ProcessLost:
-                code = await self._lose(process)
+            except ProcessLost as lost:
+                code = await self._lose(process, grace_seconds=1 if lost.ended else 0)
                 if says_too_slow(code):
                     return messages.Refused(TOO_SLOW)
+                killed = lost.ended and says_killed(code)
             except BaseException:  # the caller went away: what the child would answer now is for nobody
                 self._busy.discard(process)
                 self._end(process)
@@ -189,7 +192,7 @@ class Imaging:
                 self._put_back(process)
                 return answer
         else:
-            if not says_killed(code):
+            if not killed:
                 return messages.Refused("The file cannot be processed: decoding it fails. Save it anew.")
         raise ImagingBusy("The picture could not be rendered now. Send it again in a moment.")
 
@@ -244,10 +247,10 @@ class Imaging:
         self.counts.processes_retired += 1
         self._end(process)
 
-    async def _lose(self, process: RenderingProcess) -> int:
+    async def _lose(self, process: RenderingProcess, *, grace_seconds: float) -> int:
         self.counts.processes_lost += 1
         self._busy.discard(process)
-        return await process.end()
+        return await process.end(grace_seconds=grace_seconds)
 
     def _end(self, process: RenderingProcess) -> None:
         task = asyncio.create_task(process.end())

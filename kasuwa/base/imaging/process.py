@@ -1,6 +1,7 @@
 """One rendering process, seen from the server."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import sys
@@ -18,7 +19,11 @@ ENVIRONMENT = {"LC_ALL": "C.UTF-8", "MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESH
 
 
 class ProcessLost(Exception):
-    """The process ended, or answered what no rendering process answers."""
+    """The process ended while it had a job (`ended`), or answered what no rendering process answers."""
+
+    def __init__(self, reason: str, *, ended: bool = False) -> None:
+        super().__init__(reason)
+        self.ended = ended
 
 
 class RenderingProcess:
@@ -68,24 +73,26 @@ class RenderingProcess:
                 raise ProcessLost("the answer is over the limit")
             answer = messages.decode_answer.decode(await pipe_out.readexactly(length))
         except (asyncio.IncompleteReadError, ConnectionError) as error:
-            raise ProcessLost("the pipe ended") from error
+            raise ProcessLost("the pipe ended", ended=True) from error
         except msgspec.DecodeError as error:
             raise ProcessLost("the answer is not one of ours") from error
         self.jobs_done += 1
         return answer
 
-    async def end(self) -> int:
-        """Kill it if it still runs; what it ended with: the exit code, or minus the signal."""
+    async def end(self, *, grace_seconds: float = 0) -> int:
+        """Let it end by itself for so long, then kill it; its exit code, or minus the signal."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(grace_seconds):
+                return await self._process.wait()
         self.kill()
         return await self._process.wait()
 
     def kill(self) -> None:
         """Send SIGKILL; nothing happens when it is dead."""
         if self.is_alive:
-            try:
-                self._process.kill()
-            except ProcessLookupError:
-                return
+            # Popen's own kill would collect the exit code before asyncio does, which then reports 255.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
 
     def cpu_seconds(self) -> float:
         """CPU time used since its start; 0 where the system does not tell."""

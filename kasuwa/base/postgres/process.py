@@ -117,9 +117,9 @@ def processes_in(folder: Path) -> list[int]:
 def end_processes_in(folder: Path, main_pid: int | None) -> list[int]:
     """End what a dead server left in `folder`; returns the ids that do not end even by SIGKILL.
 
-    Most end by themselves, a busy one does not look up from its query. `main_pid` is a postmaster whose parent
-    is gone: it is asked for a fast shutdown first. SIGQUIT is what PostgreSQL itself sends after a crash; after
-    it and after SIGKILL the next start recovers from the log as after a power cut.
+    Most end by themselves, a busy one does not look up from its query. `main_pid` is a postmaster whose
+    parent is gone: it is asked for a fast shutdown first. SIGQUIT is what PostgreSQL itself sends after a
+    crash; after it and after SIGKILL the next start recovers from the log as after a power cut.
     """
     patience_s = ORPHAN_PATIENCE_S
     if main_pid is not None and main_pid in processes_in(folder):

@@ -41,7 +41,7 @@ random_page_cost = 1.1
 jit = off
 timezone = 'UTC'
 # A crash is recovered from the last checkpoint on: a small log keeps that start short.
-max_wal_size = 256MB
+max_wal_size = 128MB
 min_wal_size = 64MB
 wal_compression = on
 # A statement may hold what is private, and the caller gets its errors: the log keeps the server's own faults.
@@ -227,8 +227,8 @@ class EmbeddedPostgres:
                 "happens when the disk hangs. End them, or restart the machine."
             )
         # The id may by now belong to somebody else, after a restart of a container most likely, or to a dead
-        # process that nobody has collected: PostgreSQL would take either for a server. Without /proc it has to
-        # judge by itself.
+        # process that nobody has collected: PostgreSQL would take either for a server. Without /proc it has
+        # to judge by itself.
         if main_pid is not None and Path("/proc/self").exists() and is_taken(main_pid):
             self._layout.postmaster_pid.unlink(missing_ok=True)
         assert self._socket_folder is not None

@@ -13,7 +13,7 @@ NICENESS = 5
 
 
 def outlive_nobody(parent_pid: int) -> None:
-    """Die with the server, and leave Ctrl-C to it."""
+    """Die with the server (its event loop's thread, which started us), and leave Ctrl-C to it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if sys.platform == "linux":
         _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -16,7 +16,7 @@ from kasuwa.base.problems import FieldFault
 from kasuwa.domain.catalogue.cards import refresh_stale_cards
 from kasuwa.domain.catalogue.errors import CursorWrong, PageTooDeep
 from kasuwa.domain.catalogue.queries import sku_key
-from kasuwa.domain.catalogue.records import PageWish, ProductFilter, SortKey
+from kasuwa.domain.catalogue.records import PageWish, ProductFilter, ProductStatus, SortKey
 
 # Counting further costs more than anybody learns from it.
 MOST_COUNTED = 10_000
@@ -54,10 +54,7 @@ class ProductPage(Struct, frozen=True):
 
 async def list_products(context: Context, dialect: str, wanted: ProductFilter, wish: PageWish) -> ProductPage:
     """The page, with the cards of the dialect and the stock of the caller's store."""
-    if wish.cursor is None and wish.page * wish.size > MOST_COUNTED:
-        raise PageTooDeep(
-            faults=[FieldFault("#/query/page", "too_deep", "Go on with nextCursor beyond 10,000 rows.")]
-        )
+    _check_depth(wish)
     async with context.reading() as db:
         conditions, values = await _conditions(context, db, wanted)
         total, is_exact = await _count(db, wanted, conditions, values)
@@ -65,8 +62,73 @@ async def list_products(context: Context, dialect: str, wanted: ProductFilter, w
     cursor = None
     if len(rows) > wish.size:
         rows = rows[: wish.size]
-        cursor = _write_cursor(wish, rows[-1])
+        cursor = cursor_at(wish, rows[-1])
     return ProductPage(tuple(rows), wish.page, wish.size, total, is_exact, cursor)
+
+
+class PutTogether(Struct, frozen=True):
+    """A page as JSON text: the rows of the list without its brackets."""
+
+    data: str
+    page: int
+    size: int
+    total: int
+    next_cursor: str | None
+
+    @property
+    def pages(self) -> int:
+        return -(-self.total // self.size)
+
+
+class _PageRow(Struct, frozen=True):
+    data: str | None
+    shown: int
+    total: int
+    last_sort_name: str | None
+    last_product_id: UUID | None
+    is_plain: bool
+
+
+async def put_page_together(
+    context: Context, dialect: str, status: ProductStatus, wish: PageWish, live: str
+) -> PutTogether | None:
+    """The page by name, put together by the database in one call; None when it must be read the long way.
+
+    `live` is a text for PostgreSQL's format() that turns a row's stock into JSON: see product_page().
+    """
+    if wish.sort != "name" or wish.descending or wish.cursor is not None:
+        return None
+    _check_depth(wish)
+    skipped = (wish.page - 1) * wish.size
+    async with context.services.pool.autocommit() as db:
+        row = await db.one(
+            """
+            SELECT data, shown, total, last_sort_name, last_product_id, is_plain
+            FROM product_page(:merchant_id, :dialect, :store_id, :status, :with_cost, :live, :size, :skipped)
+            """,
+            into=_PageRow,
+            merchant_id=context.merchant_id,
+            dialect=dialect,
+            store_id=context.store_id,
+            status=status,
+            with_cost=context.may("stock.cost"),
+            live=live,
+            size=wish.size,
+            skipped=skipped,
+        )
+    if not row.is_plain:
+        return None
+    cursor = None
+    if skipped + row.shown < row.total and row.last_product_id is not None:
+        cursor = _write_cursor(wish, row.last_sort_name or "", row.last_product_id)
+    return PutTogether(row.data or "", wish.page, wish.size, row.total, cursor)
+
+
+def _check_depth(wish: PageWish) -> None:
+    if wish.cursor is None and wish.page * wish.size > MOST_COUNTED:
+        raise PageTooDeep(
+            faults=[FieldFault("#/query/page", "too_deep", "Go on with nextCursor beyond 10,000 rows.")]
+        )
 
 
 _SORTS: dict[SortKey, tuple[str, str]] = {
@@ -100,25 +162,30 @@ async def _page(
         values |= {"after": after, "after_id": after_id}
         offset = 0
     body = "c.body" if context.may("stock.cost") else "coalesce(c.body_without_cost, c.body)"
+    # The page is chosen first, by what the choice needs; cards and stock are joined to what is left.
     rows = await db.all(
         f"""
         SELECT p.product_id, p.number, {body} AS body, p.kind = 'variant' AS has_variants, p.track_quantity,
-               coalesce(b.on_hand, 0) AS on_hand,
-               coalesce(b.reserved, 0) AS reserved, b.reorder_level, b.reorder_quantity,
-               ({sort})::text AS sort_value, c.stale_at <= now() AS is_stale
-        {_FROM}
-        {_PRICE if wish.sort == "price" else ""}
+               coalesce(b.on_hand, 0) AS on_hand, coalesce(b.reserved, 0) AS reserved, b.reorder_level,
+               b.reorder_quantity, p.sort_value::text AS sort_value, c.stale_at <= now() AS is_stale
+        FROM (
+          SELECT p.merchant_id, p.product_id, p.number, p.kind, p.track_quantity, {sort} AS sort_value
+          FROM product p
+          {_joins(sort, *conditions)}
+          WHERE {" AND ".join(conditions)}
+          ORDER BY {sort} {way}, p.product_id {way}
+          LIMIT :size OFFSET :offset
+        ) p
         JOIN product_card c
           ON c.merchant_id = p.merchant_id AND c.product_id = p.product_id AND c.dialect = :dialect
-        WHERE {" AND ".join(conditions)}
-        ORDER BY {sort} {way}, p.product_id {way}
-        LIMIT :size OFFSET :offset
-        """,
+        {_JOINS["b"]}
+        ORDER BY p.sort_value {way}, p.product_id {way}
+        """,  # noqa: S608 - put together from the words above
         into=_Row,
         dialect=dialect,
         size=wish.size + 1,
         offset=offset,
-        **values,
+        **(values | {"store_id": context.store_id}),
     )
     if any(row.is_stale for row in rows):
         await refresh_stale_cards(db)
@@ -126,33 +193,55 @@ async def _page(
     return [row.listed() for row in rows]
 
 
-# The first variant stands for the product; a balance of the store is summed over the variants.
-_FROM = """
-    FROM product p
-    JOIN LATERAL (
-      SELECT v.variant_id, v.sku_key FROM variant v
-      WHERE v.merchant_id = p.merchant_id AND v.product_id = p.product_id
-      ORDER BY v.position, v.variant_id LIMIT 1
-    ) v ON true
-    LEFT JOIN LATERAL (
-      SELECT sum(s.on_hand) AS on_hand, sum(s.reserved) AS reserved, max(s.reorder_level) AS reorder_level,
-             max(s.reorder_quantity) AS reorder_quantity
-      FROM stock_balance s
-      WHERE s.merchant_id = p.merchant_id AND s.product_id = p.product_id AND s.store_id = :store_id
-    ) b ON true
-"""
+# What a sort or a condition may ask for, by the letter it is known by. The first variant stands for the
+# product; a store's balance is summed over the variants.
+_JOINS = {
+    "v": """
+        JOIN LATERAL (
+          SELECT v.variant_id, v.sku_key FROM variant v
+          WHERE v.merchant_id = p.merchant_id AND v.product_id = p.product_id
+          ORDER BY v.position, v.variant_id LIMIT 1
+        ) v ON true
+    """,
+    "b": """
+        LEFT JOIN LATERAL (
+          SELECT sum(s.on_hand) AS on_hand, sum(s.reserved) AS reserved,
+                 max(s.reorder_level) AS reorder_level,
+                 max(s.reorder_quantity) AS reorder_quantity
+          FROM stock_balance s
+          WHERE s.merchant_id = p.merchant_id AND s.product_id = p.product_id AND s.store_id = :store_id
+        ) b ON true
+    """,
+    "r": """
+        JOIN LATERAL (
+          SELECT r.selling_minor FROM price r
+          JOIN variant v ON v.merchant_id = r.merchant_id AND v.variant_id = r.variant_id
+          WHERE r.merchant_id = p.merchant_id AND v.product_id = p.product_id AND r.store_id IS NULL
+          ORDER BY v.position, v.variant_id LIMIT 1
+        ) r ON true
+    """,
+}
 
-_PRICE = """
-    JOIN price r ON r.merchant_id = p.merchant_id AND r.variant_id = v.variant_id AND r.store_id IS NULL
-"""
+
+def _joins(*words: str) -> str:
+    """The joins that these expressions speak of."""
+    return "".join(join for letter, join in _JOINS.items() if any(f"{letter}." in word for word in words))
 
 
 async def _conditions(
     context: Context, db: Database, wanted: ProductFilter
 ) -> tuple[list[str], dict[str, object]]:
     """The WHERE of the list, and the values of its names."""
-    conditions = ["p.merchant_id = current_merchant()", "p.status = ANY(:statuses::text[])"]
-    values: dict[str, object] = {"statuses": list(wanted.statuses), "store_id": context.store_id}
+    conditions = ["p.merchant_id = current_merchant()"]
+    values: dict[str, object] = {}
+    if wanted.low_stock is not None:
+        values["store_id"] = context.store_id
+    if len(wanted.statuses) == 1:
+        conditions.append("p.status = :status")
+        values["status"] = wanted.statuses[0]
+    else:
+        conditions.append("p.status = ANY(:statuses::text[])")
+        values["statuses"] = list(wanted.statuses)
 
     def add(condition: str, **named: object) -> None:
         conditions.append(condition)
@@ -178,6 +267,10 @@ async def _conditions(
         add("v.sku_key = ANY(:sku_keys::text[])", sku_keys=[sku_key(sku) for sku in wanted.skus])
     if wanted.visible_online is not None:
         add("p.visible_online = :visible_online", visible_online=wanted.visible_online)
+    if wanted.created_from is not None:
+        add("p.created_at >= :created_from::timestamptz", created_from=wanted.created_from)
+    if wanted.created_to is not None:
+        add("p.created_at <= :created_to::timestamptz", created_to=wanted.created_to)
     if wanted.updated_from is not None:
         add("p.updated_at >= :updated_from::timestamptz", updated_from=wanted.updated_from)
     if wanted.updated_to is not None:
@@ -187,6 +280,11 @@ async def _conditions(
         add(f"{is_low} IS {'TRUE' if wanted.low_stock else 'NOT TRUE'}")
     if wanted.extra is not None:
         add("p.extra @> :extra::jsonb", extra=msgspec.json.encode(wanted.extra).decode())
+    if wanted.extra_any is not None:
+        add(
+            "p.extra @> ANY(:extra_any::jsonb[])",
+            extra_any=[msgspec.json.encode(extra).decode() for extra in wanted.extra_any],
+        )
     if wanted.category_id is not None:
         add(_IN_CATEGORY, category_id=wanted.category_id)
     return conditions, values
@@ -214,7 +312,8 @@ async def _count(
     count: int = await db.value(
         f"""
         SELECT count(*) FROM (
-          SELECT 1 {_FROM} WHERE {" AND ".join(conditions)} LIMIT {MOST_COUNTED + 1}
+          SELECT 1 FROM product p {_joins(*conditions)} WHERE {" AND ".join(conditions)}
+          LIMIT {MOST_COUNTED + 1}
         ) counted
         """,  # noqa: S608 - put together from the words above
         **values,
@@ -258,9 +357,14 @@ class _Cursor(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     product_id: UUID
 
 
-def _write_cursor(wish: PageWish, last: ListedProduct) -> str:
+def cursor_at(wish: PageWish, last: ListedProduct) -> str:
+    """The cursor with which the list that is wished goes on after this row."""
+    return _write_cursor(wish, last.sort_value, last.product_id)
+
+
+def _write_cursor(wish: PageWish, sort_value: str, product_id: UUID) -> str:
     content = msgspec.msgpack.encode(
-        _Cursor(wish.sort, wish.descending, last.sort_value, UUID(int=last.product_id.int))
+        _Cursor(wish.sort, wish.descending, sort_value, UUID(int=product_id.int))
     )
     return base64.urlsafe_b64encode(content).decode()
 

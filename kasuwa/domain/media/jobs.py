@@ -37,7 +37,7 @@ async def sweep_pictures(
                 FOR UPDATE SKIP LOCKED
                 """,
                 into=_Unused,
-                unused_for=unused_for or timedelta(days=UNUSED_DAYS),
+                unused_for=timedelta(days=UNUSED_DAYS) if unused_for is None else unused_for,
             )
             if unused is None:
                 return gone

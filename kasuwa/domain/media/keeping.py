@@ -92,10 +92,12 @@ async def keep_urls(
 
 
 def is_ours(context: Context, url: str) -> bool:
-    """Whether the URL is one of our own picture addresses."""
-    parts = urlsplit(url)
-    base = urlsplit(context.url_base)
-    return parts.netloc != "" and parts.netloc == base.netloc and parts.path.startswith(MEDIA_PATH)
+    """Whether the URL is one of our own picture addresses, which are paths where no host may be named."""
+    try:
+        parts, base = urlsplit(url), urlsplit(context.url_base)
+    except ValueError:
+        return False
+    return parts.netloc.lower() == base.netloc.lower() and parts.path.startswith(MEDIA_PATH)
 
 
 class _Claim(Struct, frozen=True):

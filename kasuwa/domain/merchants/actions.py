@@ -92,8 +92,7 @@ async def open_store(context: Context, db: Database, new: NewStore) -> OpenedSto
                            tax_rate, vat_type, profile_type, seats, license_plan, settings)
         VALUES (current_merchant(), :store_id, :name, :site_name, :store_hash, :country, :country_code,
                 :state, :state_code, :city, :city_code, :address, :latitude, :longitude, :email, :mobile,
-                :currency,
-                :tax_rate, :vat_type, :profile_type, :seats, :license_plan, :settings)
+                :currency, :tax_rate, :vat_type, :profile_type, :seats, :license_plan, :settings)
         """,
         store_id=store_id,
         site_name=shop,
@@ -211,6 +210,20 @@ async def operating_on(context: Context, store_id: UUID) -> Context:
             permissions=PERMISSIONS_OF_ROLE[Role.OWNER],
         )
     )
+
+
+async def set_password(context: Context, user_id: UUID, password_hash: str) -> None:
+    """Give a user another password; `password_hash` is Argon2's."""
+    async with context.transaction() as db:
+        await db.execute(
+            """
+            UPDATE user_account SET password_hash = :password_hash, updated_at = now()
+            WHERE merchant_id = current_merchant() AND user_id = :user_id
+            """,
+            user_id=user_id,
+            password_hash=password_hash,
+        )
+        await write_audit(context, db, "user.password", "user", user_id)
 
 
 class _LoginName(Struct, frozen=True):

@@ -98,3 +98,16 @@ async def resolve_developer_key(pool: Pool, key: str) -> UUID | None:
             "SELECT resolve_developer_key(:key_hash)", key_hash=token_hash(key)
         )
     return found
+
+
+class LoginFacts(Struct, frozen=True):
+    """Whose log-in name it is."""
+
+    merchant_id: UUID
+    user_id: UUID
+
+
+async def find_login(pool: Pool, name: str) -> LoginFacts | None:
+    """Who has the log-in name, spelled as `login_key` does."""
+    async with pool.autocommit() as db:
+        return await db.find("SELECT merchant_id, user_id FROM find_login(:name)", into=LoginFacts, name=name)

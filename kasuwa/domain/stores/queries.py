@@ -38,6 +38,14 @@ async def currency_of(context: Context) -> str:
     return currency
 
 
+async def read_store_ids(db: Database) -> list[UUID]:
+    """The merchant's stores, the first opened first."""
+    found = await db.values(
+        "SELECT store_id FROM store WHERE merchant_id = current_merchant() ORDER BY created_at, store_id"
+    )
+    return [UUID(int=store_id.int) for store_id in found]
+
+
 async def get_location(context: Context, store_id: UUID | None) -> Location:
     """A store of the user who asks. Raises LocationNotFound; None is an id that no store can have."""
     if store_id is None:
@@ -45,7 +53,7 @@ async def get_location(context: Context, store_id: UUID | None) -> Location:
     async with context.reading() as db:
         found: Location = await db.one(
             f"{_LOCATION} AND s.store_id = :store_id",
-            into=_location,  # type: ignore[arg-type]
+            into=_location,
             missing=LocationNotFound(),
             user_id=_user_id(context),
             store_id=store_id,
@@ -62,7 +70,7 @@ async def list_locations(context: Context, *, active: bool | None, page: int, si
             ORDER BY is_default DESC, lower(s.name), s.store_id
             LIMIT :size OFFSET :offset
             """,
-            into=_location,  # type: ignore[arg-type]
+            into=_location,
             user_id=_user_id(context),
             active=active,
             size=size,

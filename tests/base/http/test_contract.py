@@ -9,6 +9,7 @@ import pytest
 from msgspec import UNSET, Struct, UnsetType, field
 
 from kasuwa.base.http.contract import (
+    ALL_FAULTS_BYTES,
     Checks,
     HeaderParameter,
     Operation,
@@ -18,6 +19,7 @@ from kasuwa.base.http.contract import (
     read_path,
     read_query,
 )
+from kasuwa.base.http.faults import FAULTS_MAX
 from kasuwa.base.problems import Invalid
 
 PICTURE = {
@@ -97,6 +99,18 @@ def test_all_faults_of_a_body_are_named_with_their_places(checks: Checks) -> Non
     }
     choice = next(fault for fault in refused.value.faults if fault.code == "any_of")
     assert choice.message == "Give email or mobile."
+
+
+def test_a_large_body_is_told_its_first_fault_only(checks: Checks) -> None:
+    one = b'{"alt": ""}, '
+    body = b'{"email": "a", "pictures": [' + one * (ALL_FAULTS_BYTES // len(one) + 1) + b'{"alt": "a"}]}'
+    with pytest.raises(Invalid) as refused:
+        decode(body, Order, checks)
+    assert faults_of(refused.value) == {("/pictures/0/alt", "too_short")}
+    with pytest.raises(Invalid) as refused:
+        decode(body.replace(one, b"", 100), Order, checks)
+    assert len(refused.value.faults) == FAULTS_MAX
+    assert len(decode(body.replace(b'""', b'"b"'), Order, checks).pictures) > 1000
 
 
 def test_absent_and_null_differ_and_whole_numbers_are_integers(checks: Checks) -> None:

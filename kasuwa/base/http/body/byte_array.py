@@ -17,9 +17,10 @@ from kasuwa.base.http.body.whole import AnyRequest, body_chunks, hold_body
 from kasuwa.base.problems import FieldFault, Invalid, Malformed, TooLarge
 
 SLICE_BYTES = 64 * 1024
-# No single byte value with its white space is longer than this.
+# No single byte value is longer than this, once white space is taken together.
 MAX_PENDING_BYTES = 4096
 _WHITE = b" \t\r\n"
+_WHITE_RUN = re.compile(rb"[ \t\r\n]+")
 _LOW_BYTE = slice(0 if byteorder == "little" else 1, None, 2)
 _numbers = msgspec.json.Decoder(list[Annotated[int, msgspec.Meta(ge=-128, le=255)]])
 _string = msgspec.json.Decoder(str)
@@ -57,7 +58,9 @@ class _ByteValues:
             self._decode(text[:cut], out)
         self.pending = text[cut + 1 :]
         if len(self.pending) > MAX_PENDING_BYTES:
-            raise _malformed("a value does not end")
+            self.pending = _WHITE_RUN.sub(b" ", self.pending)
+            if len(self.pending) > MAX_PENDING_BYTES:
+                raise _malformed("a value does not end")
         return None
 
     def _decode(self, text: bytes, out: bytearray) -> None:

@@ -37,14 +37,14 @@ class _Limits(Struct, frozen=True):
     max_text_bytes: int
 
 
-def _text(raw: bytes, pointer: str) -> str:
+def _text(raw: bytes, what: str, pointer: str = "") -> str:
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError:
-        raise Malformed(f"The form's {pointer} is not UTF-8. Send texts in UTF-8.") from None
+        raise Malformed(f"The form's {what} is not UTF-8. Send texts in UTF-8.") from None
     if "\0" in text:
         fault = FieldFault(pointer=pointer, code="nul", message="must not contain the character NUL")
-        raise Invalid("A text of the form holds the character NUL. Leave it out.", faults=[fault])
+        raise Invalid(f"The form's {what} holds the character NUL. Leave it out.", faults=[fault])
     return text
 
 
@@ -89,7 +89,7 @@ class _Parts:
             raise Malformed('Each part of the form needs Content-Disposition: form-data; name="…".')
         self.name = _text(options[b"name"], "name of a part")
         if b"filename" in options:
-            self.file_name = _text(options[b"filename"], "file name")
+            self.file_name = _text(options[b"filename"], "file name", f"/{self.name}")
         if max(len(self.name), len(self.file_name or "")) > MAX_NAME_CHARS:
             raise Malformed(f"A name in the form has more than {MAX_NAME_CHARS} characters. Shorten it.")
         if self.name in self.form.fields or self.name in self.form.files:
@@ -106,7 +106,7 @@ class _Parts:
 
     def on_part_end(self) -> None:
         if self.file_name is None:
-            self.form.fields[self.name] = _text(bytes(self.content), f"/{self.name}")
+            self.form.fields[self.name] = _text(bytes(self.content), f"text {self.name!r}", f"/{self.name}")
         else:
             sent = self.headers.get(b"content-type", b"").decode("latin-1").partition(";")[0].strip().lower()
             content_type = sent if _MEDIA_TYPE.fullmatch(sent) else "application/octet-stream"

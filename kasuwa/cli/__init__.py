@@ -1,0 +1,115 @@
+"""The `kasuwa` command. What a command needs is imported when it runs, so that each starts quickly."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kasuwa.cli.output import fail
+
+app = typer.Typer(
+    help="An open commerce backend. Settings are KASUWA_ environment variables; options win over them.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Data = Annotated[str | None, typer.Option("--data", help="Folder of database, files and keys.")]
+Json = Annotated[bool, typer.Option("--json", help="Answer in JSON.")]
+
+
+@app.command()
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on (127.0.0.1).")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on (8000); 0 takes a free one.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes that answer requests (1).")] = None,
+    data: Data = None,
+    demo: Annotated[bool, typer.Option("--demo", help="Have a demo shop; it is filled at first.")] = False,
+    behind_proxy: Annotated[bool, typer.Option("--behind-proxy", help="A proxy in front ends TLS.")] = False,
+    tls_certificate: Annotated[str | None, typer.Option(help="PEM file, to end TLS here.")] = None,
+    tls_key: Annotated[str | None, typer.Option(help="PEM file with the private key.")] = None,
+) -> None:
+    """Run the server until SIGTERM or Ctrl+C; SIGHUP replaces the workers one by one."""
+    from kasuwa.cli.serving import run_server
+    from kasuwa.settings import read_settings
+
+    settings = read_settings(
+        host=host,
+        port=port,
+        workers=workers,
+        data=data,
+        behind_proxy=behind_proxy or None,
+        tls_certificate=tls_certificate,
+        tls_key=tls_key,
+    )
+    raise typer.Exit(run_server(settings, demo=demo))
+
+
+@app.command()
+def demo(
+    begin: Annotated[
+        bool, typer.Option("--begin", help="Only until it was filled once: what was deleted stays so.")
+    ] = False,
+    show: Annotated[bool, typer.Option("--show", help="Change nothing; say how to get in.")] = False,
+    url: Annotated[str | None, typer.Option(help="Address of the server, for what is printed.")] = None,
+    photographs: Annotated[Path | None, typer.Option(help="Folder with the demo's photographs.")] = None,
+    as_json: Json = False,
+    data: Data = None,
+) -> None:
+    """Fill a merchant with a shop; safe to repeat."""
+    from kasuwa.cli.demo import show_demo
+    from kasuwa.settings import read_settings
+
+    settings = read_settings(data=data)
+    address = url or settings.public_url or f"http://{settings.host}:{settings.port}"
+    show_demo(
+        settings, "show" if show else "begin" if begin else "fill", address, photographs, as_json=as_json
+    )
+
+
+key_app = typer.Typer(help="Developer keys, which prove an app at log-in.", no_args_is_help=True)
+token_app = typer.Typer(help="Tokens of the BigCommerce and Shoplazza APIs.", no_args_is_help=True)
+app.add_typer(key_app, name="key")
+app.add_typer(token_app, name="token")
+
+
+@key_app.command("create")
+def key_create(
+    name: Annotated[str, typer.Option(help="Whose key it is, for you to recognise.")],
+    as_json: Json = False,
+    data: Data = None,
+) -> None:
+    """Make a developer key; it is shown this once."""
+    from kasuwa.cli.credentials import create_key
+    from kasuwa.settings import read_settings
+
+    create_key(read_settings(data=data), name, as_json=as_json)
+
+
+@token_app.command("create")
+def token_create(
+    store: Annotated[str, typer.Option(help="Id of the store.")],
+    scopes: Annotated[str, typer.Option(help="Parted by commas: read_product, write_product.")],
+    name: Annotated[str, typer.Option(help="Whose token it is, for you to recognise.")] = "",
+    as_json: Json = False,
+    data: Data = None,
+) -> None:
+    """Make a token of the BigCommerce and Shoplazza APIs for a store; it is shown this once."""
+    from kasuwa.cli.credentials import create_token
+    from kasuwa.settings import read_settings
+
+    create_token(read_settings(data=data), store, scopes, name, as_json=as_json)
+
+
+def main() -> None:
+    """Run the command; an expected no ends with its reason on standard error and code 1."""
+    from kasuwa.base.problems import Problem
+    from kasuwa.settings import SettingWrong
+
+    try:
+        app()
+    except (Problem, SettingWrong) as error:
+        fail(str(error))
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -41,6 +41,7 @@ from kasuwa.base.storage import open_blobs
 from kasuwa.domain.media.jobs import run_sweep
 from kasuwa.domain.media.keeping import SWEEP_JOB
 from kasuwa.domain.messages.jobs import SEND_JOB, run_send
+from kasuwa.domain.upkeep.jobs import DAILY_JOB, LEDGER_JOB, enqueue_daily, run_daily, run_ledger_check
 from kasuwa.handover import WorkerSetup, take_setup
 from kasuwa.settings import words
 from kasuwa.web import routes as web_routes
@@ -85,6 +86,8 @@ async def open_services(setup: WorkerSetup) -> AsyncIterator[Services]:
     )
     jobs.handle(SWEEP_JOB, partial(run_sweep, services))
     jobs.handle(SEND_JOB, partial(run_send, services))
+    jobs.handle(DAILY_JOB, partial(run_daily, services))
+    jobs.handle(LEDGER_JOB, partial(run_ledger_check, services))
     await imaging.start()
     await fetcher.start()
     try:
@@ -115,6 +118,7 @@ def create_app(setup: WorkerSetup | None = None, *, run_jobs: bool = True) -> Ed
             app.state.services = services
             metrics.add_source(partial(_queue_gauges, services))
             if run_jobs:
+                await enqueue_daily(services)
                 services.jobs.start()
             yield
             if run_jobs:

@@ -68,6 +68,26 @@ def demo(
     )
 
 
+@app.command()
+def doctor(
+    gc: Annotated[
+        bool, typer.Option("--gc", help="First remove files nobody needs that are older than a day.")
+    ] = False,
+    now: Annotated[
+        bool, typer.Option("--now", help="With --gc: younger ones too; not beside a server.")
+    ] = False,
+    as_json: Json = False,
+    data: Data = None,
+) -> None:
+    """Check the whole data of all merchants; exit code 1 on any fault."""
+    from kasuwa.cli.doctor.examination import run_doctor
+    from kasuwa.settings import read_settings
+
+    if now and not gc:
+        raise typer.BadParameter("--now goes with --gc")
+    raise typer.Exit(run_doctor(read_settings(data=data), as_json=as_json, collect=gc, at_once=now))
+
+
 key_app = typer.Typer(help="Developer keys, which prove an app at log-in.", no_args_is_help=True)
 token_app = typer.Typer(help="Tokens of the BigCommerce and Shoplazza APIs.", no_args_is_help=True)
 app.add_typer(key_app, name="key")

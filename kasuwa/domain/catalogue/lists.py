@@ -62,7 +62,7 @@ async def list_products(context: Context, dialect: str, wanted: ProductFilter, w
     cursor = None
     if len(rows) > wish.size:
         rows = rows[: wish.size]
-        cursor = _write_cursor(wish, rows[-1].sort_value, rows[-1].product_id)
+        cursor = cursor_at(wish, rows[-1])
     return ProductPage(tuple(rows), wish.page, wish.size, total, is_exact, cursor)
 
 
@@ -267,6 +267,10 @@ async def _conditions(
         add("v.sku_key = ANY(:sku_keys::text[])", sku_keys=[sku_key(sku) for sku in wanted.skus])
     if wanted.visible_online is not None:
         add("p.visible_online = :visible_online", visible_online=wanted.visible_online)
+    if wanted.created_from is not None:
+        add("p.created_at >= :created_from::timestamptz", created_from=wanted.created_from)
+    if wanted.created_to is not None:
+        add("p.created_at <= :created_to::timestamptz", created_to=wanted.created_to)
     if wanted.updated_from is not None:
         add("p.updated_at >= :updated_from::timestamptz", updated_from=wanted.updated_from)
     if wanted.updated_to is not None:
@@ -276,6 +280,11 @@ async def _conditions(
         add(f"{is_low} IS {'TRUE' if wanted.low_stock else 'NOT TRUE'}")
     if wanted.extra is not None:
         add("p.extra @> :extra::jsonb", extra=msgspec.json.encode(wanted.extra).decode())
+    if wanted.extra_any is not None:
+        add(
+            "p.extra @> ANY(:extra_any::jsonb[])",
+            extra_any=[msgspec.json.encode(extra).decode() for extra in wanted.extra_any],
+        )
     if wanted.category_id is not None:
         add(_IN_CATEGORY, category_id=wanted.category_id)
     return conditions, values
@@ -346,6 +355,11 @@ class _Cursor(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     descending: bool
     value: str
     product_id: UUID
+
+
+def cursor_at(wish: PageWish, last: ListedProduct) -> str:
+    """The cursor with which the list that is wished goes on after this row."""
+    return _write_cursor(wish, last.sort_value, last.product_id)
 
 
 def _write_cursor(wish: PageWish, sort_value: str, product_id: UUID) -> str:

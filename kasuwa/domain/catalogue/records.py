@@ -205,6 +205,9 @@ class ProductFilter(Struct, frozen=True, kw_only=True):
     updated_from: datetime | None = None
     updated_to: datetime | None = None
     extra: dict[str, Any] | None = None
+    extra_any: tuple[dict[str, Any], ...] | None = None
+    created_from: datetime | None = None
+    created_to: datetime | None = None
 
     @property
     def is_plain(self) -> bool:

@@ -90,12 +90,17 @@ def _prepared(settings: Settings, urls: DatabaseUrls) -> DatabaseUrls:
 
 
 async def _prepare(settings: Settings, urls: DatabaseUrls) -> None:
+    await prepare_database(settings, urls)
+    await migrated(urls)
+    await _keep_probe(settings, urls)
+
+
+async def prepare_database(settings: Settings, urls: DatabaseUrls) -> None:
+    """Roles, the database and its extensions, without a table yet."""
     passwords = (
         {role: _password(settings, role) for role in (OWNER, APPLICATION)} if settings.database_url else None
     )
     await bootstrap(urls.admin, settings.database_name, passwords=passwords)
-    await migrated(urls)
-    await _keep_probe(settings, urls)
 
 
 async def _keep_probe(settings: Settings, urls: DatabaseUrls) -> None:

@@ -5,7 +5,6 @@ import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -14,23 +13,16 @@ import msgspec
 import pytest
 
 from kasuwa.app import open_services
-from kasuwa.base.context import Context
 from kasuwa.base.http import metrics
 from kasuwa.base.secrets import new_key
 from kasuwa.cli.doctor.examination import ServerRuns, examine
 from kasuwa.cli.doctor.report import Report
 from kasuwa.cli.visiting import everything
 from kasuwa.database import DatabaseUrls, sealing_keys, serving_database
-from kasuwa.domain.catalogue.actions import create_product
-from kasuwa.domain.catalogue.records import NewProduct, NewVariant, OpeningStock, Price
-from kasuwa.domain.media.actions import show_picture
-from kasuwa.domain.media.keeping import keep_bytes
-from kasuwa.domain.media.records import STOREHARMONY_FORMATS, Place
 from kasuwa.domain.upkeep.jobs import DAILY_JOB, LEDGER_JOB, enqueue_daily
 from kasuwa.handover import WorkerSetup
 from kasuwa.settings import Settings, read_settings
-from tests.cli.staging import Installation
-from tests.conftest import picture_bytes
+from tests.cli.staging import Installation, add_product
 from tests.shop import new_shop
 
 
@@ -57,17 +49,6 @@ async def merchant_id(settings: Settings, urls: DatabaseUrls) -> str:
         for seed in (1, 2):
             await add_product(shop.owner, seed)
         return str(shop.merchant_id)
-
-
-async def add_product(owner: Context, seed: int) -> None:
-    opening = (OpeningStock(owner.store_id, Decimal(10)),)
-    price = Price(currency="NGN", selling_minor=1000)
-    product = await create_product(
-        owner, NewProduct(name=f"Rice {seed}", variants=(NewVariant(price=price, opening=opening),))
-    )
-    for number in (seed, seed + 10):
-        kept = await keep_bytes(owner, picture_bytes("PNG", seed=number), STOREHARMONY_FORMATS)
-        await show_picture(owner, product.product_id, kept, Place())
 
 
 @asynccontextmanager

@@ -17,9 +17,15 @@ LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp
 AS $$ INSERT INTO account_directory (user_id, merchant_id) VALUES (new_user, current_merchant()) $$;
 
 CREATE FUNCTION add_login(new_name text, new_kind text, for_user uuid) RETURNS void
-LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp
-AS $$ INSERT INTO login_name (name, kind, merchant_id, user_id)
-      VALUES (new_name, new_kind, current_merchant(), for_user) $$;
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+BEGIN
+  -- A name that nobody proved within a day is free again: nobody keeps another's address by claiming it.
+  DELETE FROM login_name l USING user_account u
+  WHERE l.name = new_name AND u.merchant_id = l.merchant_id AND u.user_id = l.user_id
+    AND u.status = 'pending' AND u.created_at < now() - interval '1 day';
+  INSERT INTO login_name (name, kind, merchant_id, user_id)
+  VALUES (new_name, new_kind, current_merchant(), for_user);
+END $$;
 
 -- Stores ----------------------------------------------------------------------------------------
 

@@ -140,6 +140,19 @@ class Context:
             async with self.services.pool.transaction(self.caller.merchant_id) as db:
                 yield db
 
+    @asynccontextmanager
+    async def attempt(self) -> AsyncIterator[None]:
+        """Inside an open transaction: what fails within is undone alone, and the error goes on."""
+        assert self._open is not None, "attempt() stands inside transaction()"
+        async with self._open.savepoint():
+            yield
+
+    def unkeyed(self) -> "Context":
+        """The same caller for a look before slow work: a keyed request's transaction stays open."""
+        context = self.acting_as(self.caller)
+        context.once = None
+        return context
+
     async def complete(self, answer: Callable[[], bytes] | None) -> None:
         """Commit what a keyed request left open, with its answer (None: undo it)."""
         if self._open is not None:
@@ -151,13 +164,15 @@ class Context:
 class Transaction:
     """BEGIN with the tenant set, and COMMIT. Only the boundary commits."""
 
-    __slots__ = ("_connection", "_context", "_db", "_depth")
+    __slots__ = ("_connection", "_context", "_db", "_depth", "_floor")
 
     def __init__(self, context: Context) -> None:
         self._context = context
         self._connection: database.Connection[asyncpg.Record] | None = None
         self._db: Database | None = None
         self._depth = 0
+        # Above this depth an error is the business of a savepoint.
+        self._floor = 0
 
     async def __aenter__(self) -> Database:
         self._depth += 1
@@ -183,11 +198,28 @@ class Transaction:
     ) -> None:
         self._depth -= 1
         if error is not None:
-            await self._end(keep=False)
+            if self._depth < self._floor or self._floor == 0:
+                await self._end(keep=False)
             with database.passing_faults():
                 raise error.with_traceback(trace)
         if self._depth == 0 and self._context.once is None:
             await self._end(keep=True)
+
+    @asynccontextmanager
+    async def savepoint(self) -> AsyncIterator[None]:
+        """What fails within is undone alone."""
+        db, floor, name = self._db, self._floor, f"depth_{self._depth}"
+        assert db is not None, "a savepoint needs an open transaction"
+        await db.call(f"SAVEPOINT {name}")
+        self._floor = self._depth
+        try:
+            yield
+        except BaseException:
+            self._floor = floor
+            await db.call(f"ROLLBACK TO SAVEPOINT {name}")
+            raise
+        self._floor = floor
+        await db.call(f"RELEASE SAVEPOINT {name}")
 
     async def complete(self, answer: Callable[[], bytes] | None) -> None:
         if answer is None or self._context.once is None or self._db is None:

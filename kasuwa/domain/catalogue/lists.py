@@ -57,8 +57,10 @@ async def list_products(context: Context, dialect: str, wanted: ProductFilter, w
     _check_depth(wish)
     async with context.reading() as db:
         conditions, values = await _conditions(context, db, wanted)
-        total, is_exact = await _count(db, wanted, conditions, values)
-        rows = await _page(context, db, dialect, wish, conditions, values)
+        total, is_exact = await _count(db, wanted, wish, conditions, values)
+        # Beyond the end there is nothing to skip to, however far the page is.
+        is_beyond = wish.cursor is None and is_exact and (wish.page - 1) * wish.size >= total
+        rows = [] if is_beyond else await _page(context, db, dialect, wish, conditions, values)
     cursor = None
     if len(rows) > wish.size:
         rows = rows[: wish.size]
@@ -125,7 +127,7 @@ async def put_page_together(
 
 
 def _check_depth(wish: PageWish) -> None:
-    if wish.cursor is None and wish.page * wish.size > MOST_COUNTED:
+    if wish.cursor is None and not wish.any_depth and wish.page * wish.size > MOST_COUNTED:
         raise PageTooDeep(
             faults=[FieldFault("#/query/page", "too_deep", "Go on with nextCursor beyond 10,000 rows.")]
         )
@@ -139,6 +141,12 @@ _SORTS: dict[SortKey, tuple[str, str]] = {
     "created_at": ("p.created_at", "timestamptz"),
     "updated_at": ("p.updated_at", "timestamptz"),
     "price": ("r.selling_minor", "bigint"),
+    "effective_price": (
+        "CASE WHEN r.promo_minor IS NOT NULL AND coalesce(r.promo_starts_at <= now(), true)"
+        " AND coalesce(r.promo_ends_at > now(), true) THEN r.promo_minor ELSE r.selling_minor END",
+        "bigint",
+    ),
+    "visible_online": ("p.visible_online", "boolean"),
     "quantity": ("coalesce(b.on_hand, 0)", "numeric"),
 }
 
@@ -214,7 +222,7 @@ _JOINS = {
     """,
     "r": """
         JOIN LATERAL (
-          SELECT r.selling_minor FROM price r
+          SELECT r.selling_minor, r.promo_minor, r.promo_starts_at, r.promo_ends_at FROM price r
           JOIN variant v ON v.merchant_id = r.merchant_id AND v.variant_id = r.variant_id
           WHERE r.merchant_id = p.merchant_id AND v.product_id = p.product_id AND r.store_id IS NULL
           ORDER BY v.position, v.variant_id LIMIT 1
@@ -280,6 +288,8 @@ async def _conditions(
         add(f"{is_low} IS {'TRUE' if wanted.low_stock else 'NOT TRUE'}")
     if wanted.extra is not None:
         add("p.extra @> :extra::jsonb", extra=msgspec.json.encode(wanted.extra).decode())
+    for place, path in enumerate(wanted.extra_absent):
+        add(f"p.extra #> :absent_{place}::text[] IS NULL", **{f"absent_{place}": list(path)})
     if wanted.extra_any is not None:
         add(
             "p.extra @> ANY(:extra_any::jsonb[])",
@@ -305,19 +315,22 @@ _IN_CATEGORY = """
 
 
 async def _count(
-    db: Database, wanted: ProductFilter, conditions: list[str], values: dict[str, object]
+    db: Database, wanted: ProductFilter, wish: PageWish, conditions: list[str], values: dict[str, object]
 ) -> tuple[int, bool]:
     if wanted.is_plain:
         return await count_products(db, wanted.statuses), True
+    most = "ALL" if wish.any_depth else MOST_COUNTED + 1
     count: int = await db.value(
         f"""
         SELECT count(*) FROM (
           SELECT 1 FROM product p {_joins(*conditions)} WHERE {" AND ".join(conditions)}
-          LIMIT {MOST_COUNTED + 1}
+          LIMIT {most}
         ) counted
         """,  # noqa: S608 - put together from the words above
         **values,
     )
+    if wish.any_depth:
+        return count, True
     return min(count, MOST_COUNTED), count <= MOST_COUNTED
 
 
@@ -389,6 +402,7 @@ _VALUES: dict[str, re.Pattern[str]] = {
     "bigint": re.compile(r"-?[0-9]{1,18}", re.ASCII),
     "numeric": re.compile(r"-?[0-9]{1,18}(\.[0-9]{1,6})?", re.ASCII),
     "timestamptz": re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9:]{8}(\.[0-9]{1,6})?\+00(:00)?", re.ASCII),
+    "boolean": re.compile(r"true|false"),
     "text": re.compile(r"[^\0]{0,1000}"),
 }
 

@@ -145,21 +145,23 @@ class Api:
         return register
 
     def routes(self, services: Callable[[], Services]) -> list[HTTPRouteHandler]:
-        """Litestar's handlers, one for each operation and base path, and one OPTIONS for each path."""
+        """Litestar's handlers, one for each operation and base path; those not built yet say so.
+
+        And one OPTIONS for each path, which comes first, or Litestar writes one that knows a single method.
+        """
         methods: dict[str, set[str]] = {}
-        for registered in self.registered.values():
-            for base in self.dialect.base_paths:
-                path = _template(registered.operation, base)
-                methods.setdefault(path, set()).add(registered.operation.method.upper())
-        return [
-            # First, or Litestar writes one that knows only the method that came first.
-            *(_tell_methods(path, known) for path, known in methods.items()),
-            *(
-                _route(registered, base, services)
-                for registered in self.registered.values()
-                for base in self.dialect.base_paths
-            ),
-        ]
+        operations = []
+        for base in self.dialect.base_paths:
+            for name, operation in self.dialect.operations.items():
+                methods.setdefault(_template(operation, base), set()).add(operation.method.upper())
+                registered = self.registered.get(name) or _unbuilt(self.dialect, operation)
+                operations.append(_route(registered, base, services))
+        return [*(_tell_methods(path, known) for path, known in methods.items()), *operations]
+
+
+def _unbuilt(dialect: Dialect, operation: Operation) -> Registered:
+    """An operation that the contract promises and nobody has built."""
+    return Registered(dialect, operation, None, None)
 
 
 def _template(operation: Operation, base: str) -> str:

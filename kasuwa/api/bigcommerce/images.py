@@ -99,7 +99,7 @@ async def get_product_images(
 
 @api.operation("createProductImage", read=read_new_image)
 async def create_product_image(context: Context, path: CreateProductImagePath, body: SentImage) -> Json:
-    async with context.unkeyed().reading() as db:
+    async with context.reading() as db:
         product_id = await get_product_id(db, number=path.product_id)
         if len(await read_pictures(db, product_id)) >= MOST_PICTURES:
             raise TooManyPictures()
@@ -120,7 +120,7 @@ async def get_product_image(context: Context, path: GetProductImagePath, query: 
 
 @api.operation("updateProductImage", read=read_image_change)
 async def update_product_image(context: Context, path: UpdateProductImagePath, body: SentImage) -> Json:
-    async with context.unkeyed().reading() as db:
+    async with context.reading() as db:
         product_id, picture_id = await image_ids(db, path.product_id, path.image_id)
     kept = await keep_image(context, body)
     change = PictureChange(

@@ -9,6 +9,7 @@ from typing import Any
 from litestar import Litestar, Request, Response
 from litestar.exceptions import HTTPException
 
+from kasuwa.api.bigcommerce import api as bigcommerce
 from kasuwa.api.shoplazza import api as shoplazza
 from kasuwa.api.shoplazza import enveloped_api as enveloped_shoplazza
 from kasuwa.api.storeharmony import api as storeharmony
@@ -41,11 +42,13 @@ from kasuwa.base.storage import open_blobs
 from kasuwa.domain.media.jobs import run_sweep
 from kasuwa.domain.media.keeping import SWEEP_JOB
 from kasuwa.domain.messages.jobs import SEND_JOB, run_send
+from kasuwa.domain.upkeep.jobs import DAILY_JOB, LEDGER_JOB, enqueue_daily, run_daily, run_ledger_check
+from kasuwa.domain.users.passwords import RESET_JOB, run_send_reset
 from kasuwa.handover import WorkerSetup, take_setup
 from kasuwa.settings import words
 from kasuwa.web import routes as web_routes
 
-APIS: tuple[Api, ...] = (storeharmony, shoplazza, enveloped_shoplazza)
+APIS: tuple[Api, ...] = (storeharmony, bigcommerce, shoplazza, enveloped_shoplazza)
 
 
 def registered_operations() -> set[tuple[str, str]]:
@@ -85,6 +88,9 @@ async def open_services(setup: WorkerSetup) -> AsyncIterator[Services]:
     )
     jobs.handle(SWEEP_JOB, partial(run_sweep, services))
     jobs.handle(SEND_JOB, partial(run_send, services))
+    jobs.handle(RESET_JOB, partial(run_send_reset, services))
+    jobs.handle(DAILY_JOB, partial(run_daily, services))
+    jobs.handle(LEDGER_JOB, partial(run_ledger_check, services))
     await imaging.start()
     await fetcher.start()
     try:
@@ -113,12 +119,15 @@ def create_app(setup: WorkerSetup | None = None, *, run_jobs: bool = True) -> Ed
         async with open_services(setup) as services:
             held.append(services)
             app.state.services = services
-            metrics.add_source(partial(_queue_gauges, services))
+            gauges = partial(_queue_gauges, services)
+            metrics.add_source(gauges)
             if run_jobs:
+                await enqueue_daily(services)
                 services.jobs.start()
             yield
             if run_jobs:
                 await services.jobs.stop()
+            metrics.remove_source(gauges)
             held.clear()
 
     def services() -> Services:
@@ -174,6 +183,7 @@ async def _blobs_answer(services: Callable[[], Services]) -> bool:
 # Errors of paths that no operation has, and of the protocol ---------------------------------------
 
 _PREFIXES: tuple[tuple[re.Pattern[str], Api], ...] = (
+    (re.compile(r"/stores/[^/]*/v[23](/|$)"), bigcommerce),
     (re.compile(r"/openapi/(2025-06|2026-01)(/|$)"), enveloped_shoplazza),
     (re.compile(r"/openapi/20"), shoplazza),
     (re.compile(r"/"), storeharmony),

@@ -17,9 +17,15 @@ LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp
 AS $$ INSERT INTO account_directory (user_id, merchant_id) VALUES (new_user, current_merchant()) $$;
 
 CREATE FUNCTION add_login(new_name text, new_kind text, for_user uuid) RETURNS void
-LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp
-AS $$ INSERT INTO login_name (name, kind, merchant_id, user_id)
-      VALUES (new_name, new_kind, current_merchant(), for_user) $$;
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+BEGIN
+  -- A name that nobody proved within a day is free again: nobody keeps another's address by claiming it.
+  DELETE FROM login_name l USING user_account u
+  WHERE l.name = new_name AND u.merchant_id = l.merchant_id AND u.user_id = l.user_id
+    AND u.status = 'pending' AND u.created_at < now() - interval '1 day';
+  INSERT INTO login_name (name, kind, merchant_id, user_id)
+  VALUES (new_name, new_kind, current_merchant(), for_user);
+END $$;
 
 -- Stores ----------------------------------------------------------------------------------------
 
@@ -65,9 +71,13 @@ BEGIN
     RETURN;
   END IF;
   IF s.replaces IS NOT NULL THEN
-    -- The first use of a token ends the one it took over from.
+    -- The first use of a token ends the one it took over from, and others that would have taken over too.
     DELETE FROM session WHERE token_hash = s.replaces;
+    DELETE FROM session WHERE replaces = s.replaces AND token_hash <> wanted;
     UPDATE session SET replaces = NULL, last_seen_at = now() WHERE token_hash = wanted;
+    IF NOT FOUND THEN
+      RETURN;  -- one of those was used in the same moment
+    END IF;
   ELSIF s.last_seen_at < now() - interval '1 minute' THEN
     UPDATE session SET last_seen_at = now()
     WHERE token_hash = wanted AND last_seen_at < now() - interval '1 minute';
@@ -314,7 +324,7 @@ BEGIN
     SELECT token_hash FROM one_time_link WHERE expires_at <= now() - interval '1 day' LIMIT how_many);
   GET DIAGNOSTICS n = ROW_COUNT; gone := gone + n;
   DELETE FROM rate_bucket WHERE bucket IN (
-    SELECT bucket FROM rate_bucket WHERE since < now() - interval '1 hour' LIMIT how_many);
+    SELECT bucket FROM rate_bucket WHERE since < now() - interval '1 day' LIMIT how_many);
   GET DIAGNOSTICS n = ROW_COUNT; gone := gone + n;
   RETURN gone;
 END $$;

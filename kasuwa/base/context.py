@@ -28,12 +28,16 @@ UserId = NewType("UserId", UUID)
 
 
 class Caller(Struct, frozen=True, kw_only=True):
-    """Whoever proved themselves: a user's session at a store, an API token of a store, an app, or nobody."""
+    """Whoever proved themselves: a user's session at a store, an API token of a store, an app, or nobody.
+
+    `original_store_id` is where a session began, before it was moved to another store.
+    """
 
     kind: str
     id: str = ""
     merchant_id: MerchantId | None = None
     store_id: StoreId | None = None
+    original_store_id: StoreId | None = None
     user_id: UserId | None = None
     role: str = ""
     permissions: frozenset[str] = frozenset()
@@ -142,6 +146,17 @@ class Context:
             async with self.services.pool.transaction(self.caller.merchant_id) as db:
                 yield db
 
+    @asynccontextmanager
+    async def attempt(self) -> AsyncIterator[None]:
+        """Inside an open transaction: what fails within is undone alone, and the error goes on."""
+        if self._keyed is not None:
+            async with self._keyed.part(self.caller.merchant_id):
+                yield
+        else:
+            assert self._open is not None, "attempt() stands inside transaction()"
+            async with self._open.attempt():
+                yield
+
     async def complete(self, answer: bytes | None) -> None:
         """Commit what a keyed request left open, with its answer (None: undo it)."""
         if self._keyed is not None:
@@ -187,6 +202,20 @@ class Transaction:
                 raise passing from error
         elif self._depth == 0:
             assert not self._failed, "a failure inside a transaction was caught: its changes are undone"
+
+    @asynccontextmanager
+    async def attempt(self) -> AsyncIterator[None]:
+        """A savepoint: a failure within leaves the rest of the transaction as it was."""
+        db, failed, name = self._db, self._failed, f"attempt_{self._depth}"
+        assert db is not None
+        await db.call(f"SAVEPOINT {name}")
+        try:
+            yield
+        except BaseException:
+            self._failed = failed
+            await db.call(f"ROLLBACK TO SAVEPOINT {name}")
+            raise
+        await db.call(f"RELEASE SAVEPOINT {name}")
 
     async def _end(self, *, keep: bool) -> None:
         connection, db = self._connection, self._db

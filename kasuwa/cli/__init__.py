@@ -1,6 +1,7 @@
 """The `kasuwa` command. What a command needs is imported when it runs, so that each starts quickly."""
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -8,10 +9,10 @@ import typer
 from kasuwa.cli.output import fail
 
 app = typer.Typer(
-    help="Kasuwa: an open commerce backend. Settings are KASUWA_ environment variables; options win over them.",
+    help="An open commerce backend. Settings are KASUWA_ environment variables; options win over them.",
     no_args_is_help=True,
     add_completion=False,
-    pretty_exceptions_show_locals=False,
+    pretty_exceptions_enable=False,
 )
 
 Data = Annotated[str | None, typer.Option("--data", help="Folder of database, files and keys.")]
@@ -43,6 +44,80 @@ def serve(
         tls_key=tls_key,
     )
     raise typer.Exit(run_server(settings, demo=demo))
+
+
+@app.command()
+def demo(
+    begin: Annotated[
+        bool, typer.Option("--begin", help="Only until it was filled once: what was deleted stays so.")
+    ] = False,
+    show: Annotated[bool, typer.Option("--show", help="Change nothing; say how to get in.")] = False,
+    url: Annotated[str | None, typer.Option(help="Address of the server, for what is printed.")] = None,
+    photographs: Annotated[Path | None, typer.Option(help="Folder with the demo's photographs.")] = None,
+    as_json: Json = False,
+    data: Data = None,
+) -> None:
+    """Fill a merchant with a shop; safe to repeat."""
+    from kasuwa.cli.demo import show_demo
+    from kasuwa.settings import read_settings
+
+    settings = read_settings(data=data)
+    address = url or settings.public_url or f"http://{settings.host}:{settings.port}"
+    show_demo(
+        settings, "show" if show else "begin" if begin else "fill", address, photographs, as_json=as_json
+    )
+
+
+@app.command()
+def doctor(
+    gc: Annotated[
+        bool, typer.Option("--gc", help="First remove files nobody needs that are older than a day.")
+    ] = False,
+    now: Annotated[
+        bool, typer.Option("--now", help="With --gc: younger ones too; not beside a server.")
+    ] = False,
+    as_json: Json = False,
+    data: Data = None,
+) -> None:
+    """Check the whole data of all merchants; exit code 1 on any fault."""
+    from kasuwa.cli.doctor.examination import run_doctor
+    from kasuwa.settings import read_settings
+
+    if now and not gc:
+        raise typer.BadParameter("--now goes with --gc")
+    raise typer.Exit(run_doctor(read_settings(data=data), as_json=as_json, collect=gc, at_once=now))
+
+
+@app.command()
+def backup(
+    file: Annotated[Path, typer.Argument(help="The archive to write; one that is there is replaced.")],
+    with_key: Annotated[
+        bool, typer.Option("--with-key", help="With the sealing key: guard the archive like the key.")
+    ] = False,
+    as_json: Json = False,
+    data: Data = None,
+) -> None:
+    """Write database and files into one verified archive; the server may go on running."""
+    from kasuwa.cli.backup.taking import run_backup
+    from kasuwa.settings import read_settings
+
+    run_backup(read_settings(data=data), file, with_key=with_key, as_json=as_json)
+
+
+@app.command()
+def restore(
+    file: Annotated[Path, typer.Argument(help="The archive to bring back.")],
+    force: Annotated[
+        bool, typer.Option("--force", help="Also where a shop is: its database is kept under another name.")
+    ] = False,
+    as_json: Json = False,
+    data: Data = None,
+) -> None:
+    """Bring an archive back and examine it; a damaged one is refused before anything is touched."""
+    from kasuwa.cli.backup.restoring import run_restore
+    from kasuwa.settings import read_settings
+
+    raise typer.Exit(run_restore(read_settings(data=data), file, force=force, as_json=as_json))
 
 
 key_app = typer.Typer(help="Developer keys, which prove an app at log-in.", no_args_is_help=True)

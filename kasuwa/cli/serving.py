@@ -69,8 +69,7 @@ class Announcement:
         say(f"  documentation of the APIs  {url}/docs")
         say(f"  health, metrics            {url}/readyz  {url}/metrics")
         words = [sys.executable, "-m", "kasuwa", "demo", "--url", url]
-        if not self._demo:
-            words.append("--show")
+        words.append("--begin" if self._demo else "--show")
         environment = {**os.environ, **setting_environment(self._settings)}
         # In a session of its own: Ctrl+C is for the server, which then ends this child in order.
         self._child = subprocess.Popen(

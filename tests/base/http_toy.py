@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import sys
 from typing import Any
 
 import msgspec
@@ -188,6 +189,13 @@ def worker_app() -> App:
 def unredacted_app() -> App:
     """The deliberately broken build: logs as they come."""
     logs.configure(redaction=False)
+    return make_app()
+
+
+def hasty_app() -> App:
+    """The deliberately broken build: closes its socket without closing the door to new callers first."""
+    worker: Any = sys.modules["__main__"]
+    worker._admit_no_more = lambda _sockets: None
     return make_app()
 
 

@@ -29,9 +29,9 @@ async def _asked_pids(client: httpx.AsyncClient) -> set[int]:
 
 
 class Load:
-    """Callers with kept connections that ask again and again, and count how it went."""
+    """Callers that ask again and again, half on kept connections, half on new ones, and count how it went."""
 
-    def __init__(self, url: str, callers: int = 8) -> None:
+    def __init__(self, url: str, callers: int = 16) -> None:
         self.url = url
         self.callers = callers
         self.answered = 0
@@ -53,9 +53,31 @@ class Load:
                 if answer.status_code != 200:
                     self.failed.append(f"status {answer.status_code}")
 
+    async def _call_anew(self) -> None:
+        host, _, port = self.url.removeprefix("http://").partition(":")
+        while not self.stopped:
+            try:
+                reader, writer = await asyncio.open_connection(host, int(port))
+            except OSError:
+                self.refused += 1
+                await asyncio.sleep(0.01)
+                continue
+            try:
+                writer.write(b"GET /ping HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+                answer = await reader.read()
+                if not answer.startswith(b"HTTP/1.1 200"):
+                    self.failed.append(repr(answer[:20]))
+                self.answered += 1
+            except OSError as error:
+                self.failed.append(repr(error))
+            finally:
+                writer.close()
+
     async def __aenter__(self) -> "Load":
-        self.clients = [httpx.AsyncClient(base_url=self.url, timeout=30) for _ in range(self.callers)]
-        self.tasks = [asyncio.create_task(self._call(client)) for client in self.clients]
+        count = self.callers // 2
+        self.clients = [httpx.AsyncClient(base_url=self.url, timeout=30) for _ in range(count)]
+        calls = [self._call(client) for client in self.clients] + [self._call_anew() for _ in range(count)]
+        self.tasks = [asyncio.create_task(call) for call in calls]
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -135,15 +157,28 @@ async def test_a_stop_under_load_fails_no_request(tmp_path: Path, workers: int) 
     for stop in range(2):
         with server_process(TOY, workers, tmp_path / str(stop)) as server:
             async with Load(server.url) as load:
-                assert await _until(lambda load=load: load.answered > 30)
+                assert await _until(lambda load=load: load.answered > 100)
                 assert await asyncio.to_thread(server.stop) == 0
             assert load.failed == []
+
+
+async def test_negative_control_closing_the_socket_at_once_fails_requests(tmp_path: Path) -> None:
+    failed: list[str] = []
+    for stop in range(5):
+        with server_process("tests.base.http_toy:hasty_app", 1, tmp_path / str(stop)) as server:
+            async with Load(server.url, 48) as load:
+                assert await _until(lambda load=load: load.answered > 100)
+                await asyncio.to_thread(server.stop)
+            failed += load.failed
+        if failed:
+            break
+    assert failed
 
 
 async def test_negative_control_killing_the_workers_fails_requests(tmp_path: Path) -> None:
     with server_process(TOY, 1, tmp_path) as server:
         async with Load(server.url) as load:
-            assert await _until(lambda: load.answered > 30)
+            assert await _until(lambda: load.answered > 100)
             for pid in _workers(server):
                 os.kill(pid, signal.SIGKILL)
             assert await _until(lambda: load.failed)
@@ -184,7 +219,7 @@ async def test_20_rolling_stops_fail_no_request(tmp_path: Path) -> None:
                 gone = lambda old=before: len(_workers(server)) == 2 and not _workers(server) & old  # noqa: E731
                 assert await _until(gone, 60)
             answered = load.answered
-            assert await _until(lambda: load.answered > answered + 30)
+            assert await _until(lambda: load.answered > answered + 100)
         assert (load.failed, load.refused) == ([], 0)
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from kasuwa.base.context import Services
 from kasuwa.base.db import Pool
-from kasuwa.base.limits import Allowance, Limits, Quota
+from kasuwa.base.limits import Allowance, Limits, Quota, _Lease
 from kasuwa.base.problems import Unavailable
 from kasuwa.database import DatabaseUrls
 from tests.base.database import Connection, connected, superuser_url
@@ -166,6 +166,22 @@ async def test_many_at_once_lose_nothing_of_what_was_leased(pool: Pool) -> None:
     limits = Limits(pool, workers=4)
     allowances = await asyncio.gather(*(limits.take(quota, subject) for _ in range(250)))
     assert sum(a.accepted for a in allowances) == 200
+
+
+class LimitsWithoutLock(Limits):
+    """The broken variant: each of many requests leases a block of its own, and all but one are lost."""
+
+    async def take(self, quota: Quota, subject: str, *, open_on_failure: bool = False) -> Allowance:
+        bucket = subject.encode()
+        return await self._renew(quota, bucket, self._leases.setdefault(bucket, _Lease()))
+
+
+async def test_leasing_a_block_for_each_loses_a_part(pool: Pool) -> None:
+    """The control: without the lock a burst is refused before its quota is spent."""
+    quota, subject = Quota("window", requests=200, seconds=60.0), str(uuid4())
+    limits = LimitsWithoutLock(pool)
+    allowances = await asyncio.gather(*(limits.take(quota, subject) for _ in range(250)))
+    assert sum(a.accepted for a in allowances) < 200
 
 
 async def put_back(owner: Connection, **by: float) -> None:

@@ -54,8 +54,8 @@ def test_an_answer_as_promised_is_accepted() -> None:
         ("bigcommerce", "HEAD", IMAGES, 404, JSON, b'{"status": 404}', "HEAD has a body"),
         ("bigcommerce", "GET", IMAGES, 429, JSON | {"X-Retry-After": "soon"}, b"{}", "X-Retry-After"),
         ("bigcommerce", "GET", "/stores/shop1/v3/nothing", 200, JSON, b"{}", "no such path"),
-        ("bigcommerce", "PATCH", IMAGES, 404, JSON, b"{}", "no such method"),
-        ("bigcommerce", "PATCH", IMAGES, 405, JSON, b"{}", "Allow"),
+        ("bigcommerce", "DELETE", IMAGES, 404, JSON, b"{}", "no such method"),
+        ("bigcommerce", "DELETE", IMAGES, 405, JSON, b"{}", "Allow"),
         (
             "shoplazza",
             "GET",
@@ -82,7 +82,8 @@ def test_undocumented_properties_pass_only_where_the_caller_says_so() -> None:
 
 def test_unknown_paths_methods_and_unbuilt_operations_have_the_apis_error_body() -> None:
     validate_answer("storeharmony", "GET", "/cloudapi/no/such/path/at/all", 404, PROBLEM, problem(404))
-    validate_answer("bigcommerce", "PATCH", IMAGES, 405, JSON | {"Allow": "GET, POST"}, BC_404)
+    validate_answer("bigcommerce", "DELETE", IMAGES, 405, JSON | {"Allow": "GET, POST"}, BC_404)
+    validate_answer("bigcommerce", "PATCH", IMAGES, 501, JSON, BC_404)
     with pytest.raises(AssertionError, match="content type"):
         validate_answer("storeharmony", "GET", "/cloudapi/no/such/path/at/all", 404, JSON, problem(404))
 

@@ -87,7 +87,7 @@ class Shoplazza(Dialect):
             return BodyFault(problem.detail, faults=problem.faults)
         return problem
 
-    def status_of(self, problem: Problem) -> int:
+    def status_of(self, problem: Problem, exchange: Exchange | None) -> int:
         # The address was well written, but there was no picture behind it.
         return 422 if isinstance(problem, FetchFailed | NotAPicture | PictureTooBig) else problem.status
 
@@ -101,7 +101,7 @@ class EnvelopedShoplazza(Shoplazza):
 
     def refusal(self, problem: Problem, exchange: Exchange | None) -> tuple[Any, str, Mapping[str, str]]:
         body = {
-            "code": _CODES.get(self.status_of(problem), "InvalidParameter"),
+            "code": _CODES.get(self.status_of(problem, exchange), "InvalidParameter"),
             "message": " ".join(sentences(problem)),
         }
         return body, "application/json", {}
@@ -136,9 +136,14 @@ def sentences(problem: Problem) -> list[str]:
         return [
             f"{fault.field}: {fault.message}" if fault.field else fault.message for fault in problem.faults
         ]
+    return [fetch_sentence(problem) or problem.detail or problem.title]
+
+
+def fetch_sentence(problem: Problem) -> str | None:
+    """Why there is no picture behind an address; None for any other problem."""
     if isinstance(problem, FetchFailed | NotAPicture | PictureTooBig):
-        return [f"{problem.title}. {problem.detail}"]
-    return [problem.detail or problem.title]
+        return f"{problem.title}. {problem.detail}"
+    return None
 
 
 def _token_of(request: AnyRequest) -> str:

@@ -17,7 +17,7 @@ from kasuwa.api.shoplazza.contract import (
 )
 from kasuwa.api.shoplazza.dialect import BodyFault
 from kasuwa.api.shoplazza.service import operation
-from kasuwa.api.shoplazza.views import image_view
+from kasuwa.api.shoplazza.views import image_view, link_start
 from kasuwa.base.context import Context
 from kasuwa.base.fetch import UrlUnreadable, read_url
 from kasuwa.base.problems import Problem
@@ -32,7 +32,7 @@ from kasuwa.domain.media.records import MOST_PICTURES, SHOPLAZZA_FORMATS, KeptPi
 @operation("product_image_list")
 async def product_image_list(context: Context, path: ProductImageListPath) -> dict[str, Any]:
     pictures = await _pictures(context, path.product_id)
-    return {"images": [image_view(context, path.product_id, picture) for picture in pictures]}
+    return {"images": [image_view(path.product_id, picture, link_start(context)) for picture in pictures]}
 
 
 @operation("product_image_count")
@@ -43,7 +43,7 @@ async def product_image_count(context: Context, path: ProductImageCountPath) -> 
 @operation("product_image_show")
 async def product_image_show(context: Context, path: ProductImageShowPath) -> dict[str, Any]:
     picture = await _picture(context, path.product_id, path.image_id)
-    return {"image": image_view(context, path.product_id, picture)}
+    return {"image": image_view(path.product_id, picture, link_start(context))}
 
 
 @operation("create_product_image")
@@ -59,7 +59,7 @@ async def create_product_image(
         alt_text="" if image.alt is UNSET else image.alt,
     )
     placed = await show_picture(context, path.product_id, kept, place)
-    return {"image": image_view(context, path.product_id, placed.picture)}
+    return {"image": image_view(path.product_id, placed.picture, link_start(context))}
 
 
 @operation("update_product_image")
@@ -76,7 +76,7 @@ async def update_product_image(
     )
     if change != PictureChange():
         picture = (await change_picture(context, path.product_id, path.image_id, change)).picture
-    return {"image": image_view(context, path.product_id, picture)}
+    return {"image": image_view(path.product_id, picture, link_start(context))}
 
 
 @operation("delete_product_image")

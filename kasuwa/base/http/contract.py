@@ -6,7 +6,7 @@ The check is complete: a Struct alone cannot say `anyOf`, `dependentRequired` or
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from functools import cached_property
 from pathlib import Path
@@ -133,9 +133,14 @@ class Checks:
         return schema.get("type", "string"), False
 
 
-def decode(body: bytes, kind: type[T], checks: Checks) -> T:
-    """The JSON body as a `kind`. Raises `Malformed` (400) or `Invalid` (422) with the faults."""
-    return _convert(read_json(body), kind, checks, place="", only_first=len(body) > ALL_FAULTS_BYTES)
+def decode(
+    body: bytes, kind: type[T], checks: Checks, *, reshape: Callable[[Any], Any] = lambda values: values
+) -> T:
+    """The JSON body as a `kind`. Raises `Malformed` (400) or `Invalid` (422) with the faults.
+
+    `reshape` turns spellings that an API also takes into the documented one, before the check.
+    """
+    return convert(reshape(read_json(body)), kind, checks, only_first=len(body) > ALL_FAULTS_BYTES)
 
 
 def read_query(kind: type[T], pairs: Iterable[tuple[str, str]], checks: Checks) -> T:
@@ -157,7 +162,7 @@ def read_query(kind: type[T], pairs: Iterable[tuple[str, str]], checks: Checks) 
             values[name] = _read_text(text, json_type)
         else:
             values[name] = [_read_text(part, json_type) for part in text.split(",")] if text else []
-    return _convert(values, kind, checks, place="#/query")
+    return convert(values, kind, checks, place="#/query")
 
 
 def read_path(kind: type[T], texts: Mapping[str, str], checks: Checks) -> T:
@@ -166,7 +171,7 @@ def read_path(kind: type[T], texts: Mapping[str, str], checks: Checks) -> T:
     for name, (json_type, _) in checks.parameters(kind).items():
         _check_text(texts[name], pointer_to([name], "#/path"))
         values[name] = _read_text(texts[name], json_type)
-    return _convert(values, kind, checks, place="#/path")
+    return convert(values, kind, checks, place="#/path")
 
 
 def check_headers(operation: Operation, headers: Mapping[str, str], *, secret: Iterable[str] = ()) -> None:
@@ -196,7 +201,8 @@ def encode(value: Any) -> bytes:
     return _ENCODER.encode(value)
 
 
-def _convert(values: Any, kind: type[T], checks: Checks, *, place: str, only_first: bool = False) -> T:
+def convert(values: Any, kind: type[T], checks: Checks, *, place: str = "", only_first: bool = False) -> T:
+    """Plain values, such as a form's, as a `kind`. Raises `Invalid` with the faults, or the first only."""
     validator = checks.validator(kind)
     if only_first:
         try:

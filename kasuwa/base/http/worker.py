@@ -11,8 +11,9 @@ import os
 import resource
 import signal
 import socket
+import struct
 import sys
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from types import FrameType
 from typing import Any
 
@@ -26,6 +27,10 @@ from kasuwa.base.http.protocol import DrainingState, ProtocolLimits, guarded_pro
 from kasuwa.base.http.server import WorkerOrder
 
 _PR_SET_PDEATHSIG = 1
+_SO_ATTACH_FILTER = 26
+_BPF_RETURN = 0x06
+# Time for the loop to accept what the kernel had already admitted.
+_ACCEPT_REST_SECONDS = 0.1
 
 
 def _die_with_parent(parent_pid: int) -> None:
@@ -34,6 +39,21 @@ def _die_with_parent(parent_pid: int) -> None:
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent_pid:
         os._exit(1)
+
+
+def _admit_no_more(listening: Sequence[socket.socket]) -> None:
+    """Have the kernel drop every new handshake, while what it admitted can still be accepted.
+
+    Closing alone resets connections that came between the last accept and the close: their callers have
+    sent a request. So they find nobody instead, and know that nothing was done. All workers share the
+    socket, so this is for the last ones. Elsewhere than on Linux that short time remains.
+    """
+    if sys.platform != "linux":
+        return
+    drop_all = ctypes.create_string_buffer(struct.pack("@HBBI", _BPF_RETURN, 0, 0, 0))
+    program = struct.pack("@HP", 1, ctypes.addressof(drop_all))
+    for sock in listening:
+        sock.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, program)
 
 
 def load(name: str) -> Any:
@@ -84,6 +104,8 @@ class _Worker(uvicorn.Server):
                 cycle.keep_alive = False
         if not self.order.has_successor:
             await asyncio.sleep(self.order.stop_grace_seconds)
+            _admit_no_more(sockets or [])
+            await asyncio.sleep(_ACCEPT_REST_SECONDS)
         for server in self.servers:
             server.close()
         await asyncio.sleep(self.order.stop_grace_seconds)

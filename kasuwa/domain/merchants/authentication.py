@@ -30,6 +30,7 @@ class SessionFacts(Struct, frozen=True):
             id=f"{self.user_id}/{token_digest}",
             merchant_id=MerchantId(UUID(int=self.merchant_id.int)),
             store_id=StoreId(UUID(int=self.store_id.int)),
+            original_store_id=StoreId(UUID(int=self.original_store_id.int)),
             user_id=UserId(UUID(int=self.user_id.int)),
             role=self.role,
             permissions=PERMISSIONS_OF_ROLE.get(self.role, frozenset()),
@@ -97,3 +98,16 @@ async def resolve_developer_key(pool: Pool, key: str) -> UUID | None:
             "SELECT resolve_developer_key(:key_hash)", key_hash=token_hash(key)
         )
     return found
+
+
+class LoginFacts(Struct, frozen=True):
+    """Whose log-in name it is."""
+
+    merchant_id: UUID
+    user_id: UUID
+
+
+async def find_login(pool: Pool, name: str) -> LoginFacts | None:
+    """Who has the log-in name, spelled as `login_key` does."""
+    async with pool.autocommit() as db:
+        return await db.find("SELECT merchant_id, user_id FROM find_login(:name)", into=LoginFacts, name=name)

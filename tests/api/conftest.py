@@ -1,0 +1,52 @@
+"""What the tests of the APIs share: pictures to be fetched, and an application that may fetch them."""
+
+from collections.abc import AsyncIterator
+
+import msgspec
+import pytest
+
+from kasuwa.handover import WorkerSetup
+from tests.api.bigcommerce_calls import BigCommerceCalls
+from tests.api.picture_server import PictureServer, serving_pictures
+from tests.api.shoplazza_calls import BASES, Shoplazza, new_product_id
+from tests.client import Web, running_web
+from tests.shop import Shop
+
+
+@pytest.fixture(scope="session")
+async def pictures() -> AsyncIterator[PictureServer]:
+    async with serving_pictures() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+async def fetching_web(worker_setup: WorkerSetup, pictures: PictureServer) -> AsyncIterator[Web]:
+    """The application, allowed to fetch from the picture server."""
+    settings = msgspec.structs.replace(worker_setup.settings, fetch_allow=pictures.host)
+    async with running_web(msgspec.structs.replace(worker_setup, settings=settings)) as running:
+        yield running
+
+
+@pytest.fixture(params=BASES)
+def slz(request: pytest.FixtureRequest, fetching_web: Web, shop: Shop) -> Shoplazza:
+    """The API in each of its versions, with a token that may write."""
+    return Shoplazza(fetching_web, request.param, shop.token)
+
+
+@pytest.fixture
+async def product_id(shop: Shop) -> str:
+    """A product of `shop` without images."""
+    return await new_product_id(shop)
+
+
+@pytest.fixture
+def bc(fetching_web: Web, shop: Shop) -> BigCommerceCalls:
+    """The API as an app calls it that has the shop's token."""
+    return BigCommerceCalls(fetching_web, shop)
+
+
+@pytest.fixture
+async def product(bc: BigCommerceCalls) -> int:
+    """The number of a product of `shop` without images."""
+    number: int = (await bc.new_product())["id"]
+    return number

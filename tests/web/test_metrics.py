@@ -1,0 +1,78 @@
+"""What the operator's Prometheus sees: each number moves when what it counts happens."""
+
+import re
+
+import pytest
+
+from kasuwa.base.http import metrics
+from kasuwa.base.jobs import enqueue
+from tests.api.test_storeharmony_products import make, session, stock
+from tests.client import Web
+from tests.conftest import picture_bytes
+from tests.shop import Shop
+
+
+async def number(web: Web, pattern: str) -> float:
+    """The sample whose line begins with the pattern; 0 while there is none."""
+    found = re.search(rf"^{pattern} (\S+)$", (await web.get("/metrics")).text, re.M)
+    return float(found.group(1)) if found else 0.0
+
+
+async def test_requests_are_counted_by_operation_and_status(web: Web, shop: Shop) -> None:
+    made = r'kasuwa_http_requests_total\{method="POST",operation="createSimpleProduct",status="200"\}'
+    refused = r'kasuwa_http_requests_total\{method="POST",operation="createSimpleProduct",status="422"\}'
+    took = r'kasuwa_http_request_seconds_count\{operation="createSimpleProduct",status="200"\}'
+    before = [await number(web, each) for each in (made, refused, took)]
+    await make(web, shop)
+    await web.post(stock(shop), headers=session(shop), json={"name": ""})
+    after = [await number(web, each) for each in (made, refused, took)]
+    assert [a - b for a, b in zip(after, before, strict=True)] == [1, 1, 1]
+
+
+async def test_waiting_for_a_connection_is_observed(web: Web, shop: Shop) -> None:
+    before = await number(web, "kasuwa_db_pool_wait_seconds_count")
+    await make(web, shop)
+    assert await number(web, "kasuwa_db_pool_wait_seconds_count") > before
+
+
+async def test_the_queue_shows_its_depth_and_its_oldest_job(web: Web, shop: Shop) -> None:
+    depth = r'kasuwa_queue_depth\{queue="waiting"\}'
+    before = await number(web, depth)
+    async with shop.owner.transaction() as db:
+        await enqueue(db, "nobody.does.this", {})
+    assert await number(web, depth) == before + 1
+    assert await number(web, r'kasuwa_queue_oldest_seconds\{queue="waiting"\}') > 0
+    async with web.services.pool.autocommit() as db:
+        await db.values(
+            """
+            SELECT finish_job(job_id, attempts) FROM claim_jobs(1000, interval '1 hour')
+            WHERE kind = 'nobody.does.this'
+            """
+        )
+
+
+async def test_decoding_a_picture_is_observed(web: Web, shop: Shop) -> None:
+    item = await make(web, shop)
+    before = await number(web, r'kasuwa_imaging_seconds_count\{outcome="done"\}')
+    answer = await web.post(
+        stock(shop, f"/{item['itemId']}/addpicture"),
+        headers=session(shop, **{"content-type": "image/png"}),
+        content=picture_bytes("PNG", seed=77),
+    )
+    assert answer.status_code == 200
+    assert await number(web, r'kasuwa_imaging_seconds_count\{outcome="done"\}') == before + 1
+
+
+async def test_a_refused_address_is_counted(web: Web) -> None:
+    refused = r'kasuwa_fetch_refused_total\{reason="refused"\}'
+    before = await number(web, refused)
+    with pytest.raises(Exception, match="does not answer"):
+        await web.services.fetcher.fetch("http://127.0.0.1/")
+    assert await number(web, refused) == before + 1
+
+
+async def test_a_ledger_fault_is_counted(web: Web) -> None:
+    faults = r'kasuwa_ledger_faults_total\{ledger="stock"\}'
+    before = await number(web, faults)
+    metrics.ledger_faults.labels("stock").inc()
+    assert await number(web, faults) == before + 1

@@ -8,7 +8,7 @@ from uuid import UUID
 import msgspec
 
 from kasuwa.base.db import Database
-from kasuwa.domain.catalogue.queries import sku_key
+from kasuwa.domain.catalogue.queries import sku_key, sort_name
 from kasuwa.domain.catalogue.records import ProductFilter
 
 # Counting further costs more than anybody learns from it.
@@ -95,7 +95,7 @@ async def conditions_of(
         # Runs as its own role, or row-level security would keep PostgreSQL from its index.
         conditions.append("p.product_id = ANY(:found::uuid[])")
         values["found"] = await db.values(
-            "SELECT find_products(:text, :most)", text=wanted.text, most=MOST_COUNTED
+            "SELECT find_products(:text, :most)", text=sort_name(wanted.text), most=MOST_COUNTED
         )
     return conditions, values
 

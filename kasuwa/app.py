@@ -42,6 +42,7 @@ from kasuwa.base.storage import open_blobs
 from kasuwa.domain.media.jobs import run_sweep
 from kasuwa.domain.media.keeping import SWEEP_JOB
 from kasuwa.domain.messages.jobs import SEND_JOB, run_send
+from kasuwa.domain.users.passwords import RESET_JOB, run_send_reset
 from kasuwa.handover import WorkerSetup, take_setup
 from kasuwa.settings import words
 from kasuwa.web import routes as web_routes
@@ -86,6 +87,7 @@ async def open_services(setup: WorkerSetup) -> AsyncIterator[Services]:
     )
     jobs.handle(SWEEP_JOB, partial(run_sweep, services))
     jobs.handle(SEND_JOB, partial(run_send, services))
+    jobs.handle(RESET_JOB, partial(run_send_reset, services))
     await imaging.start()
     await fetcher.start()
     try:

@@ -65,9 +65,13 @@ BEGIN
     RETURN;
   END IF;
   IF s.replaces IS NOT NULL THEN
-    -- The first use of a token ends the one it took over from.
+    -- The first use of a token ends the one it took over from, and others that would have taken over too.
     DELETE FROM session WHERE token_hash = s.replaces;
+    DELETE FROM session WHERE replaces = s.replaces AND token_hash <> wanted;
     UPDATE session SET replaces = NULL, last_seen_at = now() WHERE token_hash = wanted;
+    IF NOT FOUND THEN
+      RETURN;  -- one of those was used in the same moment
+    END IF;
   ELSIF s.last_seen_at < now() - interval '1 minute' THEN
     UPDATE session SET last_seen_at = now()
     WHERE token_hash = wanted AND last_seen_at < now() - interval '1 minute';
@@ -290,7 +294,7 @@ BEGIN
     SELECT token_hash FROM one_time_link WHERE expires_at <= now() - interval '1 day' LIMIT how_many);
   GET DIAGNOSTICS n = ROW_COUNT; gone := gone + n;
   DELETE FROM rate_bucket WHERE bucket IN (
-    SELECT bucket FROM rate_bucket WHERE since < now() - interval '1 hour' LIMIT how_many);
+    SELECT bucket FROM rate_bucket WHERE since < now() - interval '1 day' LIMIT how_many);
   GET DIAGNOSTICS n = ROW_COUNT; gone := gone + n;
   RETURN gone;
 END $$;

@@ -28,12 +28,16 @@ UserId = NewType("UserId", UUID)
 
 
 class Caller(Struct, frozen=True, kw_only=True):
-    """Whoever proved themselves: a user's session at a store, an API token of a store, an app, or nobody."""
+    """Whoever proved themselves: a user's session at a store, an API token of a store, an app, or nobody.
+
+    `original_store_id` is where a session began, before it was moved to another store.
+    """
 
     kind: str
     id: str = ""
     merchant_id: MerchantId | None = None
     store_id: StoreId | None = None
+    original_store_id: StoreId | None = None
     user_id: UserId | None = None
     role: str = ""
     permissions: frozenset[str] = frozenset()
@@ -70,7 +74,7 @@ class Services:
 class Context:
     """One request, job or command."""
 
-    __slots__ = ("_open", "after_commit", "caller", "once", "request_id", "services", "url_base")
+    __slots__ = ("_open", "_others", "after_commit", "caller", "once", "request_id", "services", "url_base")
 
     def __init__(
         self, services: Services, caller: Caller = NOBODY, *, request_id: str = "", url_base: str = ""
@@ -82,6 +86,8 @@ class Context:
         self.url_base = url_base
         self.once: Once | None = None
         self._open: Transaction | None = None
+        # The same request as other callers: what a key holds open may have been begun by one of them.
+        self._others: list[Context] = []
         self.after_commit: list[Callable[[], None]] = []
 
     @property
@@ -104,6 +110,7 @@ class Context:
         """The same request for another caller, once somebody has proved who they are."""
         context = Context(self.services, caller, request_id=self.request_id, url_base=self.url_base)
         context.once = self.once
+        self._others.append(context)
         return context
 
     def require(self, permission: str) -> None:
@@ -150,6 +157,8 @@ class Context:
         """Commit what a keyed request left open, with its answer (None: undo it)."""
         if self._open is not None:
             await self._open.complete(answer)
+        for other in self._others:
+            await other.complete(answer)
 
 
 class Transaction:

@@ -80,19 +80,21 @@ class Database:
         self._connection = connection
         self.jobs_queued = False
 
-    async def all(self, sql: str, *, into: type[T], **values: object) -> list[T]:
+    async def all(self, sql: str, *, into: Callable[..., T], **values: object) -> list[T]:
         """Every row as `into(**row)`."""
         statement = numbered(sql)
         rows = await self._connection.fetch(statement.text, *_ordered(statement, values))
         return [into(**row) for row in rows]
 
-    async def find(self, sql: str, *, into: type[T], **values: object) -> T | None:
+    async def find(self, sql: str, *, into: Callable[..., T], **values: object) -> T | None:
         """The first row, or None."""
         statement = numbered(sql)
         row = await self._connection.fetchrow(statement.text, *_ordered(statement, values))
         return None if row is None else into(**row)
 
-    async def one(self, sql: str, *, into: type[T], missing: Problem | None = None, **values: object) -> T:
+    async def one(
+        self, sql: str, *, into: Callable[..., T], missing: Problem | None = None, **values: object
+    ) -> T:
         """The first row; without one `missing` is raised."""
         row = await self.find(sql, into=into, **values)
         if row is None:

@@ -93,7 +93,7 @@ async def get_product_images(
         total=len(pictures),
         page=query.page,
         limit=query.limit,
-        query=exchange.request.query_params.multi_items(),
+        query=exchange.request.url.query,
     )
 
 

@@ -16,6 +16,9 @@ from kasuwa.domain.merchants.authentication import (
     resolve_session,
 )
 
+# Their path names another store of the user's, which they look for among the user's own.
+_OF_ANY_STORE = frozenset({"switchStoreLocation", "getStoreLocationDetails"})
+
 PROBLEM_JSON = "application/problem+json"
 
 
@@ -33,6 +36,8 @@ class StoreHarmony(Dialect):
         exchange.context = exchange.context.acting_as(caller)
         await self._spend(exchange, caller)
         store = exchange.request.path_params.get("storeid")
+        if operation.operation_id in _OF_ANY_STORE:
+            store = None
         # The path only says which store is meant; the session says which one it is.
         if store is not None and str(caller.store_id) != store.lower():
             raise NotFound("There is no such store for this session.")

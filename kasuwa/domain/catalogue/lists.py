@@ -257,7 +257,8 @@ async def _conditions(
 
     if wanted.text is not None:
         # Runs as its own role, or row-level security would keep PostgreSQL from its index.
-        found = await db.values("SELECT find_products(:text, :most)", text=wanted.text, most=MOST_COUNTED)
+        search = "find_described_products" if wanted.in_descriptions else "find_products"
+        found = await db.values(f"SELECT {search}(:text, :most)", text=wanted.text, most=MOST_COUNTED)
         add("p.product_id = ANY(:found::uuid[])", found=found)
     if wanted.product_ids is not None:
         add("p.product_id = ANY(:product_ids::uuid[])", product_ids=list(wanted.product_ids))

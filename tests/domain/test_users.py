@@ -16,12 +16,11 @@ from kasuwa.base import passwords
 from kasuwa.base.context import Context, MerchantId, Services
 from kasuwa.base.ids import new_id, token_hash
 from kasuwa.base.once import Once
-from kasuwa.base.passwords import hash_password, is_common, verify_password
+from kasuwa.base.passwords import verify_password
 from kasuwa.base.problems import TooManyRequests
 from kasuwa.base.tries import Tries, forgive_tries, require_no_wait, take_tries
 from kasuwa.domain.merchants.errors import LoginNameTaken
 from kasuwa.domain.merchants.records import NewStore
-from kasuwa.domain.reference.contacts import find_mobile
 from kasuwa.domain.users import codes, login
 from kasuwa.domain.users.actions import (
     VERIFY_PURPOSE,
@@ -81,58 +80,6 @@ async def code_of(context: Context, user_id: UUID) -> tuple[Context, MerchantId,
     async with acting.transaction() as db:
         code, _ = await issue_code(acting, db, user_id, "email", "email")
     return acting, merchant_id, code
-
-
-# Passwords ----------------------------------------------------------------------------------------
-
-
-async def test_a_password_is_kept_as_argon2id_and_the_same_in_every_unicode_form() -> None:
-    kept = await hash_password("crème brûlée à Lagos")
-    assert kept.startswith("$argon2id$v=19$m=19456,t=2,p=1$")
-    assert await verify_password(kept, "cre\u0300me bru\u0302le\u0301e a\u0300 Lagos")
-    assert not await verify_password(kept, "creme brulee a Lagos")
-    assert not await verify_password("$argon2id$broken", "crème brûlée à Lagos")
-    assert not await verify_password(None, "")
-
-
-@pytest.mark.parametrize(
-    ("password", "common"),
-    [
-        ("1q2w3e4r5t", True),
-        ("Manchester", True),
-        ("password2026!!", True),
-        ("!!!ngozi.eze123", True),
-        ("ababababababab", True),
-        ("seven green baskets", False),
-        ("correct horse battery staple", False),
-        ("xK4$vv91-pQm", False),
-    ],
-)
-def test_what_everybody_tries_first_is_known(password: str, common: bool) -> None:
-    assert is_common(password, ["ngozi.eze", "Ngozi", ""]) is common
-
-
-def test_the_list_of_common_passwords_is_long() -> None:
-    assert len(passwords._common_passwords()) >= 3000
-
-
-@pytest.mark.parametrize(
-    ("written", "country", "read"),
-    [
-        ("0803 123 4567", "NG", "+2348031234567"),
-        ("+234 (0) 803-123-4567", "NG", "+2348031234567"),
-        ("00234 803 123 4567", "GB", "+2348031234567"),
-        ("024 412 3456", "GH", "+233244123456"),
-        ("(212) 555-0123", "US", "+12125550123"),
-        ("+2348031234567", "", "+2348031234567"),
-        ("08031234567", "", None),
-        ("0803", "NG", None),
-        ("0803123456789012", "NG", None),
-        ("call me", "NG", None),
-    ],
-)
-def test_mobiles_are_read_as_the_country_dials_them(written: str, country: str, read: str | None) -> None:
-    assert find_mobile(written, country) == read
 
 
 # Codes --------------------------------------------------------------------------------------------

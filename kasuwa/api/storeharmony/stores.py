@@ -49,7 +49,8 @@ async def switch_store_location(
 
 @api.operation("getStoreLocationDetails")
 async def get_store_location_details(context: Context, path: GetStoreLocationDetailsPath) -> StoreProfile:
-    return store_profile(await get_location(context, read_id(path.storeid)), staff_id=str(context.caller.user_id))
+    location = await get_location(context, read_id(path.storeid))
+    return store_profile(location, staff_id=str(context.caller.user_id))
 
 
 def _wish(body: StoreLocationRequest) -> LocationWish:

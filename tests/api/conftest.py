@@ -7,6 +7,7 @@ import pytest
 
 from kasuwa.handover import WorkerSetup
 from tests.accounts import Account, confirm, open_account
+from tests.api.bigcommerce_calls import BigCommerceCalls
 from tests.api.picture_server import PictureServer, serving_pictures
 from tests.api.shoplazza_calls import BASES, Shoplazza, new_product_id
 from tests.client import Web, running_web
@@ -56,3 +57,16 @@ async def ada(web: Web, app_headers: dict[str, str], account: Account) -> Accoun
     """An account that is confirmed by e-mail."""
     await confirm(web, app_headers, account)
     return account
+
+
+@pytest.fixture
+def bc(fetching_web: Web, shop: Shop) -> BigCommerceCalls:
+    """The API as an app calls it that has the shop's token."""
+    return BigCommerceCalls(fetching_web, shop)
+
+
+@pytest.fixture
+async def product(bc: BigCommerceCalls) -> int:
+    """The number of a product of `shop` without images."""
+    number: int = (await bc.new_product())["id"]
+    return number

@@ -1,7 +1,6 @@
 """Quotas under many requests at once."""
 
 import asyncio
-from time import monotonic
 
 from kasuwa.base.context import Services
 from kasuwa.base.ids import new_id
@@ -11,9 +10,9 @@ from kasuwa.base.limits import Allowance, Limits, Quota, _Lease
 class LimitsWithoutLock(Limits):
     """The broken variant: each of many requests leases a block of its own, and all but one are lost."""
 
-    async def take(self, quota: Quota, subject: str) -> Allowance:
+    async def take(self, quota: Quota, subject: str, *, open_on_failure: bool = False) -> Allowance:
         bucket = subject.encode()
-        return await self._renew(quota, bucket, self._leases.setdefault(bucket, _Lease()), monotonic())
+        return await self._renew(quota, bucket, self._leases.setdefault(bucket, _Lease()))
 
 
 async def accepted_at_once(limits: Limits, quota: Quota, how_many: int) -> int:

@@ -107,7 +107,11 @@ class StoreHarmony(Dialect):
     async def _spend(self, exchange: Exchange, caller: Caller) -> None:
         per_second = exchange.context.services.settings.storeharmony_requests_per_second
         quota = Quota("storeharmony", requests=3 * per_second, leak_per_second=per_second)
-        allowance = await exchange.context.services.limits.take(quota, f"{caller.kind}/{caller.id}")
+        allowance = await exchange.context.services.limits.take(
+            quota,
+            f"{caller.kind}/{caller.id}",
+            open_on_failure=exchange.operation is not None and exchange.operation.safe,
+        )
         exchange.headers |= {
             "RateLimit-Limit": str(allowance.quota),
             "RateLimit-Remaining": str(allowance.remaining),

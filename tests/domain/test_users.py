@@ -177,9 +177,8 @@ async def test_an_idempotency_key_does_not_give_a_try_back(
     _, _, code = await code_of(nobody, user_id)
     for number in range(5):
         request = Context(nobody.services, request_id="test")
-        request.once = Once(
-            nobody.services.sealer, caller=str(user_id), key=f"guess-{number:04d}", request=b"guess"
-        )
+        key = f"guess-{number:04d}"
+        request.answer_once(Once(nobody.services.sealer, caller=str(user_id), key=key, request=b"guess"))
         with pytest.raises(WrongCode):
             await verify_by_code(request, user_id, "email", other_code(code))
         await request.complete(None)

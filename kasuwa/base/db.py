@@ -6,7 +6,7 @@ A `Database` is one connection inside one transaction. Nobody but `Pool.transact
 import copy
 import re
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import lru_cache
 from time import perf_counter
 from typing import Any, TypeVar
@@ -21,6 +21,8 @@ from kasuwa.base.problems import Invalid, Problem, Unavailable
 log = structlog.get_logger("kasuwa.database")
 
 T = TypeVar("T")
+# How long a request waits for a free connection.
+ACQUIRE_SECONDS = 5.0
 Connection = PoolConnectionProxy  # what the pool lends
 
 # A `:name`, or what may look like one and is none: a text, a quoted name, a comment.
@@ -196,7 +198,7 @@ class Pool:
     async def acquire(self) -> "Connection[asyncpg.Record]":
         begun = perf_counter()
         try:
-            connection = await self._pool.acquire(timeout=5.0)
+            connection = await self._pool.acquire(timeout=ACQUIRE_SECONDS)
         except (OSError, asyncpg.InterfaceError, *_PASSING) as error:
             raise Unavailable("The database does not answer. Try again in a moment.") from error
         self._on_wait(perf_counter() - begun)
@@ -219,7 +221,7 @@ class Pool:
                 await _roll_back(connection)
         except BaseException:
             # Whether it was kept is unknown: nobody may go on with this connection.
-            connection.terminate()
+            _drop(connection)
             raise
         finally:
             await self.release(connection)
@@ -276,6 +278,12 @@ async def _roll_back(connection: "Connection[asyncpg.Record]") -> None:
     try:
         await connection.execute("ROLLBACK")
     except Exception:
+        _drop(connection)
+
+
+def _drop(connection: "Connection[asyncpg.Record]") -> None:
+    # The pool has taken one that closed by itself away already.
+    with suppress(asyncpg.InterfaceError):
         connection.terminate()
 
 

@@ -31,7 +31,7 @@ CONTRACTS = {
 }
 
 _PAGE_POLICY = (
-    "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; "
+    "default-src 'none'; style-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'none'"
 )
 # The reference sets styles of its own; scripts are ours alone, and it may speak to this server alone.

@@ -82,6 +82,8 @@ async def watched(browser: Browser) -> AsyncIterator[Watched]:
     await page.close()
 
 
+# One of Scalar's libraries tries whether it may compile its checks, and works without when it may not.
+HARMLESS = {"script-src eval"}
 METHODS = {"get", "post", "put", "patch", "delete"}
 OPERATIONS = {"storeharmony": 158, "bigcommerce": 12, "shoplazza": 11, "shoplazza-enveloped": 11}
 
@@ -98,7 +100,7 @@ async def test_the_page_shows_every_api_and_calls_nobody(
     text = await watched.page.inner_text("body")
     assert first_summary(name) in text
     assert watched.outside(server.url) == []
-    assert await watched.violations() == []
+    assert set(await watched.violations()) <= HARMLESS
     assert watched.complaints == []
     assert any(asked.endswith(f"/openapi/{name}.json") for asked in watched.requests)
 
@@ -114,8 +116,10 @@ async def test_a_page_that_calls_outside_would_be_seen(server: Serving, watched:
     """The control: the same watch sees a call to another host, and the policy forbids it."""
     await watched.page.goto(f"{server.url}/docs")
     await watched.page.evaluate("fetch('http://outside.example/track').catch(() => 0)")
-    await watched.page.wait_for_function("window.violations.length > 0")
-    assert await watched.violations() == ["connect-src http://outside.example/track"]
+    assert "connect-src http://outside.example/track" in await watched.violations()
+    await watched.page.goto("about:blank")
+    await watched.page.evaluate("fetch('http://127.0.0.1:9/track').catch(() => 0)")
+    assert watched.outside(server.url)[-1] == "http://127.0.0.1:9/track"
     assert watched.complaints != []
 
 

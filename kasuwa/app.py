@@ -54,6 +54,7 @@ from kasuwa.domain.upkeep.jobs import (
     run_ledger_check,
     run_rebuild,
 )
+from kasuwa.domain.users.passwords import RESET_JOB, run_send_reset
 from kasuwa.handover import WorkerSetup, take_setup
 from kasuwa.settings import words
 from kasuwa.web import routes as web_routes
@@ -109,6 +110,7 @@ async def open_services(setup: WorkerSetup) -> AsyncIterator[Services]:
     )
     jobs.handle(SWEEP_JOB, partial(run_sweep, services))
     jobs.handle(SEND_JOB, partial(run_send, services))
+    jobs.handle(RESET_JOB, partial(run_send_reset, services))
     jobs.handle(DAILY_JOB, partial(run_daily, services))
     jobs.handle(LEDGER_JOB, partial(run_ledger_check, services))
     jobs.handle(CARDS_JOB, partial(run_rebuild, services))

@@ -155,6 +155,7 @@ CREATE TABLE verification_code (
   merchant_id uuid NOT NULL,
   user_id uuid NOT NULL,
   purpose text NOT NULL CHECK (purpose IN ('email', 'mobile', 'reset')),
+  channel text NOT NULL CHECK (channel IN ('email', 'mobile')),
   code_hash bytea NOT NULL,
   expires_at timestamptz NOT NULL,
   tries_left smallint NOT NULL,
@@ -235,6 +236,7 @@ CREATE TABLE session (
 );
 CREATE INDEX session_of_user ON session (merchant_id, user_id);
 CREATE INDEX session_expires ON session (expires_at);
+CREATE INDEX session_replaces ON session (replaces) WHERE replaces IS NOT NULL;
 
 CREATE TABLE access_token (
   token_hash bytea PRIMARY KEY,
@@ -288,7 +290,8 @@ CREATE TABLE job (
   created_at timestamptz NOT NULL DEFAULT now()
 );
 CREATE INDEX job_next ON job (run_at) WHERE status = 'waiting';
-CREATE UNIQUE INDEX job_unique ON job (unique_key) WHERE status = 'waiting';
+-- A job that has begun may have seen too little: what comes after it needs one of its own.
+CREATE UNIQUE INDEX job_unique ON job (unique_key) WHERE status = 'waiting' AND attempts = 0;
 
 CREATE UNLOGGED TABLE rate_bucket (
   bucket bytea PRIMARY KEY,

@@ -20,7 +20,7 @@ from kasuwa.domain.permissions import PERMISSIONS_OF_ROLE, Role
 # Argon2 of "correct horse battery staple", made once: hashing is slow on purpose.
 PASSWORD = "correct horse battery staple"
 PASSWORD_HASH = (
-    "$argon2id$v=19$m=19456,t=2,p=1$a2FzdXdhLXRlc3Qtc2FsdA$D0Q5gGlgkPH0JhaOI7gNgdRJyB8sOdVvxq9s4Q6xZrU"
+    "$argon2id$v=19$m=19456,t=2,p=1$YMTbU7fIrhdshvVW0Q8hdw$DvmuOmJoOyoKtLVG0p9T65JNS21oU22hsd/jNCMwVRs"
 )
 
 

@@ -14,9 +14,9 @@ from tests.shop import Shop
 
 
 async def number(web: Web, pattern: str) -> float:
-    """The sum of the samples whose line begins with the pattern; 0 while there are none."""
-    text = (await web.get("/metrics")).text
-    return sum(float(value) for value in re.findall(rf"^{pattern}(?:\{{[^}}]*\}})? (\S+)$", text, re.M))
+    """The sample whose line begins with the pattern; 0 while there is none."""
+    found = re.search(rf"^{pattern} (\S+)$", (await web.get("/metrics")).text, re.M)
+    return float(found.group(1)) if found else 0.0
 
 
 async def test_requests_are_counted_by_operation_and_status(web: Web, shop: Shop) -> None:

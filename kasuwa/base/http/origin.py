@@ -68,6 +68,17 @@ def _is_address(text: str) -> bool:
     return True
 
 
+def caller_address(request: Request[Any, Any, Any]) -> str:
+    """Where the request came from, for counting tries: an IPv6 caller counts as their whole /64."""
+    host = request.client.host if request.client else ""
+    if not _is_address(host):
+        return host
+    address = ip_address(host)
+    if address.version == 6 and address.ipv4_mapped is None:
+        return str(ip_network((int(address) >> 64 << 64, 64)))
+    return str(address.ipv4_mapped if address.version == 6 else address)
+
+
 def is_loopback(host: str) -> bool:
     return host == "localhost" or (_is_address(host) and ip_address(host).is_loopback)
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
+import msgspec
 from msgspec import Struct
 
 from kasuwa.base.audit import write_audit
@@ -31,35 +32,47 @@ async def found_merchant(context: Context, store: NewStore, owner: NewOwner) -> 
 
     Raises LoginNameTaken. The caller proves nothing: the account is opened by this very request.
     """
-    merchant_id, user_id = MerchantId(new_id()), UserId(new_id())
-    acting = context.acting_as(
+    acting = as_founder(context)
+    async with acting.transaction() as db:
+        return acting, await found_in(acting, db, store, owner)
+
+
+def as_founder(context: Context) -> Context:
+    """The request as the owner of a merchant that does not exist yet: found it with `found_in`."""
+    user_id = UserId(new_id())
+    return context.acting_as(
         Caller(
             kind="user",
             id=str(user_id),
-            merchant_id=merchant_id,
+            merchant_id=MerchantId(new_id()),
             user_id=user_id,
             role=Role.OWNER,
             permissions=PERMISSIONS_OF_ROLE[Role.OWNER],
         )
     )
-    async with acting.transaction() as db:
-        await db.execute(
-            """
-            INSERT INTO merchant (merchant_id, business_name, country_code, currency, tax_rate, vat_type)
-            VALUES (:merchant_id, :name, :country_code, :currency, :tax_rate, :vat_type)
-            """,
-            merchant_id=merchant_id,
-            name=store.name,
-            country_code=store.country_code,
-            currency=store.currency,
-            tax_rate=store.tax_rate,
-            vat_type=store.vat_type,
-        )
-        opened = await open_store(acting, db, store)
-        await _add_owner(db, user_id, opened.store_id, owner)
-        await join_store(db, user_id, opened.store_id, Role.OWNER)
-        await write_audit(acting, db, "merchant.found", "merchant", merchant_id, after=store)
-    return acting, Founded(merchant_id, opened.store_id, user_id)
+
+
+async def found_in(acting: Context, db: Database, store: NewStore, owner: NewOwner) -> Founded:
+    """Make the merchant of `as_founder` in its transaction. Raises LoginNameTaken."""
+    user_id = acting.caller.user_id
+    assert user_id is not None
+    await db.execute(
+        """
+        INSERT INTO merchant (merchant_id, business_name, country_code, currency, tax_rate, vat_type)
+        VALUES (:merchant_id, :name, :country_code, :currency, :tax_rate, :vat_type)
+        """,
+        merchant_id=acting.merchant_id,
+        name=store.name,
+        country_code=store.country_code,
+        currency=store.currency,
+        tax_rate=store.tax_rate,
+        vat_type=store.vat_type,
+    )
+    opened = await open_store(acting, db, store)
+    await _add_owner(db, user_id, opened.store_id, owner)
+    await join_store(db, user_id, opened.store_id, Role.OWNER)
+    await write_audit(acting, db, "merchant.found", "merchant", acting.merchant_id, after=store)
+    return Founded(acting.merchant_id, opened.store_id, user_id)
 
 
 async def open_store(context: Context, db: Database, new: NewStore) -> OpenedStore:
@@ -76,15 +89,15 @@ async def open_store(context: Context, db: Database, new: NewStore) -> OpenedSto
         """
         INSERT INTO store (merchant_id, store_id, name, site_name, store_hash, country, country_code, state,
                            state_code, city, city_code, address, latitude, longitude, email, mobile, currency,
-                           tax_rate, vat_type, profile_type, seats, license_plan)
+                           tax_rate, vat_type, profile_type, seats, license_plan, settings)
         VALUES (current_merchant(), :store_id, :name, :site_name, :store_hash, :country, :country_code,
                 :state, :state_code, :city, :city_code, :address, :latitude, :longitude, :email, :mobile,
-                :currency, :tax_rate, :vat_type, :profile_type, :seats, :license_plan)
+                :currency, :tax_rate, :vat_type, :profile_type, :seats, :license_plan, :settings)
         """,
         store_id=store_id,
         site_name=shop,
         store_hash=store_hash,
-        **{name: getattr(new, name) for name in NewStore.__struct_fields__},
+        **(msgspec.structs.asdict(new) | {"settings": msgspec.json.encode(new.settings).decode()}),
     )
     await write_audit(context, db, "store.open", "store", store_id, after=new)
     return OpenedStore(store_id, store_hash, shop)

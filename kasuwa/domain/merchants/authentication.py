@@ -30,6 +30,7 @@ class SessionFacts(Struct, frozen=True):
             id=f"{self.user_id}/{token_digest}",
             merchant_id=MerchantId(UUID(int=self.merchant_id.int)),
             store_id=StoreId(UUID(int=self.store_id.int)),
+            original_store_id=StoreId(UUID(int=self.original_store_id.int)),
             user_id=UserId(UUID(int=self.user_id.int)),
             role=self.role,
             permissions=PERMISSIONS_OF_ROLE.get(self.role, frozenset()),

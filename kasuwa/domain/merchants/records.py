@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Literal
+from typing import Any, Literal
 from uuid import UUID
 
 from msgspec import Struct
@@ -31,6 +31,7 @@ class NewStore(Struct, frozen=True, kw_only=True):
     profile_type: str = ""
     seats: int = 5
     license_plan: str = "community"
+    settings: dict[str, Any] = {}
 
 
 class NewOwner(Struct, frozen=True, kw_only=True):

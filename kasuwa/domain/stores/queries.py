@@ -2,8 +2,30 @@
 
 from uuid import UUID
 
+import msgspec
+
 from kasuwa.base.context import Context
 from kasuwa.base.db import Database
+from kasuwa.base.problems import Unauthenticated
+from kasuwa.domain.stores.errors import LocationNotFound
+from kasuwa.domain.stores.records import Location
+
+# A store and the user's place in it: without a membership there is no row.
+_LOCATION = """
+    SELECT s.store_id, s.name, s.site_name, s.country, s.country_code, s.state, s.city, s.address, s.latitude,
+           s.longitude, s.email, s.mobile, s.currency, s.tax_rate, s.vat_type, s.profile_type, s.license_plan,
+           s.status, s.settings, s.created_at, m.role, s.store_id = u.default_store_id AS is_default
+    FROM membership m
+    JOIN store s ON s.merchant_id = m.merchant_id AND s.store_id = m.store_id
+    JOIN user_account u ON u.merchant_id = m.merchant_id AND u.user_id = m.user_id
+    WHERE m.merchant_id = current_merchant() AND m.user_id = :user_id
+"""
+
+
+def _location(**row: object) -> Location:
+    """A row of `_LOCATION`; jsonb comes as text."""
+    row["settings"] = msgspec.json.decode(str(row["settings"]))
+    return Location(**row)  # type: ignore[arg-type]
 
 
 async def currency_of(context: Context) -> str:
@@ -22,3 +44,48 @@ async def read_store_ids(db: Database) -> list[UUID]:
         "SELECT store_id FROM store WHERE merchant_id = current_merchant() ORDER BY created_at, store_id"
     )
     return [UUID(int=store_id.int) for store_id in found]
+
+
+async def get_location(context: Context, store_id: UUID | None) -> Location:
+    """A store of the user who asks. Raises LocationNotFound; None is an id that no store can have."""
+    if store_id is None:
+        raise LocationNotFound()
+    async with context.reading() as db:
+        found: Location = await db.one(
+            f"{_LOCATION} AND s.store_id = :store_id",
+            into=_location,
+            missing=LocationNotFound(),
+            user_id=_user_id(context),
+            store_id=store_id,
+        )
+    return found
+
+
+async def list_locations(context: Context, *, active: bool | None, page: int, size: int) -> list[Location]:
+    """A page of the stores of the user who asks, the default one first, then by name."""
+    async with context.reading() as db:
+        found: list[Location] = await db.all(
+            f"""
+            {_LOCATION} AND (:active::boolean IS NULL OR (s.status = 'active') = :active)
+            ORDER BY is_default DESC, lower(s.name), s.store_id
+            LIMIT :size OFFSET :offset
+            """,
+            into=_location,
+            user_id=_user_id(context),
+            active=active,
+            size=size,
+            offset=(page - 1) * size,
+        )
+    return found
+
+
+async def count_stores(db: Database) -> int:
+    """How many stores the merchant has, open or not."""
+    count: int = await db.value("SELECT count(*) FROM store WHERE merchant_id = current_merchant()")
+    return count
+
+
+def _user_id(context: Context) -> UUID:
+    if context.caller.user_id is None:
+        raise Unauthenticated("Log in as a user.")
+    return context.caller.user_id

@@ -1,0 +1,82 @@
+"""Locations of an account in StoreHarmony's words."""
+
+import msgspec
+
+from kasuwa.api.storeharmony.contract import (
+    GetStoreLocationDetailsPath,
+    GetUserStoreLocationsQuery,
+    StoreLocationRequest,
+    StoreLocationSummary,
+    StoreProfile,
+    SwitchStoreLocationPath,
+)
+from kasuwa.api.storeharmony.service import api
+from kasuwa.api.storeharmony.store_views import entered_profile, location_summary, store_profile
+from kasuwa.base.context import Context
+from kasuwa.base.http.api import Exchange
+from kasuwa.base.ids import read_id, token_hash
+from kasuwa.domain.reference.contacts import read_email
+from kasuwa.domain.reference.places import read_currency, read_degrees, read_tax_rate
+from kasuwa.domain.stores.actions import open_location, switch_location
+from kasuwa.domain.stores.queries import get_location, list_locations
+from kasuwa.domain.stores.records import LocationWish
+
+
+@api.operation("createNewStoreLocation")
+async def create_new_store_location(context: Context, body: StoreLocationRequest) -> StoreProfile:
+    entered = await open_location(context, _wish(body))
+    return entered_profile(entered, staff_id=str(context.caller.user_id))
+
+
+@api.operation("getUserStoreLocations")
+async def get_user_store_locations(
+    context: Context, query: GetUserStoreLocationsQuery
+) -> list[StoreLocationSummary]:
+    locations = await list_locations(context, active=query.active, page=query.page, size=query.size)
+    return [
+        location_summary(location, is_current=location.store_id == context.store_id) for location in locations
+    ]
+
+
+@api.operation("switchStoreLocation")
+async def switch_store_location(
+    context: Context, exchange: Exchange, path: SwitchStoreLocationPath
+) -> StoreProfile:
+    present = token_hash(exchange.request.headers["sessiontoken"])
+    entered = await switch_location(context, read_id(path.storeid), replaces=present)
+    return entered_profile(entered, staff_id=str(context.caller.user_id))
+
+
+@api.operation("getStoreLocationDetails")
+async def get_store_location_details(context: Context, path: GetStoreLocationDetailsPath) -> StoreProfile:
+    location = await get_location(context, read_id(path.storeid))
+    return store_profile(location, staff_id=str(context.caller.user_id))
+
+
+def _wish(body: StoreLocationRequest) -> LocationWish:
+    info = body.storeinfo
+    wish = LocationWish(
+        name=body.storeName or "",
+        country=body.storeCountry or "",
+        country_code=body.storeCountryCode or "",
+        state=body.storeState or "",
+        state_code=body.storeStateCode or "",
+        city=body.storeCity or "",
+        city_code=body.storeCityCode or "",
+        address=body.storeFullAddress or "",
+        latitude=read_degrees(body.storeLocLat or "", 90, "/storeLocLat"),
+        longitude=read_degrees(body.storeLocLng or "", 180, "/storeLocLng"),
+        email=read_email(body.email, "/email") if body.email else "",
+        mobile=body.mobile or "",
+        profile_type=body.storeProfileType or "",
+        seats=body.storeUsers or LocationWish().seats,
+        license_plan=body.licensePlan or LocationWish().license_plan,
+    )
+    if not info:
+        return wish
+    return msgspec.structs.replace(
+        wish,
+        currency=read_currency(info.currency, "/storeinfo/currency"),
+        tax_rate=read_tax_rate(info.taxRate, "/storeinfo/taxRate"),
+        vat_type=info.vatType,
+    )

@@ -1,0 +1,15 @@
+"""Every expected no of stores."""
+
+from kasuwa.base.problems import Conflict, NotFound
+
+
+class LocationNotFound(NotFound):
+    """Unknown, foreign and not open to this user look the same."""
+
+    code = "store-not-found"
+    title = "There is no such store for this user"
+
+
+class LocationClosed(Conflict):
+    code = "store-closed"
+    title = "The store is closed"

@@ -1,0 +1,259 @@
+"""Opening an account and proving its addresses."""
+
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from msgspec import Struct
+
+from kasuwa.base.audit import write_audit
+from kasuwa.base.context import Caller, Context, MerchantId, UserId
+from kasuwa.base.db import Database
+from kasuwa.base.ids import new_token, token_hash
+from kasuwa.base.passwords import hash_password, is_common
+from kasuwa.base.problems import FieldFault
+from kasuwa.base.tries import Tries, require_no_wait, take_tries
+from kasuwa.domain.merchants.actions import as_founder, found_in, login_key
+from kasuwa.domain.merchants.errors import LoginNameTaken
+from kasuwa.domain.merchants.records import NewOwner, NewStore
+from kasuwa.domain.messages.actions import send_message
+from kasuwa.domain.messages.records import Message
+from kasuwa.domain.messages.texts import words_of
+from kasuwa.domain.users.codes import (
+    CODE_LIFETIME,
+    TRIES_PER_CODE,
+    allow_sending,
+    issue_code,
+    spend_try,
+    use_code,
+)
+from kasuwa.domain.users.errors import LinkNotFound, LinkUsed, UsernameRefused, UserNotFound, WeakPassword
+from kasuwa.domain.users.queries import find_merchant_of, get_user, looks_like_mobile
+from kasuwa.domain.users.records import Applicant, Channel, Registered, User, Verification
+
+# Where the web pages take over; each is given `?token=…`.
+VERIFY_PATH = "/verify"
+VERIFY_LINK_LIFETIME = timedelta(minutes=30)
+VERIFY_PURPOSE = "verify"
+
+# How many taken names an address may learn of before it has to wait.
+_FREE_TAKEN_NAMES = 20
+
+
+async def register(context: Context, store: NewStore, applicant: Applicant, *, address: str) -> Registered:
+    """Open an account with its first store, and send a code to each of its owner's addresses.
+
+    `address` is where the request came from. Raises WeakPassword, UsernameRefused, LoginNameTaken.
+    """
+    _check_username(applicant)
+    check_password(
+        applicant.password,
+        applicant.username,
+        applicant.email.partition("@")[0],
+        applicant.first_name,
+        applicant.last_name,
+        store.name,
+        pointer="/password",
+    )
+    asking = Tries("register", address, _FREE_TAKEN_NAMES)
+    await require_no_wait(context.services.pool, asking)
+    owner = NewOwner(
+        username=applicant.username,
+        email=applicant.email,
+        mobile=applicant.mobile,
+        first_name=applicant.first_name,
+        last_name=applicant.last_name,
+        password_hash=await hash_password(applicant.password),
+    )
+    acting = as_founder(context)
+    try:
+        async with acting.transaction() as db:
+            founded = await found_in(acting, db, store, owner)
+            user = await get_user(db, founded.user_id)
+            await _send_code(acting, db, user, "mobile")
+            expires_at = await _send_code(acting, db, user, "email")
+    except LoginNameTaken:
+        await take_tries(context.services.pool, [asking])
+        raise
+    return Registered(founded.user_id, founded.store_id, ("email", "mobile"), expires_at)
+
+
+async def verify_by_code(context: Context, user_id: UUID, channel: Channel, code: str) -> Verification:
+    """Prove an address with the code sent to it; the first proof opens the account for log-in.
+
+    An address that is proved already is not asked about again. Raises UserNotFound, WrongCode.
+    """
+    acting, user = await _acting_for(context, user_id)
+    if user.is_verified(channel):
+        return Verification(user)
+    spent = await spend_try(context, acting.merchant_id, user_id, channel, code)
+    async with acting.transaction() as db:
+        await use_code(db, user_id, channel, spent)
+        return Verification(await prove_address(acting, db, user_id, channel))
+
+
+async def send_verification_code(context: Context, user_id: UUID, channel: Channel) -> Verification:
+    """Send a new code, unless the address is proved. Raises UserNotFound, TooManyRequests."""
+    acting, user = await _acting_for(context, user_id)
+    if user.is_verified(channel):
+        return Verification(user)
+    await allow_sending(context, f"{user_id}/{channel}")
+    async with acting.transaction() as db:
+        await _send_code(acting, db, user, channel)
+    return Verification(user, code_sent=True, tries_left=TRIES_PER_CODE)
+
+
+async def verify_by_link(context: Context, token: str) -> Verification:
+    """Prove the e-mail with the token of the mailed link. Raises LinkNotFound, LinkUsed."""
+    acting, user_id = await find_by_link(context, token, VERIFY_PURPOSE)
+    async with acting.transaction() as db:
+        await use_link(db, token, VERIFY_PURPOSE)
+        return Verification(await prove_address(acting, db, user_id, "email"))
+
+
+async def find_by_link(context: Context, token: str, purpose: str) -> tuple[Context, UUID]:
+    """The request as the user of a link, which `use_link` then ends. Raises LinkNotFound, LinkUsed."""
+    async with context.services.pool.autocommit() as db:
+        link = await db.find(
+            "SELECT merchant_id, user_id, was_used FROM find_link(:token_hash, :purpose)",
+            into=_Link,
+            token_hash=token_hash(token),
+            purpose=purpose,
+        )
+    user_id, merchant_id = _checked(link)
+    return as_user(context, merchant_id, user_id), user_id
+
+
+async def use_link(db: Database, token: str, purpose: str) -> None:
+    """End a one-time link in the transaction of what it allows. Raises LinkNotFound, LinkUsed."""
+    _checked(
+        await db.find(
+            "SELECT merchant_id, user_id, was_used FROM use_link(:token_hash, :purpose)",
+            into=_Link,
+            token_hash=token_hash(token),
+            purpose=purpose,
+        )
+    )
+
+
+class _Link(Struct, frozen=True):
+    merchant_id: UUID
+    user_id: UUID
+    was_used: bool
+
+
+def _checked(link: _Link | None) -> tuple[UUID, MerchantId]:
+    if link is None:
+        raise LinkNotFound("Ask for a new link.")
+    if link.was_used:
+        raise LinkUsed("Log in, or ask for a new link.")
+    return UUID(int=link.user_id.int), MerchantId(UUID(int=link.merchant_id.int))
+
+
+async def add_link(db: Database, user_id: UUID, purpose: str, lifetime: timedelta) -> tuple[str, datetime]:
+    """The token of a new one-time link, and its end."""
+    token = new_token()
+    expires_at: datetime = await db.value(
+        "SELECT add_link(:token_hash, :purpose, :user_id, :lifetime)",
+        token_hash=token_hash(token),
+        purpose=purpose,
+        user_id=user_id,
+        lifetime=lifetime,
+    )
+    return token, expires_at
+
+
+async def prove_address(context: Context, db: Database, user_id: UUID, channel: Channel) -> User:
+    """Note that the address is the user's; a pending account becomes active."""
+    before = await get_user(db, user_id, lock=True)
+    await db.execute(
+        """
+        UPDATE user_account SET
+          email_verified_at = CASE WHEN :channel = 'email' THEN coalesce(email_verified_at, now())
+                              ELSE email_verified_at END,
+          mobile_verified_at = CASE WHEN :channel = 'mobile' THEN coalesce(mobile_verified_at, now())
+                               ELSE mobile_verified_at END,
+          status = CASE WHEN status = 'pending' THEN 'active' ELSE status END, updated_at = now()
+        WHERE merchant_id = current_merchant() AND user_id = :user_id
+        """,
+        channel=channel,
+        user_id=user_id,
+    )
+    after = await get_user(db, user_id)
+    await write_audit(
+        context,
+        db,
+        "user.verify",
+        "user",
+        user_id,
+        before={"status": before.status},
+        after={"status": after.status, "channel": channel},
+    )
+    return after
+
+
+def check_password(password: str, *about: str, pointer: str) -> None:
+    """Raises WeakPassword for what anybody would try first; `about` are words about the user."""
+    if is_common(password, about):
+        fault = FieldFault(pointer, "weak", "Use several words, or a password that a manager made.")
+        raise WeakPassword(faults=[fault])
+
+
+def as_user(context: Context, merchant_id: MerchantId, user_id: UUID) -> Context:
+    """The request as the user, who proved themselves just now; without a store or a role."""
+    return context.acting_as(
+        Caller(kind="user", id=str(user_id), merchant_id=merchant_id, user_id=UserId(user_id))
+    )
+
+
+def link_to(base: str, path: str, token: str) -> str:
+    return f"{base.rstrip('/')}{path}?token={token}"
+
+
+async def _acting_for(context: Context, user_id: UUID) -> tuple[Context, User]:
+    merchant_id = await find_merchant_of(context.services.pool, user_id)
+    if merchant_id is None:
+        raise UserNotFound()
+    async with context.services.pool.transaction(merchant_id) as db:
+        user = await get_user(db, user_id)
+    return as_user(context, merchant_id, user_id), user
+
+
+async def _send_code(context: Context, db: Database, user: User, channel: Channel) -> datetime:
+    """Issue a code for the address and queue its message; answer when the code ends."""
+    code, expires_at = await issue_code(context, db, user.user_id, channel, channel)
+    minutes = str(int(CODE_LIFETIME.total_seconds()) // 60)
+    if channel == "mobile":
+        words = words_of("verify-mobile", code=code, minutes=minutes)
+    else:
+        token, _ = await add_link(db, user.user_id, VERIFY_PURPOSE, VERIFY_LINK_LIFETIME)
+        # A link in a message begins with the configured address alone: a request's Host may be forged.
+        public = context.services.settings.public_url
+        link = (
+            f"Or open this link: {link_to(public, VERIFY_PATH, token)}"
+            if public
+            else f"A website may ask for this instead of the code: {token}"
+        )
+        words = words_of("verify-email", code=code, minutes=minutes, link=link)
+    await send_message(
+        context,
+        db,
+        Message(
+            channel="sms" if channel == "mobile" else "email",
+            to=user.address(channel),
+            template=f"verify-{channel}",
+            subject=words.subject,
+            text=words.text,
+            code=code,
+        ),
+    )
+    return expires_at
+
+
+def _check_username(applicant: Applicant) -> None:
+    """A user name that is an address must be the user's own: nobody takes another's before they come."""
+    name = login_key(applicant.username)
+    is_foreign_email = "@" in name and name != login_key(applicant.email)
+    is_foreign_mobile = looks_like_mobile(name) and name != applicant.mobile
+    if is_foreign_email or is_foreign_mobile:
+        fault = FieldFault("/username", "taken", "Use your own e-mail or mobile, or a name with letters.")
+        raise UsernameRefused(faults=[fault])

@@ -1,0 +1,127 @@
+"""Six digits that prove an address: kept as a keyed hash, for ten minutes, five tries, once."""
+
+import hmac
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from msgspec import Struct
+
+from kasuwa.base.context import Context, MerchantId
+from kasuwa.base.db import Database
+from kasuwa.base.ids import new_code
+from kasuwa.base.limits import Quota
+from kasuwa.base.problems import TooManyRequests
+from kasuwa.domain.users.errors import WrongCode
+from kasuwa.domain.users.records import Channel, Purpose
+
+CODE_LIFETIME = timedelta(minutes=10)
+TRIES_PER_CODE = 5
+
+# Each new code brings new tries, so there are few: an hour's codes give a guesser 25 tries in a million.
+_SENDING = (Quota("codes.hour", requests=5, seconds=3600), Quota("codes.day", requests=15, seconds=86_400))
+
+
+class SpentTry(Struct, frozen=True):
+    """A right guess: the code it was and the channel that the code went over."""
+
+    code_hash: bytes
+    channel: Channel
+
+
+async def allow_sending(context: Context, subject: str) -> None:
+    """Count one more code for the subject (a user or a typed name). Raises TooManyRequests."""
+    for quota in _SENDING:
+        allowance = await context.services.limits.take(quota, subject)
+        if not allowance.accepted:
+            wait = max(1, round(allowance.resets_in_seconds))
+            raise TooManyRequests(
+                f"Enough codes were sent. Ask for another one in {wait} s.",
+                headers={"Retry-After": str(wait)},
+            )
+
+
+async def issue_code(
+    context: Context,
+    db: Database,
+    user_id: UUID,
+    purpose: Purpose,
+    channel: Channel,
+    *,
+    lifetime: timedelta = CODE_LIFETIME,
+) -> tuple[str, datetime]:
+    """A new code and its end; it takes the place of an older one."""
+    code = new_code()
+    expires_at: datetime = await db.value(
+        """
+        INSERT INTO verification_code (merchant_id, user_id, purpose, channel, code_hash, expires_at,
+                                       tries_left)
+        VALUES (current_merchant(), :user_id, :purpose, :channel, :code_hash, now() + :lifetime, :tries)
+        ON CONFLICT (merchant_id, user_id, purpose) DO UPDATE SET
+          channel = excluded.channel, code_hash = excluded.code_hash, expires_at = excluded.expires_at,
+          tries_left = excluded.tries_left, created_at = now()
+        RETURNING expires_at
+        """,
+        user_id=user_id,
+        purpose=purpose,
+        channel=channel,
+        code_hash=_marks(context, user_id, purpose, code)[0],
+        lifetime=lifetime,
+        tries=TRIES_PER_CODE,
+    )
+    return code, expires_at
+
+
+async def spend_try(
+    context: Context, merchant_id: MerchantId, user_id: UUID, purpose: Purpose, code: str
+) -> SpentTry:
+    """Use up one of the code's tries. Raises WrongCode.
+
+    In a transaction of its own: a refusal undoes the work of its request, but must not give the try back.
+    """
+    async with context.services.pool.transaction(merchant_id) as db:
+        kept = await db.find(
+            """
+            UPDATE verification_code SET tries_left = tries_left - 1
+            WHERE merchant_id = current_merchant() AND user_id = :user_id AND purpose = :purpose
+              AND tries_left > 0 AND expires_at > now()
+            RETURNING code_hash, channel
+            """,
+            into=SpentTry,
+            user_id=user_id,
+            purpose=purpose,
+        )
+    marks = _marks(context, user_id, purpose, code)
+    if kept is None or not any(hmac.compare_digest(kept.code_hash, mark) for mark in marks):
+        raise wrong_code()
+    return kept
+
+
+async def use_code(db: Database, user_id: UUID, purpose: Purpose, spent: SpentTry) -> None:
+    """End the code in the transaction of what it allows. Raises WrongCode when another request did."""
+    used = await db.execute(
+        """
+        DELETE FROM verification_code
+        WHERE merchant_id = current_merchant() AND user_id = :user_id AND purpose = :purpose
+          AND code_hash = :code_hash AND expires_at > now()
+        """,
+        user_id=user_id,
+        purpose=purpose,
+        code_hash=spent.code_hash,
+    )
+    if not used:
+        raise wrong_code()
+
+
+async def drop_codes(db: Database, user_id: UUID) -> None:
+    await db.execute(
+        "DELETE FROM verification_code WHERE merchant_id = current_merchant() AND user_id = :user_id",
+        user_id=user_id,
+    )
+
+
+def wrong_code() -> WrongCode:
+    return WrongCode("Type the newest code, or ask for a new one: a code works for 10 minutes and 5 tries.")
+
+
+def _marks(context: Context, user_id: UUID, purpose: str, code: str) -> list[bytes]:
+    return context.services.sealer.marks(f"code\n{user_id}\n{purpose}\n{code}".encode())

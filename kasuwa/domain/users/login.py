@@ -1,0 +1,160 @@
+"""Logging in: guesses are slowed down, and nobody learns which users there are."""
+
+from datetime import timedelta
+from uuid import UUID
+
+from msgspec import Struct
+
+from kasuwa.base.audit import write_audit
+from kasuwa.base.context import Context, MerchantId
+from kasuwa.base.db import Database
+from kasuwa.base.passwords import hash_password, is_outdated, verify_password
+from kasuwa.base.tries import Tries, forgive_tries, take_tries
+from kasuwa.domain.merchants.actions import open_session
+from kasuwa.domain.users.actions import add_link, as_user, find_by_link, use_link
+from kasuwa.domain.users.errors import NotVerified, StoreNotOpen, WrongCredentials
+from kasuwa.domain.users.queries import find_credentials, get_user, login_name
+from kasuwa.domain.users.records import LoggedIn, StoreAccess, User
+
+ENTER_PATH = "/enter"
+ENTER_PURPOSE = "enter"
+ENTER_LINK_LIFETIME = timedelta(minutes=5)
+
+# One address may be a whole market behind one line, so it has many more free tries than one account there.
+_ADDRESS_FACTOR = 20
+
+
+class _StoreRole(Struct, frozen=True):
+    store_id: UUID
+    role: str
+
+
+async def log_in(
+    context: Context, typed_name: str, password: str, *, platform: str = "", address: str
+) -> LoggedIn:
+    """Open a session at each store the user may open, and one of the account.
+
+    Raises WrongCredentials, NotVerified (right password, nothing proved yet), TooManyRequests.
+    """
+    acting, user_id = await _prove(context, typed_name, password, address)
+    async with acting.transaction() as db:
+        user = await get_user(db, user_id)
+        stores = await _stores_of(db, user)
+        opened = tuple([await _enter(acting, db, user_id, store, platform) for store in stores])
+        account_token = await open_account_session(acting, db, user_id, user.default_store_id, platform)
+        link_token, link_expires_at = await add_link(db, user_id, ENTER_PURPOSE, ENTER_LINK_LIFETIME)
+        await _note(acting, db, user_id, platform)
+    return LoggedIn(user, account_token, opened, link_token, link_expires_at)
+
+
+async def log_in_at(
+    context: Context,
+    typed_name: str,
+    password: str,
+    store_id: UUID | None,
+    *,
+    wants_default: bool,
+    address: str,
+) -> tuple[Context, User, StoreAccess, str]:
+    """Open a session at one store, the default one if `wants_default`; and one of the account there.
+
+    Raises WrongCredentials, NotVerified, StoreNotOpen, TooManyRequests.
+    """
+    acting, user_id = await _prove(context, typed_name, password, address)
+    async with acting.transaction() as db:
+        user = await get_user(db, user_id)
+        stores = await _stores_of(db, user)
+        if not wants_default:
+            stores = [store for store in stores if store.store_id == store_id]
+        if not stores:
+            raise StoreNotOpen("Leave storeid out to open the user's default store.")
+        opened = await _enter(acting, db, user_id, stores[0], "")
+        account_token = await open_account_session(acting, db, user_id, stores[0].store_id)
+        await _note(acting, db, user_id, "")
+    return acting, user, opened, account_token
+
+
+async def enter_by_link(context: Context, token: str) -> tuple[Context, User]:
+    """Use up the link that log-in gave for the web. Raises LinkNotFound, LinkUsed, WrongCredentials."""
+    acting, user_id = await find_by_link(context, token, ENTER_PURPOSE)
+    async with acting.transaction() as db:
+        await use_link(db, token, ENTER_PURPOSE)
+        user = await get_user(db, user_id)
+        if user.status != "active":
+            raise WrongCredentials()
+        await _note(acting, db, user_id, "web")
+    return acting, user
+
+
+async def open_account_session(
+    context: Context, db: Database, user_id: UUID, store_id: UUID, platform: str = ""
+) -> str:
+    """The token of a new session of the account, which apps send as their bearer token."""
+    opened = await open_session(context, db, user_id, store_id, kind="account", platform=platform)
+    return opened.token
+
+
+async def _prove(context: Context, typed_name: str, password: str, address: str) -> tuple[Context, UUID]:
+    """The request as the user whose name and password these are.
+
+    Every refused guess costs the same: one count, the same questions, one hash.
+    """
+    services = context.services
+    name = login_name(typed_name, services.settings.country)
+    at_account = Tries("login", f"{name}\n{address}", services.settings.login_tries)
+    at_address = Tries("login", address, services.settings.login_tries * _ADDRESS_FACTOR)
+    await take_tries(services.pool, [at_account, at_address])
+    known = await find_credentials(services.pool, name)
+    is_right = await verify_password(None if known is None else known.password_hash, password)
+    if known is None or not is_right or known.status == "suspended":
+        raise WrongCredentials("Check the user name and the password.")
+    await forgive_tries(services.pool, at_account)
+    await forgive_tries(services.pool, at_address, how_many=1)
+    if known.status == "pending":
+        raise NotVerified("Confirm the registration with the code or the link that was sent, then log in.")
+    user_id = UUID(int=known.user_id.int)
+    acting = as_user(context, MerchantId(UUID(int=known.merchant_id.int)), user_id)
+    if is_outdated(known.password_hash):
+        await _keep_stronger(acting, user_id, known.password_hash, password)
+    return acting, user_id
+
+
+async def _keep_stronger(context: Context, user_id: UUID, outdated: str, password: str) -> None:
+    """Hash the password anew with today's parameters, unless it was changed meanwhile."""
+    stronger = await hash_password(password)
+    async with context.services.pool.transaction(context.merchant_id) as db:
+        await db.execute(
+            """
+            UPDATE user_account SET password_hash = :stronger
+            WHERE merchant_id = current_merchant() AND user_id = :user_id AND password_hash = :outdated
+            """,
+            user_id=user_id,
+            outdated=outdated,
+            stronger=stronger,
+        )
+
+
+async def _stores_of(db: Database, user: User) -> list[_StoreRole]:
+    """The open stores of the user, the default one first."""
+    return await db.all(
+        """
+        SELECT m.store_id, m.role FROM membership m
+        JOIN store s ON s.merchant_id = m.merchant_id AND s.store_id = m.store_id
+        WHERE m.merchant_id = current_merchant() AND m.user_id = :user_id AND s.status = 'active'
+        ORDER BY m.store_id = :default_store_id DESC, m.store_id
+        """,
+        into=_StoreRole,
+        user_id=user.user_id,
+        default_store_id=user.default_store_id,
+    )
+
+
+async def _enter(
+    context: Context, db: Database, user_id: UUID, store: _StoreRole, platform: str
+) -> StoreAccess:
+    opened = await open_session(context, db, user_id, store.store_id, platform=platform)
+    return StoreAccess(store.store_id, store.role, opened.token, opened.expires_at)
+
+
+async def _note(context: Context, db: Database, user_id: UUID, platform: str) -> None:
+    await write_audit(context, db, "user.log_in", "user", user_id, after={"platform": platform})

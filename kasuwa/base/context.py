@@ -211,14 +211,13 @@ class Transaction:
             if keep:
                 with database.passing_faults():
                     await database.commit(connection)
-            elif not connection.is_closed():
+            elif not database.is_lost(connection):
                 try:
                     await connection.execute("ROLLBACK")
                 except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
-                    connection.terminate()
+                    database.drop(connection)
         except Unavailable:
-            if not connection.is_closed():
-                connection.terminate()
+            database.drop(connection)
             raise
         finally:
             await context.services.pool.release(connection)

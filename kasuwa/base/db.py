@@ -209,7 +209,7 @@ class Pool:
                 try:
                     yield Database(connection)
                 except BaseException:
-                    if not connection.is_closed():
+                    if not is_lost(connection):
                         await connection.execute("ROLLBACK")
                     raise
                 await commit(connection)
@@ -229,6 +229,20 @@ async def begin(connection: "Connection[asyncpg.Record]", merchant_id: UUID | No
         await connection.execute("BEGIN")
     else:
         await connection.execute(f"BEGIN; SET LOCAL app.merchant_id = '{UUID(int=merchant_id.int)}'")
+
+
+def is_lost(connection: "Connection[asyncpg.Record]") -> bool:
+    """Whether the server went away. The pool takes such a connection back, and then asking it raises."""
+    try:
+        return connection.is_closed()
+    except asyncpg.InterfaceError:
+        return True
+
+
+def drop(connection: "Connection[asyncpg.Record]") -> None:
+    """End a connection in an unknown state: nobody may use it again."""
+    if not is_lost(connection):
+        connection.terminate()
 
 
 async def commit(connection: "Connection[asyncpg.Record]") -> None:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from math import isfinite
 from pathlib import Path
 from typing import Any, get_args
 
@@ -54,7 +55,6 @@ class Settings(Struct, frozen=True, kw_only=True):
     )
     cors_origins: str = _setting("", "Web origins, parted by commas, whose pages may call the APIs.")
     database_url: str = _setting("", "PostgreSQL by address, as an administrator; empty: the embedded one.")
-    database_replica_url: str = _setting("", "PostgreSQL for reads that may be stale; empty: the main one.")
     database_name: str = _setting("kasuwa", "Name of the database, made when it is missing.")
     database_connections: int = _setting(10, "Connections of each worker to PostgreSQL.")
     pg_bin: str = _setting("", "Folder of PostgreSQL's programs; empty: those that came with Kasuwa.")
@@ -96,7 +96,6 @@ class Settings(Struct, frozen=True, kw_only=True):
         "Mail server, such as smtp://user:password@host:587; empty: outbox.jsonl in the data folder.",
     )
     mail_from: str = _setting("Kasuwa <no-reply@localhost>", "Sender of mails.")
-    log_format: str = _setting("auto", "json, pretty, or auto: pretty on a terminal.")
     log_level: str = _setting("info", "debug, info, warning or error.")
 
     def data_folder(self) -> Path:
@@ -162,10 +161,15 @@ def _read(name: str, text: str, kind: type) -> object:
         if text.lower() not in known:
             raise SettingWrong(f"{name} must be true or false, not {text!r}")
         return known[text.lower()]
+    if kind is str:
+        return text
     try:
-        return kind(text)
+        value = kind(text)
     except ValueError:
         raise SettingWrong(f"{name} must be a number, not {text!r}") from None
+    if not (isfinite(value) and value >= 0):
+        raise SettingWrong(f"{name} must be 0 or more, not {text!r}")
+    return value
 
 
 def _box(name: str, text: str) -> tuple[int, int]:

@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from kasuwa.handover import WorkerSetup
+from tests.api.bigcommerce_calls import BigCommerceCalls
 from tests.api.picture_server import PictureServer, serving_pictures
 from tests.api.shoplazza_calls import BASES, Shoplazza, new_product_id
 from tests.client import Web, running_web
@@ -36,3 +37,16 @@ def slz(request: pytest.FixtureRequest, fetching_web: Web, shop: Shop) -> Shopla
 async def product_id(shop: Shop) -> str:
     """A product of `shop` without images."""
     return await new_product_id(shop)
+
+
+@pytest.fixture
+def bc(fetching_web: Web, shop: Shop) -> BigCommerceCalls:
+    """The API as an app calls it that has the shop's token."""
+    return BigCommerceCalls(fetching_web, shop)
+
+
+@pytest.fixture
+async def product(bc: BigCommerceCalls) -> int:
+    """The number of a product of `shop` without images."""
+    number: int = (await bc.new_product())["id"]
+    return number

@@ -1,6 +1,5 @@
 """Images of products in BigCommerce's words: from a URL in JSON, or as a file in a form."""
 
-from contextlib import AbstractAsyncContextManager
 from typing import Any
 from uuid import UUID
 
@@ -100,7 +99,7 @@ async def get_product_images(
 
 @api.operation("createProductImage", read=read_new_image)
 async def create_product_image(context: Context, path: CreateProductImagePath, body: SentImage) -> Json:
-    async with looking_first(context) as db:
+    async with context.reading() as db:
         product_id = await get_product_id(db, number=path.product_id)
         if len(await read_pictures(db, product_id)) >= MOST_PICTURES:
             raise TooManyPictures()
@@ -121,7 +120,7 @@ async def get_product_image(context: Context, path: GetProductImagePath, query: 
 
 @api.operation("updateProductImage", read=read_image_change)
 async def update_product_image(context: Context, path: UpdateProductImagePath, body: SentImage) -> Json:
-    async with looking_first(context) as db:
+    async with context.reading() as db:
         product_id, picture_id = await image_ids(db, path.product_id, path.image_id)
     kept = await keep_image(context, body)
     change = PictureChange(
@@ -139,11 +138,6 @@ async def delete_product_image(context: Context, path: DeleteProductImagePath) -
     async with context.transaction() as db:
         product_id, picture_id = await image_ids(db, path.product_id, path.image_id)
         await remove_picture(context, product_id, picture_id)
-
-
-def looking_first(context: Context) -> AbstractAsyncContextManager[Database]:
-    """A look before slow work, in a transaction of its own: that of a keyed request stays open to its end."""
-    return context.services.pool.transaction(context.merchant_id)
 
 
 async def image_ids(db: Database, product_number: int, image_number: int) -> tuple[UUID, UUID]:

@@ -2,9 +2,9 @@
 
 import base64
 import binascii
-from datetime import datetime
+import re
+from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -57,8 +57,10 @@ async def list_products(context: Context, dialect: str, wanted: ProductFilter, w
     _check_depth(wish)
     async with context.reading() as db:
         conditions, values = await _conditions(context, db, wanted)
-        total, is_exact = await _count(db, wanted, conditions, values)
-        rows = await _page(context, db, dialect, wish, conditions, values)
+        total, is_exact = await _count(db, wanted, wish, conditions, values)
+        # Beyond the end there is nothing to skip to, however far the page is.
+        is_beyond = wish.cursor is None and is_exact and (wish.page - 1) * wish.size >= total
+        rows = [] if is_beyond else await _page(context, db, dialect, wish, conditions, values)
     cursor = None
     if len(rows) > wish.size:
         rows = rows[: wish.size]
@@ -125,7 +127,7 @@ async def put_page_together(
 
 
 def _check_depth(wish: PageWish) -> None:
-    if wish.cursor is None and wish.page * wish.size > MOST_COUNTED:
+    if wish.cursor is None and not wish.any_depth and wish.page * wish.size > MOST_COUNTED:
         raise PageTooDeep(
             faults=[FieldFault("#/query/page", "too_deep", "Go on with nextCursor beyond 10,000 rows.")]
         )
@@ -139,6 +141,12 @@ _SORTS: dict[SortKey, tuple[str, str]] = {
     "created_at": ("p.created_at", "timestamptz"),
     "updated_at": ("p.updated_at", "timestamptz"),
     "price": ("r.selling_minor", "bigint"),
+    "effective_price": (
+        "CASE WHEN r.promo_minor IS NOT NULL AND coalesce(r.promo_starts_at <= now(), true)"
+        " AND coalesce(r.promo_ends_at > now(), true) THEN r.promo_minor ELSE r.selling_minor END",
+        "bigint",
+    ),
+    "visible_online": ("p.visible_online", "boolean"),
     "quantity": ("coalesce(b.on_hand, 0)", "numeric"),
 }
 
@@ -214,7 +222,7 @@ _JOINS = {
     """,
     "r": """
         JOIN LATERAL (
-          SELECT r.selling_minor FROM price r
+          SELECT r.selling_minor, r.promo_minor, r.promo_starts_at, r.promo_ends_at FROM price r
           JOIN variant v ON v.merchant_id = r.merchant_id AND v.variant_id = r.variant_id
           WHERE r.merchant_id = p.merchant_id AND v.product_id = p.product_id AND r.store_id IS NULL
           ORDER BY v.position, v.variant_id LIMIT 1
@@ -268,18 +276,20 @@ async def _conditions(
     if wanted.visible_online is not None:
         add("p.visible_online = :visible_online", visible_online=wanted.visible_online)
     if wanted.created_from is not None:
-        add("p.created_at >= :created_from::timestamptz", created_from=wanted.created_from)
+        add("p.created_at >= :created_from::timestamptz", created_from=_utc(wanted.created_from))
     if wanted.created_to is not None:
-        add("p.created_at <= :created_to::timestamptz", created_to=wanted.created_to)
+        add("p.created_at <= :created_to::timestamptz", created_to=_utc(wanted.created_to))
     if wanted.updated_from is not None:
-        add("p.updated_at >= :updated_from::timestamptz", updated_from=wanted.updated_from)
+        add("p.updated_at >= :updated_from::timestamptz", updated_from=_utc(wanted.updated_from))
     if wanted.updated_to is not None:
-        add("p.updated_at <= :updated_to::timestamptz", updated_to=wanted.updated_to)
+        add("p.updated_at <= :updated_to::timestamptz", updated_to=_utc(wanted.updated_to))
     if wanted.low_stock is not None:
         is_low = "(p.track_quantity AND b.on_hand - b.reserved <= b.reorder_level)"
         add(f"{is_low} IS {'TRUE' if wanted.low_stock else 'NOT TRUE'}")
     if wanted.extra is not None:
         add("p.extra @> :extra::jsonb", extra=msgspec.json.encode(wanted.extra).decode())
+    for place, path in enumerate(wanted.extra_absent):
+        add(f"p.extra #> :absent_{place}::text[] IS NULL", **{f"absent_{place}": list(path)})
     if wanted.extra_any is not None:
         add(
             "p.extra @> ANY(:extra_any::jsonb[])",
@@ -305,19 +315,22 @@ _IN_CATEGORY = """
 
 
 async def _count(
-    db: Database, wanted: ProductFilter, conditions: list[str], values: dict[str, object]
+    db: Database, wanted: ProductFilter, wish: PageWish, conditions: list[str], values: dict[str, object]
 ) -> tuple[int, bool]:
     if wanted.is_plain:
         return await count_products(db, wanted.statuses), True
+    most = "ALL" if wish.any_depth else MOST_COUNTED + 1
     count: int = await db.value(
         f"""
         SELECT count(*) FROM (
           SELECT 1 FROM product p {_joins(*conditions)} WHERE {" AND ".join(conditions)}
-          LIMIT {MOST_COUNTED + 1}
+          LIMIT {most}
         ) counted
         """,  # noqa: S608 - put together from the words above
         **values,
     )
+    if wish.any_depth:
+        return count, True
     return min(count, MOST_COUNTED), count <= MOST_COUNTED
 
 
@@ -374,21 +387,41 @@ def _read_cursor(wish: PageWish) -> tuple[str, UUID]:
     try:
         cursor = msgspec.msgpack.decode(base64.urlsafe_b64decode(wish.cursor), type=_Cursor)
         _check_value(cursor)
-    except (ValueError, ArithmeticError, binascii.Error, msgspec.DecodeError):
+    except (ValueError, binascii.Error, msgspec.DecodeError):
         raise _wrong_cursor() from None
     if (cursor.sort, cursor.descending) != (wish.sort, wish.descending):
         raise _wrong_cursor()
     return cursor.value, cursor.product_id
 
 
+_FIRST = datetime.min.replace(tzinfo=UTC)
+_LAST = datetime.max.replace(tzinfo=UTC)
+
+# What PostgreSQL writes of a value of each type, and reads again.
+_VALUES: dict[str, re.Pattern[str]] = {
+    "bigint": re.compile(r"-?[0-9]{1,18}", re.ASCII),
+    "numeric": re.compile(r"-?[0-9]{1,18}(\.[0-9]{1,6})?", re.ASCII),
+    "timestamptz": re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9:]{8}(\.[0-9]{1,6})?\+00(:00)?", re.ASCII),
+    "boolean": re.compile(r"true|false"),
+    "text": re.compile(r"[^\0]{0,1000}"),
+}
+
+
 def _check_value(cursor: _Cursor) -> None:
     """A cursor may come from anybody: its value must be what the column's type reads."""
     kind = _SORTS[cursor.sort][1]
-    reader: dict[str, Any] = {"bigint": int, "numeric": Decimal, "timestamptz": datetime.fromisoformat}
-    if kind in reader:
-        reader[kind](cursor.value)
-    if len(cursor.value) > 1000 or "\0" in cursor.value or (not cursor.value.isascii() and kind != "text"):
+    if not _VALUES[kind].fullmatch(cursor.value):
         raise ValueError("not a value of this sort")
+    if kind == "timestamptz":
+        datetime.fromisoformat(cursor.value)
+
+
+def _utc(at: datetime) -> datetime:
+    """The moment in UTC; the first or the last one there is, where an offset leads beyond the calendar."""
+    try:
+        return at.astimezone(UTC)
+    except OverflowError:
+        return _LAST if at.year > 1 else _FIRST
 
 
 def _wrong_cursor() -> CursorWrong:

@@ -110,6 +110,19 @@ async def read_pictures(db: Database, product_id: UUID) -> list[ShownPicture]:
     return [row.picture(place + 1) for place, row in enumerate(rows)]
 
 
+async def read_category_ids(db: Database, numbers: Sequence[int]) -> dict[int, UUID]:
+    """The categories among these numbers, by number."""
+    rows = await db.all(
+        """
+        SELECT number, category_id FROM category
+        WHERE merchant_id = current_merchant() AND number = ANY(:numbers::bigint[])
+        """,
+        into=_CategoryNumber,
+        numbers=list(numbers),
+    )
+    return {row.number: UUID(int=row.category_id.int) for row in rows}
+
+
 async def read_stock(
     db: Database, product_ids: Sequence[UUID], store_id: UUID | None = None
 ) -> list[StockLevel]:
@@ -165,6 +178,11 @@ _PICTURES = """
     WHERE s.merchant_id = current_merchant() AND s.product_id = ANY(:ids::uuid[])
     ORDER BY s.product_id, s.sort_order, s.number
 """
+
+
+class _CategoryNumber(Struct, frozen=True):
+    number: int
+    category_id: UUID
 
 
 class _SkuRow(Struct, frozen=True):

@@ -6,7 +6,7 @@ A `Database` is one connection inside one transaction. Nobody but `Pool.transact
 import copy
 import re
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import lru_cache
 from time import perf_counter
 from typing import Any, TypeVar
@@ -214,7 +214,7 @@ class Pool:
                 await _roll_back(connection)
         except BaseException:
             # Whether it was kept is unknown: nobody may go on with this connection.
-            connection.terminate()
+            drop(connection)
             raise
         finally:
             await self.release(connection)
@@ -271,6 +271,12 @@ async def _roll_back(connection: "Connection[asyncpg.Record]") -> None:
     try:
         await connection.execute("ROLLBACK")
     except Exception:
+        drop(connection)
+
+
+def drop(connection: "Connection[asyncpg.Record]") -> None:
+    """End a connection in an unknown state. One that broke is back in the pool: then asking it raises."""
+    with suppress(asyncpg.InterfaceError):
         connection.terminate()
 
 

@@ -6,13 +6,16 @@ Run: BROKEN_BY_TEST=name python -m tests.faults.broken serve …    (the names a
 import asyncio
 import os
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
-from kasuwa.base.context import Context
+from kasuwa.base import db
+from kasuwa.base.context import KeyedTransaction
 from kasuwa.base.http import api
 from kasuwa.base.http.middleware import Edge
 from kasuwa.base.http.server import ServerOptions
 from kasuwa.base.once import KeptAnswer
+from kasuwa.base.problems import NoSpace
 from kasuwa.base.storage import FolderBlobs
 
 
@@ -28,17 +31,15 @@ def answer_before_files() -> None:
 
 def answer_before_commit() -> None:
     """The answer leaves, and the commit comes after it."""
-    complete = Context.complete
+    complete = KeyedTransaction.complete
 
-    async def promise(self: Context, answer: Callable[[], bytes] | None) -> None:
-        opened = self._open
-        if answer is None or opened is None:
+    async def promise(self: KeyedTransaction, answer: bytes | None) -> None:
+        if answer is None or not self.is_open:
             await complete(self, answer)
-            return
-        kept = answer()
-        _later(lambda: opened.complete(lambda: kept))
+        else:
+            _later(lambda: complete(self, answer))
 
-    Context.complete = promise  # type: ignore[method-assign]
+    KeyedTransaction.complete = promise  # type: ignore[method-assign]
 
 
 def forget_keys() -> None:
@@ -57,10 +58,28 @@ def forget_keys() -> None:
     api._act = late
 
 
+def let_errors_out() -> None:
+    """The database's own errors reach the caller as they are."""
+    db.unavailable = lambda error: None
+
+
+def forget_full_disks() -> None:
+    """What does not fit is forgotten, and the answer says that all is well."""
+    put = FolderBlobs.put
+
+    async def forget(self: FolderBlobs, key: str, content: bytes, content_type: str) -> None:
+        with suppress(NoSpace):
+            await put(self, key, content, content_type)
+
+    FolderBlobs.put = forget  # type: ignore[method-assign]
+
+
 FAULTS: dict[str, Callable[[], None]] = {
     "answer-before-files": answer_before_files,
     "answer-before-commit": answer_before_commit,
     "forget-keys": forget_keys,
+    "let-errors-out": let_errors_out,
+    "forget-full-disks": forget_full_disks,
 }
 
 _tasks: set["asyncio.Task[None]"] = set()

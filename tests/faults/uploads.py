@@ -25,7 +25,7 @@ from tests.conftest import picture_bytes
 from tests.faults.installation import Installation, Server
 from tests.shop import Shop, new_shop
 
-# Longer than anything may hang.
+# Nothing may hang longer.
 TIMEOUT_SECONDS = 10.0
 _LONGEST_WAIT_SECONDS = 0.3
 
@@ -106,7 +106,8 @@ UPLOADS = {name: _UPLOADS[name] for name, _ in sorted(_OPERATIONS & registered_o
 class Log:
     """What became of all calls: answers by status, faults, and how long the slowest took."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, lines_may_break: bool = True) -> None:
+        self.lines_may_break = lines_may_break
         self.statuses: Counter[str] = Counter()
         self.faults: list[str] = []
         self.slowest_seconds = 0.0
@@ -143,32 +144,50 @@ class Uploader:
                 self.order.insert(position - 1, hashlib.sha256(content).hexdigest())
 
 
-async def settle(client: httpx.AsyncClient, stage: Stage, call: Call, log: Log) -> None:
-    """Send the call with its key until it succeeds. All but success, 503 and a broken line is a fault."""
-    headers = {**call.headers, "idempotency-key": f"key-{new_id()}"}
+async def settle(client: httpx.AsyncClient, stage: Stage, call: Call, log: Log) -> httpx.Response:
+    """Send the call with its key until it succeeds. What `attempt` calls a fault is noted there."""
+    keyed = msgspec.structs.replace(call, headers={**call.headers, "idempotency-key": f"key-{new_id()}"})
     while True:
-        begun = monotonic()
+        answer = await attempt(client, stage, keyed, log)
+        if answer is not None and answer.is_success:
+            return answer
         wait = 0.1
-        try:
-            answer = await client.request(
-                call.method, stage.server.url + call.path, headers=headers, content=call.content
-            )
-        except httpx.TimeoutException:
-            log.fault(f"{call.method} {call.path} had no answer within {TIMEOUT_SECONDS:g} s")
-        except httpx.TransportError as error:
-            log.statuses[type(error).__name__] += 1
-        else:
-            log.statuses[str(answer.status_code)] += 1
-            if answer.is_success:
-                log.acknowledged += 1
-                log.slowest_seconds = max(log.slowest_seconds, monotonic() - begun)
-                return
-            if answer.status_code not in (409, 503) or "retry-after" not in answer.headers:
-                log.fault(f"{call.method} {call.path}: {answer.status_code} {answer.text[:300]}")
+        if answer is not None:
             with suppress(ValueError):
                 wait = min(float(answer.headers.get("retry-after", "")), _LONGEST_WAIT_SECONDS)
-        log.slowest_seconds = max(log.slowest_seconds, monotonic() - begun)
         await asyncio.sleep(wait)
+
+
+async def attempt(client: httpx.AsyncClient, stage: Stage, call: Call, log: Log) -> httpx.Response | None:
+    """Send the call once; None when the line broke. All but success and a no for now is a fault."""
+    begun = monotonic()
+    try:
+        answer = await client.request(
+            call.method, stage.server.url + call.path, headers=call.headers, content=call.content
+        )
+    except httpx.TimeoutException:
+        log.fault(f"{call.method} {call.path} had no answer within {TIMEOUT_SECONDS:g} s")
+        return None
+    except httpx.TransportError as error:
+        log.statuses[type(error).__name__] += 1
+        if not log.lines_may_break:
+            log.fault(f"{call.method} {call.path}: {error!r}")
+        return None
+    finally:
+        log.slowest_seconds = max(log.slowest_seconds, monotonic() - begun)
+    log.statuses[str(answer.status_code)] += 1
+    if answer.is_success:
+        log.acknowledged += 1
+    elif not is_no_for_now(answer):
+        log.fault(f"{call.method} {call.path}: {answer.status_code} {answer.text[:300]}")
+    return answer
+
+
+def is_no_for_now(answer: httpx.Response) -> bool:
+    """503 and 409 that say when to come again, and 507."""
+    if answer.status_code == 507:
+        return True
+    return answer.status_code in (409, 503) and "retry-after" in answer.headers
 
 
 class Uploading:
@@ -188,9 +207,11 @@ class Uploading:
 
 
 @asynccontextmanager
-async def uploading(stage: Stage, *, uploaders_of_each: int = 1) -> AsyncIterator[Uploading]:
+async def uploading(
+    stage: Stage, *, uploaders_of_each: int = 1, lines_may_break: bool = True
+) -> AsyncIterator[Uploading]:
     """Uploaders of every API, until the end of the block; then each settles what it has begun."""
-    log = Log()
+    log = Log(lines_may_break=lines_may_break)
     async with stage.installation.services() as services:
         uploaders = [
             Uploader(stage, api, await new_product(services, stage.shop), log)

@@ -32,9 +32,9 @@ class Told(Struct, frozen=True, kw_only=True):
 
     def line(self) -> str:
         return (
-            f"{self.acknowledged} products acknowledged, {self.told_503} answers 503, {len(self.faults)} faults;"
-            f" slowest answer {self.slowest_seconds:.1f} s; {self.before_per_second:.0f} products/s before the"
-            f" kills, {self.after_per_second:.0f} after"
+            f"{self.acknowledged} products acknowledged, {self.told_503} answers 503,"
+            f" {len(self.faults)} faults; slowest answer {self.slowest_seconds:.1f} s;"
+            f" {self.before_per_second:.0f} products/s before the kills, {self.after_per_second:.0f} after"
         )
 
 

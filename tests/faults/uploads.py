@@ -113,6 +113,11 @@ class Log:
         self.slowest_seconds = 0.0
         self.acknowledged = 0
 
+    @property
+    def refused(self) -> int:
+        """Answers that say: not now."""
+        return self.statuses["503"] + self.statuses["507"]
+
     def fault(self, text: str) -> None:
         if len(self.faults) < 20:
             self.faults.append(text)

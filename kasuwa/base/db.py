@@ -221,7 +221,7 @@ class Pool:
                 await _roll_back(connection)
         except BaseException:
             # Whether it was kept is unknown: nobody may go on with this connection.
-            _drop(connection)
+            drop(connection)
             raise
         finally:
             await self.release(connection)
@@ -278,11 +278,11 @@ async def _roll_back(connection: "Connection[asyncpg.Record]") -> None:
     try:
         await connection.execute("ROLLBACK")
     except Exception:
-        _drop(connection)
+        drop(connection)
 
 
-def _drop(connection: "Connection[asyncpg.Record]") -> None:
-    # The pool has taken one that closed by itself away already.
+def drop(connection: "Connection[asyncpg.Record]") -> None:
+    """End a connection in an unknown state. One that broke is back in the pool: then asking it raises."""
     with suppress(asyncpg.InterfaceError):
         connection.terminate()
 

@@ -139,7 +139,7 @@ async def delete_product_image(context: Context, path: DeleteProductImagePath) -
 
 async def refuse_full_product(context: Context, number: int) -> UUID:
     """The product, when it can show one more image: asked before anything slow is done."""
-    async with context.unkeyed().reading() as db:
+    async with context.reading() as db:
         product_id = await get_product_id(db, number=number)
         if len(await read_pictures(db, product_id)) >= MOST_PICTURES:
             raise TooManyPictures()

@@ -62,14 +62,21 @@ class Floor:
             store_id = UUID(int=session["store_id"].int)
             words = (session["merchant_id"], "storeharmony", store_id, "active", True)
             row = await connection.fetchrow(_PAGE, *words, live_format(store_id), size, 0)
-        facts = {"page": 1, "size": size, "totalElements": row["total"], "totalPages": -(-row["total"] // size)}
+        facts = {
+            "page": 1,
+            "size": size,
+            "totalElements": row["total"],
+            "totalPages": -(-row["total"] // size),
+        }
         ends = facts | {"totalExact": True, "nextCursor": f"{row['last_sort_name']} {row['last_product_id']}"}
-        return b'{"data":[' + row["data"].encode() + b"]," + msgspec.json.encode(ends)[1:]
+        return b'{"data":[' + row["data"] + b"]," + msgspec.json.encode(ends)[1:]
 
 
 def main(dsn: str) -> None:
     listening = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(Floor(dsn), access_log=False, log_level="error", lifespan="on", server_header=False)
+    config = uvicorn.Config(
+        Floor(dsn), access_log=False, log_level="error", lifespan="on", server_header=False
+    )
     server = uvicorn.Server(config)
 
     async def serve() -> None:

@@ -113,13 +113,17 @@ def _measured(data: Path, kasuwa: Started, shop: BenchShop, times: int, count: i
     return Report(
         title=f"List of {SIZE} products with price, live stock and pictures, one worker, {count} rounds of {times}",
         figures=[
-            Figure(name="StoreHarmony, all processes", value=median(ours, "total_ms"), unit="CPU-ms", limit=1.5),
+            Figure(
+                name="StoreHarmony, all processes", value=median(ours, "total_ms"), unit="CPU-ms", limit=1.5
+            ),
             Figure(name="  worker and parent", value=median(ours, "ours_ms"), unit="CPU-ms"),
             Figure(name="  PostgreSQL", value=median(ours, "postgres_ms"), unit="CPU-ms"),
             Figure(name="floor, all processes", value=median(floors, "total_ms"), unit="CPU-ms"),
             Figure(name="  its server", value=median(floors, "ours_ms"), unit="CPU-ms"),
             Figure(name="  PostgreSQL", value=median(floors, "postgres_ms"), unit="CPU-ms"),
-            Figure(name="ratio to the floor", value=ratio, unit="times", limit=1.5, note="median over the rounds"),
+            Figure(
+                name="ratio to the floor", value=ratio, unit="times", limit=1.5, note="median over the rounds"
+            ),
             Figure(name="answer", value=ours[-1].done.body_bytes / 1000, unit="KB"),
             Figure(name="requests, 4 at a time", value=rate, unit="per s"),
             Figure(name="Shoplazza's list", value=median(cards, "total_ms"), unit="CPU-ms"),

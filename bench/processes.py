@@ -136,7 +136,11 @@ def started(words: list[str], environment: Mapping[str, str], log: Path) -> Iter
     kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
     with log.open("ab") as errors:
         process = subprocess.Popen(
-            words, env={**kept, **environment}, stdout=subprocess.PIPE, stderr=errors, stdin=subprocess.DEVNULL
+            words,
+            env={**kept, **environment},
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            stdin=subprocess.DEVNULL,
         )
     try:
         yield Started(process)

@@ -32,7 +32,7 @@ from kasuwa.domain.permissions import PERMISSIONS_OF_ROLE, Role
 from kasuwa.settings import read_settings
 
 PICTURES_EACH = 2
-_CARDS_AT_ONCE = 500
+_AT_ONCE = 500
 _MADE_OF = "Cotton Leather Denim Silk Woollen Linen Rubber Steel Wooden Glass Clay Woven".split()
 _KINDS = (
     "Sneaker Kaftan Agbada Handbag Lamp Kettle Blanket Sandal Bowl Chair Scarf Radio Torch Basket".split()
@@ -94,10 +94,12 @@ async def _build(services: Services, products: int, sessions: int, chance: rando
     for number in range(PICTURES_EACH):
         kept = await keep_bytes(context, make_photograph(800, 600, seed=number), STOREHARMONY_FORMATS)
         await show_picture(context, template, kept, Place(alt_text=f"View {number + 1}"))
-    product_ids = await _multiply(context, template, products - 1, chance)
-    for start in range(0, len(product_ids), _CARDS_AT_ONCE):
+    for first in range(1, products, _AT_ONCE):
+        product_ids = await _multiply(
+            context, template, range(first, min(first + _AT_ONCE, products)), chance
+        )
         async with context.transaction() as db:
-            await refresh_cards(db, product_ids[start : start + _CARDS_AT_ONCE])
+            await refresh_cards(db, product_ids)
     return BenchShop(
         merchant_id=context.merchant_id,
         store_id=store_id,
@@ -136,9 +138,10 @@ async def _found(services: Services, sessions: int) -> tuple[Context, UUID, list
     return context, founded.store_id, [session.token for session in opened]
 
 
-async def _multiply(context: Context, template: UUID, times: int, chance: random.Random) -> list[UUID]:
-    """The template's rows again `times` times, each with a name, SKU, price and stock of its own."""
-    names = [f"{chance.choice(_MADE_OF)} {chance.choice(_KINDS)} {number}" for number in range(1, times + 1)]
+async def _multiply(context: Context, template: UUID, marks: range, chance: random.Random) -> list[UUID]:
+    """The template's rows again for each mark, with a name, SKU, price and stock of its own."""
+    names = [f"{chance.choice(_MADE_OF)} {chance.choice(_KINDS)} {mark}" for mark in marks]
+    times = len(marks)
     product_ids = [new_id() for _ in names]
     async with context.transaction() as db:
         rows = {
@@ -153,6 +156,7 @@ async def _multiply(context: Context, template: UUID, times: int, chance: random
             ),
             "template": template,
             "times": times,
+            "first": marks.start,
         }
         for statement in _AGAIN:
             await db.execute(_ROWS + statement, **rows)
@@ -163,7 +167,7 @@ _ROWS = """
     WITH a AS (
       SELECT r.*, :product_number::bigint + r.n - 1 AS product_number, :variant_number::bigint + r.n - 1 AS variant_number,
              :picture_number::bigint + r.n - 1 AS picture_number, :template::uuid AS template,
-             :times::bigint AS times
+             :times::bigint AS times, :first::bigint + r.n - 1 AS mark
       FROM unnest(:product_ids::uuid[], :variant_ids::uuid[], :names::text[], :prices::bigint[])
            WITH ORDINALITY r (product_id, variant_id, name, price, n)
     )
@@ -192,8 +196,8 @@ _AGAIN = (
                 "variant",
                 "t.product_id = a.template",
                 """jsonb_build_object('product_id', a.product_id, 'variant_id', a.variant_id,
-               'number', a.variant_number, 'sku', 'SKU-' || a.n, 'sku_key', 'sku-' || a.n,
-               'barcode', (6150000000000 + a.n)::text)""",
+               'number', a.variant_number, 'sku', 'SKU-' || a.mark, 'sku_key', 'sku-' || a.mark,
+               'barcode', (6150000000000 + a.mark)::text)""",
             ),
             (
                 "price",

@@ -43,6 +43,7 @@ from kasuwa.base.storage import open_blobs
 from kasuwa.domain.media.jobs import run_sweep
 from kasuwa.domain.media.keeping import SWEEP_JOB
 from kasuwa.domain.messages.jobs import SEND_JOB, run_send
+from kasuwa.domain.upkeep.jobs import DAILY_JOB, LEDGER_JOB, enqueue_daily, run_daily, run_ledger_check
 from kasuwa.domain.users.passwords import RESET_JOB, run_send_reset
 from kasuwa.handover import WorkerSetup, take_setup
 from kasuwa.settings import words
@@ -94,6 +95,8 @@ async def open_services(setup: WorkerSetup) -> AsyncIterator[Services]:
     jobs.handle(SWEEP_JOB, partial(run_sweep, services))
     jobs.handle(SEND_JOB, partial(run_send, services))
     jobs.handle(RESET_JOB, partial(run_send_reset, services))
+    jobs.handle(DAILY_JOB, partial(run_daily, services))
+    jobs.handle(LEDGER_JOB, partial(run_ledger_check, services))
     await imaging.start()
     await fetcher.start()
     try:
@@ -125,6 +128,7 @@ def create_app(setup: WorkerSetup | None = None, *, run_jobs: bool = True) -> Ed
             gauges = partial(_queue_gauges, services)
             metrics.add_source(gauges)
             if run_jobs:
+                await enqueue_daily(services)
                 services.jobs.start()
             yield
             if run_jobs:

@@ -3,8 +3,9 @@
 A `Database` is one connection inside one transaction. Nobody but `Pool.transaction` begins or ends one.
 """
 
+import copy
 import re
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from functools import lru_cache
 from time import perf_counter
@@ -12,28 +13,34 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 import asyncpg
+import structlog
 from asyncpg.pool import PoolConnectionProxy
 
 from kasuwa.base.problems import Problem, Unavailable
 
+log = structlog.get_logger("kasuwa.database")
+
 T = TypeVar("T")
 Connection = PoolConnectionProxy  # what the pool lends
 
-_NAMED = re.compile(r"(?<![:\w]):([a-z_][a-z0-9_]*)")
+# A `:name`, or what may look like one and is none: a text, a quoted name, a comment.
+_NAMED = re.compile(
+    r"""
+    '(?:[^']|'')*' | "[^"]*" | --[^\n]* | /\*.*?\*/ | (?P<quote>\$\w*\$).*?(?P=quote)
+    | (?<![:\w]) : (?P<name>[a-z_][a-z0-9_]*)
+    """,
+    re.VERBOSE | re.DOTALL,
+)
 
 # What another try may cure: the server went away, or another transaction was in the way.
 _PASSING = (
     asyncpg.PostgresConnectionError,
-    asyncpg.InterfaceError,
-    asyncpg.TooManyConnectionsError,
-    asyncpg.AdminShutdownError,
-    asyncpg.CrashShutdownError,
-    asyncpg.CannotConnectNowError,
-    asyncpg.SerializationError,
-    asyncpg.DeadlockDetectedError,
+    asyncpg.InsufficientResourcesError,  # connections, memory, disk
+    asyncpg.OperatorInterventionError,  # a shutdown, a start, a cancelled statement
+    asyncpg.TransactionRollbackError,  # a deadlock, a serialization failure
     asyncpg.LockNotAvailableError,
-    asyncpg.QueryCanceledError,
-    asyncpg.DiskFullError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
+    asyncpg.ReadOnlySQLTransactionError,  # the main server has become a replica
     asyncpg.InvalidCachedStatementError,
     asyncpg.InternalClientError,  # what 0.32 raises when the server dies amid a message
     ConnectionError,
@@ -44,19 +51,22 @@ _PASSING = (
 class Numbered:
     """A statement with `:name` turned into the driver's `$1`, once."""
 
-    __slots__ = ("names", "text")
+    __slots__ = ("named", "names", "text")
 
     def __init__(self, sql: str) -> None:
         names: list[str] = []
 
         def number(match: re.Match[str]) -> str:
-            name = match.group(1)
+            name = match["name"]
+            if name is None:
+                return match[0]
             if name not in names:
                 names.append(name)
             return f"${names.index(name) + 1}"
 
         self.text = _NAMED.sub(number, sql)
         self.names = tuple(names)
+        self.named = frozenset(names)
 
 
 @lru_cache(maxsize=4096)
@@ -65,7 +75,7 @@ def numbered(sql: str) -> Numbered:
 
 
 def _ordered(statement: Numbered, values: Mapping[str, object]) -> list[object]:
-    assert len(values) == len(statement.names), (
+    assert values.keys() == statement.named, (
         f"parameters {sorted(values)} are not those of the statement, {sorted(statement.names)}"
     )
     return [values[name] for name in statement.names]
@@ -131,7 +141,7 @@ class Database:
 
 
 @contextmanager
-def settles(refusals: Mapping[str, Problem]) -> Any:
+def settles(refusals: Mapping[str, Problem]) -> Iterator[None]:
     """Let a constraint settle a race: its name says which Problem it means."""
     try:
         yield
@@ -139,7 +149,8 @@ def settles(refusals: Mapping[str, Problem]) -> Any:
         problem = refusals.get(error.constraint_name or "")
         if problem is None:
             raise
-        raise problem from None
+        # A copy: one that is raised again and again would keep the frames of every time.
+        raise copy.copy(problem) from None
 
 
 class Pool:
@@ -181,13 +192,32 @@ class Pool:
         begun = perf_counter()
         try:
             connection = await self._pool.acquire(timeout=5.0)
-        except (OSError, *_PASSING) as error:
+        except (OSError, asyncpg.InterfaceError, *_PASSING) as error:
             raise Unavailable("The database does not answer. Try again in a moment.") from error
         self._on_wait(perf_counter() - begun)
         return connection
 
     async def release(self, connection: "Connection[asyncpg.Record]") -> None:
-        await self._pool.release(connection)
+        try:
+            await self._pool.release(connection)
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+            # It broke while it was put back and is gone; what it did before stands.
+            log.warning("database.connection_lost")
+
+    async def end(self, connection: "Connection[asyncpg.Record]", *, keep: bool) -> None:
+        """Commit or roll back, and give the connection back, whatever happens."""
+        try:
+            if keep:
+                with passing_faults():
+                    await _commit(connection)
+            else:
+                await _roll_back(connection)
+        except BaseException:
+            # Whether it was kept is unknown: nobody may go on with this connection.
+            connection.terminate()
+            raise
+        finally:
+            await self.release(connection)
 
     @asynccontextmanager
     async def autocommit(self) -> AsyncIterator[Database]:
@@ -206,15 +236,11 @@ class Pool:
         try:
             with passing_faults():
                 await begin(connection, merchant_id)
-                try:
-                    yield Database(connection)
-                except BaseException:
-                    if not connection.is_closed():
-                        await connection.execute("ROLLBACK")
-                    raise
-                await commit(connection)
-        finally:
-            await self.release(connection)
+                yield Database(connection)
+        except BaseException:
+            await self.end(connection, keep=False)
+            raise
+        await self.end(connection, keep=True)
 
 
 async def _leave_clean(connection: "asyncpg.Connection[Any]") -> None:
@@ -224,24 +250,46 @@ async def _leave_clean(connection: "asyncpg.Connection[Any]") -> None:
 
 
 async def begin(connection: "Connection[asyncpg.Record]", merchant_id: UUID | None) -> None:
-    """BEGIN and the tenant in one message; a UUID needs no quoting."""
-    if merchant_id is None:
-        await connection.execute("BEGIN")
-    else:
-        await connection.execute(f"BEGIN; SET LOCAL app.merchant_id = '{UUID(int=merchant_id.int)}'")
+    """BEGIN and the tenant in one message."""
+    await connection.execute(f"BEGIN; {set_merchant(merchant_id)}")
 
 
-async def commit(connection: "Connection[asyncpg.Record]") -> None:
+def set_merchant(merchant_id: UUID | None) -> str:
+    """The command that makes the transaction one of this merchant; a UUID needs no quoting."""
+    return f"SET LOCAL app.merchant_id = '{UUID(int=merchant_id.int) if merchant_id else ''}'"
+
+
+async def _commit(connection: "Connection[asyncpg.Record]") -> None:
     """COMMIT; a transaction that had failed answers ROLLBACK, which must never look like success."""
     status = await connection.execute("COMMIT")
     if status != "COMMIT":
         raise Unavailable("The change was not saved. Try again.")
 
 
+async def _roll_back(connection: "Connection[asyncpg.Record]") -> None:
+    """ROLLBACK. It never hides the error that led here: a connection that cannot is dropped."""
+    try:
+        await connection.execute("ROLLBACK")
+    except Exception:
+        connection.terminate()
+
+
+def unavailable(error: BaseException) -> Unavailable | None:
+    """503 with Retry-After for what another try may cure, else None."""
+    passes = isinstance(error, _PASSING)
+    if isinstance(error, asyncpg.InterfaceError):
+        # A connection that is gone; a wrong parameter or two statements at once are faults of ours.
+        passes = "closed" in str(error) or "closing" in str(error) or "released" in str(error)
+    return Unavailable("The database is busy or restarting. Try again in a moment.") if passes else None
+
+
 @contextmanager
-def passing_faults() -> Any:
+def passing_faults() -> Iterator[None]:
     """Turn what another try may cure into 503 with Retry-After."""
     try:
         yield
-    except _PASSING as error:
-        raise Unavailable("The database is busy or restarting. Try again in a moment.") from error
+    except Exception as error:
+        passing = unavailable(error)
+        if passing is None:
+            raise
+        raise passing from error

@@ -117,7 +117,7 @@ async def get_product_image(context: Context, path: GetProductImagePath, query: 
 
 @api.operation("updateProductImage", read=read_image_change)
 async def update_product_image(context: Context, path: UpdateProductImagePath, body: SentImage) -> Json:
-    async with context.unkeyed().reading() as db:
+    async with context.reading() as db:
         product_id, picture_id = await image_ids(db, path.product_id, path.image_id)
     kept = await keep_image(context, body)
     change = PictureChange(
@@ -139,7 +139,7 @@ async def delete_product_image(context: Context, path: DeleteProductImagePath) -
 
 async def refuse_full_product(context: Context, number: int) -> UUID:
     """The product, when it can show one more image: asked before anything slow is done."""
-    async with context.unkeyed().reading() as db:
+    async with context.reading() as db:
         product_id = await get_product_id(db, number=number)
         if len(await read_pictures(db, product_id)) >= MOST_PICTURES:
             raise TooManyPictures()

@@ -83,7 +83,7 @@ async def get_product(context: Context, path: GetProductPath, query: GetProductQ
 async def update_product(
     context: Context, path: UpdateProductPath, query: UpdateProductQuery, body: Sent
 ) -> Answer:
-    async with context.unkeyed().reading() as db:
+    async with context.reading() as db:
         await get_product_id(db, number=path.product_id)
     kept = await keep_images(context, [body])
     async with context.transaction():

@@ -163,7 +163,7 @@ async def create_image(context: Context, exchange: Exchange, body: SentImage) ->
 
 @api_v2.operation("updateImageV2", read=read_image)
 async def update_image(context: Context, exchange: Exchange, body: SentImage) -> Json:
-    product_id, picture_id = await _ids(context.unkeyed(), exchange)
+    product_id, picture_id = await _ids(context, exchange)
     kept = await keep_image(context, body)
     change = PictureChange(
         picture=msgspec.UNSET if kept is None else kept,

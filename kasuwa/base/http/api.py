@@ -200,15 +200,15 @@ async def answer(exchange: Exchange, act: Callable[[], Awaitable[KeptAnswer]]) -
     try:
         given = await act()
     except Replay as replay:
-        await exchange.context.complete(None)
         given = replay.answer
     except Problem as problem:
-        await exchange.context.complete(None)
         given = refuse(problem, exchange)
     except Exception as error:
-        await exchange.context.complete(None)
         log.exception("request.failed", error=type(error).__name__)
         given = refuse(InternalFault(), exchange)
+    finally:
+        # What a keyed request has not completed is undone, also when its caller has gone.
+        await exchange.context.complete(None)
     headers = {**given.headers, **exchange.headers}
     return Response(
         given.body, status_code=given.status, headers=headers, media_type=headers.pop("Content-Type", None)
@@ -253,8 +253,9 @@ async def _act(registered: Registered, exchange: Exchange, wanted: frozenset[str
     values["context"], values["exchange"] = exchange.context, exchange
     result = await registered.handler(**{name: values[name] for name in wanted})
     given = _given(exchange, result)
-    if exchange.context.once is not None:
-        await exchange.context.complete(lambda: packed(given))
+    # A refusal keeps nothing: the same key may try again.
+    if exchange.context.has_key:
+        await exchange.context.complete(packed(given) if given.status < 400 else None)
     return given
 
 
@@ -282,13 +283,15 @@ async def _once(exchange: Exchange) -> None:
         )
         raise exchange.dialect.reread(Invalid(faults=[fault]), "header")
     request, caller = exchange.request, exchange.context.caller
-    who = f"{exchange.dialect.name}/{caller.kind}/{caller.merchant_id}/{caller.store_id}/{caller.id}"
+    # A user is the same in a new session: a till that had to log in again may repeat what it sent.
+    caller_id = caller.user_id or caller.id
+    who = f"{exchange.dialect.name}/{caller.kind}/{caller.merchant_id}/{caller.store_id}/{caller_id}"
     address = f"{request.method} {request.url.path}?{request.url.query}\n".encode()
     once = Once(exchange.context.services.sealer, caller=who, key=key, request=address + exchange.fingerprint)
     kept = await once.find(exchange.context.services.pool)
     if kept is not None:
         raise Replay(kept)
-    exchange.context.once = once
+    exchange.context.answer_once(once)
 
 
 def _given(exchange: Exchange, result: Any) -> KeptAnswer:

@@ -75,3 +75,34 @@ def _changes_at(product: Product, now: datetime) -> datetime | None:
     return min(
         (at for at in (variant.price.changes_at(now) for variant in product.variants) if at), default=None
     )
+
+
+class _CardRow(Struct, frozen=True):
+    product_id: UUID
+    dialect: str
+    body: str
+    body_without_cost: str | None
+    is_stale: bool
+
+
+async def card_faults(db: Database, product_ids: Sequence[UUID]) -> list[str]:
+    """What is wrong with the stored cards of these products, in words; a card past its time is not."""
+    rows = await db.all(
+        """
+        SELECT product_id, dialect, body, body_without_cost, coalesce(stale_at <= now(), false) AS is_stale
+        FROM product_card
+        WHERE merchant_id = current_merchant() AND product_id = ANY(:ids::uuid[])
+        """,
+        into=_CardRow,
+        ids=list(product_ids),
+    )
+    stored = {(row.product_id, row.dialect): row for row in rows}
+    faults = []
+    for product in await read_products(db, product_ids):
+        for dialect, renderer in _renderers.items():
+            row = stored.get((product.product_id, dialect))
+            if row is None:
+                faults.append(f"product {product.product_id} has no card for {dialect}")
+            elif not row.is_stale and Card(row.body, row.body_without_cost) != renderer(product):
+                faults.append(f"the {dialect} card of product {product.product_id} is not what it should be")
+    return faults

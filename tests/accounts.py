@@ -1,0 +1,44 @@
+"""People who open accounts, for tests: what they send, and what reaches them."""
+
+import json
+from typing import Any
+
+from kasuwa.base.context import Services
+from kasuwa.base.ids import new_id
+
+ACCESS = "/cloudapi/app/access/"
+
+
+def registration(**changes: Any) -> dict[str, Any]:
+    """A body for registerNewStore with addresses that nobody else has."""
+    number = new_id().int % 10**8
+    return {
+        "firstname": "Ngozi",
+        "lastname": "Eze",
+        "password": "seven green baskets",
+        "email": f"ngozi.{new_id().hex}@shop.example",
+        "mobile": f"080{number:08d}",
+        "storeName": "Ngozi Fabrics",
+        "storeCountryCode": "NG",
+        "acceptTerms": True,
+    } | changes
+
+
+async def messages_to(services: Services, *addresses: str) -> list[dict[str, Any]]:
+    """What has left for these addresses, after everything queued was sent."""
+    while await services.jobs.run_due():
+        pass
+    outbox = services.settings.data_folder() / "outbox.jsonl"
+    lines = [json.loads(line) for line in outbox.read_text("utf-8").splitlines()] if outbox.exists() else []
+    return [line for line in lines if line["to"] in addresses]
+
+
+def in_e164(body: dict[str, Any]) -> str:
+    """The mobile of a registration as it is kept."""
+    mobile: str = body["mobile"]
+    return mobile if mobile.startswith("+") else f"+234{mobile[1:]}"
+
+
+def other_code(code: str) -> str:
+    """Six digits that are not the code."""
+    return f"{(int(code) + 1) % 1_000_000:06d}"

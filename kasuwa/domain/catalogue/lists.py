@@ -148,7 +148,8 @@ async def _page(
     # The page is chosen first, by what the choice needs; cards and stock are joined to what is left.
     rows = await db.all(
         f"""
-        SELECT p.product_id, p.number, {body} || '}}' AS body, p.kind = 'variant' AS has_variants, p.track_quantity,
+        SELECT p.product_id, p.number, {body} || '}}' AS body, p.kind = 'variant' AS has_variants,
+               p.track_quantity,
                coalesce(b.on_hand, 0) AS on_hand, coalesce(b.reserved, 0) AS reserved, b.reorder_level,
                b.reorder_quantity, p.sort_value::text AS sort_value, c.stale_at <= now() AS is_stale
         FROM (

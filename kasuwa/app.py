@@ -12,6 +12,7 @@ from litestar import Litestar, Request, Response
 from litestar.exceptions import HTTPException
 
 from kasuwa.api.bigcommerce import api as bigcommerce
+from kasuwa.api.bigcommerce import api_v2 as bigcommerce_v2
 from kasuwa.api.shoplazza import api as shoplazza
 from kasuwa.api.shoplazza import enveloped_api as enveloped_shoplazza
 from kasuwa.api.storeharmony import api as storeharmony
@@ -59,12 +60,17 @@ from kasuwa.handover import WorkerSetup, take_setup
 from kasuwa.settings import words
 from kasuwa.web import routes as web_routes
 
-APIS: tuple[Api, ...] = (storeharmony, bigcommerce, shoplazza, enveloped_shoplazza)
+APIS: tuple[Api, ...] = (storeharmony, bigcommerce, bigcommerce_v2, shoplazza, enveloped_shoplazza)
 
 
 def registered_operations() -> set[tuple[str, str]]:
-    """(API, operation id) of everything that is built."""
-    return {(api.dialect.name, operation_id) for api in APIS for operation_id in api.registered}
+    """(API, operation id) of everything that is built and that a contract promises."""
+    return {
+        (api.dialect.name, operation_id)
+        for api in APIS
+        if api.dialect.has_contract
+        for operation_id in api.registered
+    }
 
 
 @cache
@@ -207,7 +213,8 @@ async def _blobs_answer(services: Callable[[], Services]) -> bool:
 # Errors of paths that no operation has, and of the protocol ---------------------------------------
 
 _PREFIXES: tuple[tuple[re.Pattern[str], Api], ...] = (
-    (re.compile(r"/stores/[^/]*/v[23](/|$)"), bigcommerce),
+    (re.compile(r"/stores/[^/]*/v3(/|$)"), bigcommerce),
+    (re.compile(r"/stores/[^/]*/v2(/|$)"), bigcommerce_v2),
     (re.compile(r"/openapi/(2025-06|2026-01)(/|$)"), enveloped_shoplazza),
     (re.compile(r"/openapi/20"), shoplazza),
     (re.compile(r"/"), storeharmony),

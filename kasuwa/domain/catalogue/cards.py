@@ -51,11 +51,17 @@ async def refresh_cards(db: Database, product_ids: Sequence[UUID]) -> list[Produ
         """,
         ids=[row[0] for row in rows],
         dialects=[row[1] for row in rows],
-        bodies=[row[2].body for row in rows],
-        without=[row[2].body_without_cost for row in rows],
+        bodies=[_left_open(row[2].body) for row in rows],
+        without=[_left_open(row[2].body_without_cost) for row in rows],
         stale=[row[3] for row in rows],
     )
     return products
+
+
+def _left_open(body: str | None) -> str | None:
+    """Without its last brace: what a list adds to a card, it adds there."""
+    assert body is None or body.endswith("}")
+    return body and body[:-1]
 
 
 async def refresh_stale_cards(db: Database) -> int:

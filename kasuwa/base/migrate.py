@@ -85,14 +85,25 @@ async def migrate(connection: "asyncpg.Connection[Any]", migrations: list[Migrat
                         "put it back as it was and write the change as a new migration"
                     )
                 continue
-            async with connection.transaction():
-                await connection.execute(migration.sql)
-                await connection.execute(
-                    "INSERT INTO schema_migration (name, sha256) VALUES ($1, $2)",
-                    migration.name,
-                    migration.sha256,
-                )
+            await _run(connection, migration)
             done.append(migration.name)
         return done
     finally:
-        await connection.execute("SELECT pg_advisory_unlock($1)", _LOCK)
+        # A connection that is gone has let go of it, and must not hide why.
+        if not connection.is_closed():
+            await connection.execute("SELECT pg_advisory_unlock($1)", _LOCK)
+
+
+async def _run(connection: "asyncpg.Connection[Any]", migration: Migration) -> None:
+    """The migration and the note that it ran, or nothing."""
+    await connection.execute("BEGIN")
+    try:
+        await connection.execute(migration.sql)
+        await connection.execute(
+            "INSERT INTO schema_migration (name, sha256) VALUES ($1, $2)", migration.name, migration.sha256
+        )
+        await connection.execute("COMMIT")
+    except BaseException:
+        if not connection.is_closed():
+            await connection.execute("ROLLBACK")
+        raise

@@ -47,7 +47,7 @@ async def take_backups(installation: Installation, *, rounds: int) -> list[Taken
 
 
 async def faults_of_restored(taken: Taken, installation: Installation) -> list[str]:
-    """Restore into the new installation, serve it, and say what is missing or does not fit."""
+    """Restore into the new installation, which examines itself, serve it, and say what is missing."""
     done = await asyncio.to_thread(installation.run, "restore", str(taken.archive))
     if done.returncode != 0:
         return [f"restore: {done.stdout} {done.stderr}"]
@@ -55,10 +55,10 @@ async def faults_of_restored(taken: Taken, installation: Installation) -> list[s
     try:
         await asyncio.to_thread(server.wait_until_ready)
         faults = await _missing(taken, installation)
-        server.stop()
+        assert server.stop() == 0
     finally:
         server.kill_everything()
-    return faults + await asyncio.to_thread(installation.examine)
+    return faults
 
 
 async def _missing(taken: Taken, installation: Installation) -> list[str]:
@@ -78,7 +78,9 @@ async def _missing(taken: Taken, installation: Installation) -> list[str]:
 async def run(folder: Path, rounds: int) -> list[str]:
     faults = []
     for number, taken in enumerate(await take_backups(Installation(folder / "data"), rounds=rounds)):
-        faults += await faults_of_restored(taken, Installation(folder / f"restored-{number}"))
+        installation = Installation(folder / f"restored-{number}")
+        faults += await faults_of_restored(taken, installation)
+        faults += await asyncio.to_thread(installation.examine)
     return faults
 
 

@@ -7,7 +7,6 @@ Run: python -m bench.imaging [rounds]
 """
 
 import asyncio
-import io
 import resource
 import statistics
 import subprocess
@@ -15,12 +14,9 @@ import sys
 import time
 from pathlib import Path
 
-from PIL import Image, ImageFilter
-
+from bench.photograph import HEIGHT_PX, WIDTH_PX, make_photograph
 from kasuwa.base.imaging import DEFAULT_SIZES, Imaging
 from kasuwa.base.rendering import encode
-
-WIDTH_PX, HEIGHT_PX = 4000, 3000
 
 FLOOR = """
 import io, resource, sys
@@ -42,24 +38,6 @@ before = cpu()
 round_trip()
 print(cpu() - before, open("/proc/self/status").read().split("VmHWM:")[1].split()[0])
 """
-
-
-def make_photograph() -> bytes:
-    """A JPEG with the smooth light and the grain of a photograph; about 3 MB."""
-    light = Image.merge(
-        "RGB",
-        [
-            Image.linear_gradient("L").resize((WIDTH_PX, HEIGHT_PX)),
-            Image.radial_gradient("L").resize((WIDTH_PX, HEIGHT_PX)),
-            Image.linear_gradient("L").rotate(90).resize((WIDTH_PX, HEIGHT_PX)),
-        ],
-    )
-    shapes = Image.effect_noise((250, 188), 120).resize((WIDTH_PX, HEIGHT_PX), Image.Resampling.BICUBIC)
-    grain = Image.effect_noise((WIDTH_PX, HEIGHT_PX), 25).filter(ImageFilter.GaussianBlur(1))
-    surface = Image.blend(shapes, grain, 0.5).convert("RGB")
-    written = io.BytesIO()
-    Image.blend(light, surface, 0.5).save(written, "JPEG", quality=90)
-    return written.getvalue()
 
 
 def measure_floor(content: bytes) -> tuple[float, int]:

@@ -16,11 +16,13 @@ import asyncpg
 import structlog
 from asyncpg.pool import PoolConnectionProxy
 
-from kasuwa.base.problems import Problem, Unavailable
+from kasuwa.base.problems import Invalid, Problem, Unavailable
 
 log = structlog.get_logger("kasuwa.database")
 
 T = TypeVar("T")
+# How long a request waits for a free connection.
+ACQUIRE_SECONDS = 5.0
 Connection = PoolConnectionProxy  # what the pool lends
 
 # A `:name`, or what may look like one and is none: a text, a quoted name, a comment.
@@ -46,6 +48,11 @@ _PASSING = (
     ConnectionError,
     TimeoutError,
 )
+
+
+class ValueBeyondReach(Invalid):
+    code = "value-beyond-reach"
+    title = "A value is beyond what can be kept"
 
 
 class Numbered:
@@ -191,7 +198,7 @@ class Pool:
     async def acquire(self) -> "Connection[asyncpg.Record]":
         begun = perf_counter()
         try:
-            connection = await self._pool.acquire(timeout=5.0)
+            connection = await self._pool.acquire(timeout=ACQUIRE_SECONDS)
         except (OSError, asyncpg.InterfaceError, *_PASSING) as error:
             raise Unavailable("The database does not answer. Try again in a moment.") from error
         self._on_wait(perf_counter() - begun)
@@ -280,8 +287,11 @@ def drop(connection: "Connection[asyncpg.Record]") -> None:
         connection.terminate()
 
 
-def unavailable(error: BaseException) -> Unavailable | None:
-    """503 with Retry-After for what another try may cure, else None."""
+def problem_of(error: BaseException) -> Problem | None:
+    """503 with Retry-After for what another try may cure, 422 for a value no column can hold, else None."""
+    if isinstance(error, asyncpg.DataError):
+        # A date beyond the calendar, a number beyond its column: what the contracts do not bound.
+        return ValueBeyondReach()
     passes = isinstance(error, _PASSING)
     if isinstance(error, asyncpg.InterfaceError):
         # A connection that is gone; a wrong parameter or two statements at once are faults of ours.
@@ -291,11 +301,11 @@ def unavailable(error: BaseException) -> Unavailable | None:
 
 @contextmanager
 def passing_faults() -> Iterator[None]:
-    """Turn what another try may cure into 503 with Retry-After."""
+    """Turn what the database refuses for the caller's or the moment's sake into a Problem."""
     try:
         yield
     except Exception as error:
-        passing = unavailable(error)
-        if passing is None:
+        problem = problem_of(error)
+        if problem is None:
             raise
-        raise passing from error
+        raise problem from error

@@ -62,7 +62,7 @@ def forget_keys() -> None:
 
 def let_errors_out() -> None:
     """The database's own errors reach the caller as they are."""
-    db.unavailable = lambda error: None
+    db.problem_of = lambda error: None
 
 
 def forget_full_disks() -> None:

@@ -86,6 +86,8 @@ class Dialect:
     operations: ClassVar[Mapping[str, Operation]]
     checks: ClassVar[Checks]
     json_types: ClassVar[frozenset[str]] = frozenset({"application/json"})
+    # Whether a file in contract/ promises the operations.
+    has_contract: ClassVar[bool] = True
     # Headers whose absence is a 401, which `admit` says.
     credential_headers: ClassVar[tuple[str, ...]] = ()
 
@@ -145,17 +147,37 @@ class Api:
         return register
 
     def routes(self, services: Callable[[], Services]) -> list[HTTPRouteHandler]:
-        """Litestar's handlers, one for each operation and base path; those not built yet say so."""
-        return [
-            _route(self.registered.get(name) or _unbuilt(self.dialect, operation), base, services)
-            for name, operation in self.dialect.operations.items()
-            for base in self.dialect.base_paths
-        ]
+        """Litestar's handlers, one for each operation and base path; those not built yet say so.
+
+        And one OPTIONS for each path, which comes first, or Litestar writes one that knows a single method.
+        """
+        methods: dict[str, set[str]] = {}
+        operations = []
+        for base in self.dialect.base_paths:
+            for name, operation in self.dialect.operations.items():
+                methods.setdefault(_template(operation, base), set()).add(operation.method.upper())
+                registered = self.registered.get(name) or _unbuilt(self.dialect, operation)
+                operations.append(_route(registered, base, services))
+        return [*(_tell_methods(path, known) for path, known in methods.items()), *operations]
 
 
 def _unbuilt(dialect: Dialect, operation: Operation) -> Registered:
     """An operation that the contract promises and nobody has built."""
     return Registered(dialect, operation, None, None)
+
+
+def _template(operation: Operation, base: str) -> str:
+    """The path of the operation as Litestar writes it."""
+    return re.sub(r"\{(\w+)\}", r"{\1:str}", base + operation.path)
+
+
+def _tell_methods(path: str, methods: set[str]) -> HTTPRouteHandler:
+    known = methods | {"OPTIONS"} | ({"HEAD"} if "GET" in methods else set())
+
+    async def tell() -> Response[None]:
+        return Response(None, status_code=204, headers={"Allow": ", ".join(sorted(known))})
+
+    return HTTPRouteHandler(path, http_method=HttpMethod.OPTIONS, status_code=204)(tell)
 
 
 def _route(registered: Registered, base: str, services: Callable[[], Services]) -> HTTPRouteHandler:
@@ -169,9 +191,8 @@ def _route(registered: Registered, base: str, services: Callable[[], Services]) 
         exchange = Exchange(registered.dialect, request, operation, begin_context(services(), request))
         return await answer(exchange, lambda: _act(registered, exchange, wanted))
 
-    path = re.sub(r"\{(\w+)\}", r"{\1:str}", base + operation.path)
     return HTTPRouteHandler(
-        path,
+        _template(operation, base),
         http_method=HttpMethod(operation.method.upper()),
         status_code=200,  # each answer says its own
         name=f"{registered.dialect.name}:{base}:{operation.operation_id}",

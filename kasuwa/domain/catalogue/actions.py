@@ -200,7 +200,8 @@ async def note_change(context: Context, db: Database, action: str, before: Produ
 def sort_name(name: str) -> str:
     """The name as lists sort and search it: without accents and case."""
     plain = unicodedata.normalize("NFKD", name)
-    return "".join(c for c in plain if not unicodedata.combining(c)).casefold()
+    # Some characters become many: an index holds no more than this.
+    return "".join(c for c in plain if not unicodedata.combining(c)).casefold()[:500]
 
 
 def slug_of(name: str) -> str:

@@ -51,24 +51,52 @@ async def refresh_cards(db: Database, product_ids: Sequence[UUID]) -> list[Produ
         """,
         ids=[row[0] for row in rows],
         dialects=[row[1] for row in rows],
-        bodies=[row[2].body for row in rows],
-        without=[row[2].body_without_cost for row in rows],
+        bodies=[_left_open(row[2].body) for row in rows],
+        without=[_left_open(row[2].body_without_cost) for row in rows],
         stale=[row[3] for row in rows],
     )
     return products
 
 
+def _left_open(body: str | None) -> str | None:
+    """Without its last brace: what a list adds to a card, it adds there."""
+    assert body is None or body.endswith("}")
+    return body and body[:-1]
+
+
 async def refresh_stale_cards(db: Database) -> int:
     """Write the cards anew whose promotion has begun or ended since; answer how many products."""
+    # The products are held: a change that is about to commit would else be overwritten by the older card.
     ids = await db.values(
         """
-        SELECT DISTINCT product_id FROM product_card
-        WHERE merchant_id = current_merchant() AND stale_at <= now()
-        ORDER BY product_id LIMIT 500
+        SELECT product_id FROM product
+        WHERE merchant_id = current_merchant() AND product_id IN (
+          SELECT product_id FROM product_card
+          WHERE merchant_id = current_merchant() AND stale_at <= now()
+          ORDER BY product_id LIMIT 500
+        )
+        ORDER BY product_id FOR UPDATE
         """
     )
     await refresh_cards(db, ids)
     return len(ids)
+
+
+async def rebuild_cards(db: Database, after: UUID | None, how_many: int) -> UUID | None:
+    """Write the cards of the next products by id anew; answer the last one's id, None at the end."""
+    ids = await db.values(
+        """
+        SELECT product_id FROM product
+        WHERE merchant_id = current_merchant() AND (:after::uuid IS NULL OR product_id > :after)
+        ORDER BY product_id LIMIT :how_many FOR UPDATE
+        """,
+        after=after,
+        how_many=how_many,
+    )
+    if not ids:
+        return None
+    await refresh_cards(db, ids)
+    return UUID(int=ids[-1].int)
 
 
 def _changes_at(product: Product, now: datetime) -> datetime | None:

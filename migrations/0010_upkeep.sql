@@ -20,7 +20,7 @@ AS $$
   SELECT gen_random_uuid(), m.merchant_id, new_kind, '{}', now() + random() * spread,
          new_kind || ':' || m.merchant_id || ':' || round
   FROM merchant m
-  ON CONFLICT (unique_key) WHERE status = 'waiting' DO NOTHING
+  ON CONFLICT (unique_key) WHERE status = 'waiting' AND attempts = 0 DO NOTHING
 $$;
 COMMENT ON FUNCTION enqueue_for_each_merchant IS 'One job a merchant, spread over a time; answers nobody''s name.';
 

@@ -18,7 +18,7 @@ _RECEIVED_BYTES = 262_144
 
 
 class Work(Struct, frozen=True, kw_only=True):
-    """`requests` are sent in turn, `times` in all, over so many connections with one question open in each."""
+    """`requests` are sent in turn, `times` in all, over so many connections with one open question each."""
 
     host: str
     port: int
@@ -28,7 +28,7 @@ class Work(Struct, frozen=True, kw_only=True):
 
 
 class Done(Struct, frozen=True, kw_only=True):
-    """`statuses` counts the answers; `body_bytes` is that of the last. Waits in ms, from first byte to last."""
+    """`statuses` counts the answers; `body_bytes` is that of the last. Waits in ms, until the last byte."""
 
     seconds: float
     statuses: dict[int, int]

@@ -69,7 +69,8 @@ class Floor:
             "totalPages": -(-row["total"] // size),
         }
         ends = facts | {"totalExact": True, "nextCursor": f"{row['last_sort_name']} {row['last_product_id']}"}
-        return b'{"data":[' + row["data"] + b"]," + msgspec.json.encode(ends)[1:]
+        data: bytes = row["data"]
+        return b'{"data":[' + data + b"]," + msgspec.json.encode(ends)[1:]
 
 
 def main(dsn: str) -> None:
@@ -77,17 +78,16 @@ def main(dsn: str) -> None:
     config = uvicorn.Config(
         Floor(dsn), access_log=False, log_level="error", lifespan="on", server_header=False
     )
-    server = uvicorn.Server(config)
 
-    async def serve() -> None:
-        serving = asyncio.create_task(server.serve(sockets=[listening]))
-        while not server.started:
-            await asyncio.sleep(0.01)
-        print(f"ready on http://127.0.0.1:{listening.getsockname()[1]}", flush=True)
-        await serving
+    port = listening.getsockname()[1]
+
+    class Server(uvicorn.Server):
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            print(f"ready on http://127.0.0.1:{port}", flush=True)
 
     with contextlib.suppress(KeyboardInterrupt), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(serve())
+        runner.run(Server(config).serve(sockets=[listening]))
 
 
 if __name__ == "__main__":

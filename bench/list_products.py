@@ -6,7 +6,6 @@ both alternate, so that both see the same machine.
 
 import statistics
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +13,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from bench.client import Done, Work, ask, get
+from bench.places import data_folder
 from bench.processes import Started, Used, serving, started, used_by
 from bench.shop import BenchShop, build_shop
 from bench.tables import Figure, Report
@@ -34,15 +34,6 @@ class Round(Struct, frozen=True):
     @property
     def total_ms(self) -> float:
         return self.ours_ms + self.postgres_ms
-
-
-@contextmanager
-def data_folder() -> Iterator[Path]:
-    """A short path that PostgreSQL's plain user reaches; gone afterwards."""
-    with tempfile.TemporaryDirectory(prefix="kasuwa-bench-", ignore_cleanup_errors=True) as folder:
-        path = Path(folder)
-        path.chmod(0o755)
-        yield path
 
 
 @contextmanager
@@ -77,7 +68,8 @@ def store_requests(port: int, shop: BenchShop) -> list[bytes]:
 
 
 def median(rounds: list[Round], attribute: str) -> float:
-    return statistics.median(getattr(one, attribute) for one in rounds)
+    values: list[float] = [getattr(one, attribute) for one in rounds]
+    return statistics.median(values)
 
 
 def measure(*, smoke: bool = False) -> Report:
@@ -111,7 +103,7 @@ def _measured(data: Path, kasuwa: Started, shop: BenchShop, times: int, count: i
     ratio = statistics.median(o.total_ms / f.total_ms for o, f in zip(ours, floors, strict=True))
     rate = statistics.median(times / one.done.seconds for one in ours)
     return Report(
-        title=f"List of {SIZE} products with price, live stock and pictures, one worker, {count} rounds of {times}",
+        title=f"List of {SIZE} products, price, live stock, pictures; one worker, {count} rounds of {times}",
         figures=[
             Figure(
                 name="StoreHarmony, all processes", value=median(ours, "total_ms"), unit="CPU-ms", limit=1.5

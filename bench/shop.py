@@ -1,4 +1,4 @@
-"""A shop of thousands of products to measure on: one is made by the domain's verbs, the others are its rows again.
+"""A shop of thousands of products: one is made by the domain's verbs, the others are its rows again.
 
 Cards are rendered by the APIs themselves, stock is booked through the ledger, both pictures are real files.
 """
@@ -189,7 +189,8 @@ async def _multiply(context: Context, template: UUID, marks: range, chance: rand
 
 _ROWS = """
     WITH a AS (
-      SELECT r.*, :product_number::bigint + r.n - 1 AS product_number, :variant_number::bigint + r.n - 1 AS variant_number,
+      SELECT r.*, :product_number::bigint + r.n - 1 AS product_number,
+             :variant_number::bigint + r.n - 1 AS variant_number,
              :picture_number::bigint + r.n - 1 AS picture_number, :template::uuid AS template,
              :times::bigint AS times, :first::bigint + r.n - 1 AS mark
       FROM unnest(:product_ids::uuid[], :variant_ids::uuid[], :names::text[], :prices::bigint[])

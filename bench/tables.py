@@ -29,7 +29,6 @@ def written(report: Report) -> str:
     for figure in report.figures:
         limit = "" if figure.limit is None else f"<= {figure.limit:g}"
         verdict = {None: "", True: "ok", False: "OVER"}[figure.holds]
-        lines.append(
-            f"  {figure.name:{width}}  {figure.value:>10.2f} {figure.unit:<7} {limit:<8} {verdict:<5} {figure.note}"
-        )
+        value = f"{figure.value:>10.2f} {figure.unit:<7}"
+        lines.append(f"  {figure.name:{width}}  {value} {limit:<8} {verdict:<5} {figure.note}")
     return "\n".join(line.rstrip() for line in lines)

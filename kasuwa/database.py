@@ -6,7 +6,6 @@ import hashlib
 import hmac
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from urllib.parse import quote, urlsplit, urlunsplit
 
 import asyncpg
@@ -16,11 +15,12 @@ from kasuwa.base.migrate import migrate, read_migrations
 from kasuwa.base.postgres.binaries import find_binaries
 from kasuwa.base.postgres.bootstrap import APPLICATION, OWNER, bootstrap
 from kasuwa.base.postgres.server import EmbeddedPostgres, running
+from kasuwa.base.resources import resource_folder
 from kasuwa.base.secrets import Sealer, read_keys
 from kasuwa.settings import Settings
 
 PROBE = b"kasuwa"
-MIGRATIONS = Path(__file__).parent.parent / "migrations"
+MIGRATIONS = resource_folder("migrations")
 
 
 class DatabaseUrls(Struct, frozen=True):

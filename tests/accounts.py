@@ -3,8 +3,12 @@
 import json
 from typing import Any
 
+import httpx
+from msgspec import Struct
+
 from kasuwa.base.context import Services
 from kasuwa.base.ids import new_id
+from tests.client import Web
 
 ACCESS = "/cloudapi/app/access/"
 
@@ -42,3 +46,35 @@ def in_e164(body: dict[str, Any]) -> str:
 def other_code(code: str) -> str:
     """Six digits that are not the code."""
     return f"{(int(code) + 1) % 1_000_000:06d}"
+
+
+class Account(Struct):
+    """A registered owner: what they sent, what they were told, and what reached them."""
+
+    body: dict[str, Any]
+    account_id: str
+    store_id: str
+    mail: dict[str, Any]
+    sms: dict[str, Any]
+
+
+async def open_account(web: Web, headers: dict[str, str], **changes: Any) -> Account:
+    body = registration(**changes)
+    answer = await web.post(f"{ACCESS}register", headers=headers, json=body)
+    assert answer.status_code == 200, answer.text
+    sent = await messages_to(web.services, body["email"], in_e164(body))
+    [mail] = [one for one in sent if one["channel"] == "email"]
+    [sms] = [one for one in sent if one["channel"] == "sms"]
+    return Account(body, answer.json()["accountId"], answer.json()["storeId"], mail, sms)
+
+
+async def confirm(web: Web, headers: dict[str, str], account: Account) -> None:
+    body = {"accountId": account.account_id, "channel": "email", "code": account.mail["code"]}
+    answer = await web.post(f"{ACCESS}verify", headers=headers, json=body)
+    assert answer.json()["status"] == "active", answer.text
+
+
+async def log_in(
+    web: Web, headers: dict[str, str], name: str, password: str = "seven green baskets"
+) -> httpx.Response:
+    return await web.post(ACCESS, headers=headers, json={"username": name, "password": password})

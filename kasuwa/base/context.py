@@ -197,9 +197,9 @@ class Transaction:
         if self._depth == 0:
             await self._end(keep=not self._failed)
         if error is not None:
-            passing = database.unavailable(error)
-            if passing is not None:
-                raise passing from error
+            problem = database.problem_of(error)
+            if problem is not None:
+                raise problem from error
         elif self._depth == 0:
             assert not self._failed, "a failure inside a transaction was caught: its changes are undone"
 

@@ -16,7 +16,7 @@ import asyncpg
 import structlog
 from asyncpg.pool import PoolConnectionProxy
 
-from kasuwa.base.problems import Problem, Unavailable
+from kasuwa.base.problems import Invalid, Problem, Unavailable
 
 log = structlog.get_logger("kasuwa.database")
 
@@ -48,6 +48,11 @@ _PASSING = (
     ConnectionError,
     TimeoutError,
 )
+
+
+class ValueBeyondReach(Invalid):
+    code = "value-beyond-reach"
+    title = "A value is beyond what can be kept"
 
 
 class Numbered:
@@ -216,7 +221,7 @@ class Pool:
                 await _roll_back(connection)
         except BaseException:
             # Whether it was kept is unknown: nobody may go on with this connection.
-            _drop(connection)
+            drop(connection)
             raise
         finally:
             await self.release(connection)
@@ -273,17 +278,20 @@ async def _roll_back(connection: "Connection[asyncpg.Record]") -> None:
     try:
         await connection.execute("ROLLBACK")
     except Exception:
-        _drop(connection)
+        drop(connection)
 
 
-def _drop(connection: "Connection[asyncpg.Record]") -> None:
-    # The pool has taken one that closed by itself away already.
+def drop(connection: "Connection[asyncpg.Record]") -> None:
+    """End a connection in an unknown state. One that broke is back in the pool: then asking it raises."""
     with suppress(asyncpg.InterfaceError):
         connection.terminate()
 
 
-def unavailable(error: BaseException) -> Unavailable | None:
-    """503 with Retry-After for what another try may cure, else None."""
+def problem_of(error: BaseException) -> Problem | None:
+    """503 with Retry-After for what another try may cure, 422 for a value no column can hold, else None."""
+    if isinstance(error, asyncpg.DataError):
+        # A date beyond the calendar, a number beyond its column: what the contracts do not bound.
+        return ValueBeyondReach()
     passes = isinstance(error, _PASSING)
     if isinstance(error, asyncpg.InterfaceError):
         # A connection that is gone; a wrong parameter or two statements at once are faults of ours.
@@ -293,11 +301,11 @@ def unavailable(error: BaseException) -> Unavailable | None:
 
 @contextmanager
 def passing_faults() -> Iterator[None]:
-    """Turn what another try may cure into 503 with Retry-After."""
+    """Turn what the database refuses for the caller's or the moment's sake into a Problem."""
     try:
         yield
     except Exception as error:
-        passing = unavailable(error)
-        if passing is None:
+        problem = problem_of(error)
+        if problem is None:
             raise
-        raise passing from error
+        raise problem from error

@@ -10,6 +10,8 @@ from typing import Any
 import asyncpg
 from msgspec import Struct
 
+from kasuwa.base.problems import Problem
+
 # Any number, so long as it is always the same one.
 _LOCK = 7_305_211_846
 
@@ -23,12 +25,20 @@ class Migration(Struct, frozen=True):
         return hashlib.sha256(self.sql.encode()).hexdigest()
 
 
-class MigrationChanged(Exception):
+class MigrationChanged(Problem):
     """A migration that ran was edited afterwards: write a new one instead."""
 
+    status = 503
+    code = "migration-changed"
+    title = "A migration is not what ran here"
 
-class DatabaseTooNew(Exception):
+
+class DatabaseTooNew(Problem):
     """The database has migrations that this version of the program does not know."""
+
+    status = 503
+    code = "database-too-new"
+    title = "The data is of a newer version"
 
 
 def read_migrations(folder: Path) -> list[Migration]:

@@ -148,7 +148,7 @@ async def test_the_jobs_of_a_transaction_are_looked_for_after_its_commit(acting:
 async def test_a_change_leaves_word_in_the_audit_trail(acting: Context, shop: Shop) -> None:
     async with acting.transaction() as db:
         await write_audit(acting, db, "test.act", "thing", 7, before=None, after={"name": "new"})
-        entry = await db.one(
+        entry: dict[str, object] = await db.one(
             "SELECT actor_kind, actor_id, before, after, request_id FROM audit_entry"
             " WHERE action = 'test.act' AND subject_id = '7'",
             into=dict,

@@ -10,7 +10,7 @@ import pytest
 from msgspec import Struct
 
 from kasuwa.base import db as database
-from kasuwa.base.db import Database, Numbered, Pool, numbered, passing_faults, settles, unavailable
+from kasuwa.base.db import Database, Numbered, Pool, numbered, passing_faults, problem_of, settles
 from kasuwa.base.problems import Conflict, NotFound, Unavailable
 from kasuwa.database import DatabaseUrls
 from tests.base.database import Connection, connected, superuser_url
@@ -177,7 +177,7 @@ def test_what_another_try_may_cure_is_503_with_retry_after(error: Exception) -> 
     ids=repr,
 )
 def test_a_fault_of_ours_stays_what_it_is(error: Exception) -> None:
-    assert unavailable(error) is None
+    assert problem_of(error) is None
     with pytest.raises(type(error)), passing_faults():
         raise error
 

@@ -12,14 +12,14 @@ import asyncpg
 import msgspec
 import pytest
 
-from kasuwa.app import open_services
+from kasuwa.app import card_code, open_services
 from kasuwa.base.http import metrics
 from kasuwa.base.secrets import new_key
 from kasuwa.cli.doctor.examination import ServerRuns, examine
 from kasuwa.cli.doctor.report import Report
 from kasuwa.cli.visiting import everything
 from kasuwa.database import DatabaseUrls, sealing_keys, serving_database
-from kasuwa.domain.upkeep.jobs import DAILY_JOB, LEDGER_JOB, enqueue_daily
+from kasuwa.domain.upkeep.jobs import CARDS_JOB, DAILY_JOB, LEDGER_JOB, enqueue_daily, enqueue_rebuild
 from kasuwa.handover import WorkerSetup
 from kasuwa.settings import Settings, read_settings
 from tests.cli.staging import Installation, add_product
@@ -182,6 +182,27 @@ async def test_missing_and_altered_cards_are_found(
     assert "has no card for" in missing["cards of products"]
     assert "is not what it should be" in altered["cards of products"]
     assert (await examine(settings, urls)).ok
+
+
+async def test_cards_of_another_version_are_written_anew_and_no_fault_until_then(
+    settings: Settings, urls: DatabaseUrls, merchant_id: str
+) -> None:
+    async with superuser(settings, urls) as connection, everything(settings, urls) as services:
+        await enqueue_rebuild(services, card_code())
+        while await services.jobs.run_due():
+            pass
+        await connection.execute("UPDATE card_code SET hash = 'of the version before'")
+        await connection.execute("DELETE FROM product_card WHERE dialect = 'storeharmony'")
+        waiting = await examine(settings, urls)
+        assert waiting.ok
+        assert [c.note for c in waiting.checks if c.check == "cards of products"] != [""]
+        await enqueue_rebuild(services, card_code())
+        await enqueue_rebuild(services, card_code())
+        assert await connection.fetchval("SELECT count(*) FROM job WHERE kind = $1", CARDS_JOB) == 2
+        while await services.jobs.run_due():
+            pass
+    report = await examine(settings, urls)
+    assert (report.ok, [c.note for c in report.checks if c.check == "cards of products"]) == (True, [""])
 
 
 def picture_files(settings: Settings) -> list[Path]:

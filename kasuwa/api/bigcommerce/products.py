@@ -43,7 +43,7 @@ _MOST_DELETED = 250
 async def get_products(context: Context, exchange: Exchange, query: GetProductsQuery) -> Any:
     wish = wish_of(query)
     page = await list_products(context, "bigcommerce", filter_of(query), wish)
-    parameters = exchange.request.query_params.multi_items()
+    parameters = exchange.request.url.query
     if query.include is None and query.include_fields is None and query.exclude_fields is None:
         facts = pagination(
             len(page.rows), total=page.total, page=wish.page, limit=wish.size, query=parameters
@@ -170,5 +170,5 @@ async def _included_in(context: Context, page: ProductPage, include: Sequence[st
 
 def _answer(views: list[Json], unsaved: list[Unsaved]) -> Answer:
     """207: what was saved, and what was not."""
-    meta = pagination(len(views), total=len(views), page=1, limit=max(1, len(views)), query=())
+    meta = pagination(len(views), total=len(views), page=1, limit=max(1, len(views)), query="")
     return Answer({"data": views, "errors": unsaved[0].partial(unsaved), "meta": meta}, status=207)

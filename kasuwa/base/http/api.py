@@ -86,6 +86,8 @@ class Dialect:
     operations: ClassVar[Mapping[str, Operation]]
     checks: ClassVar[Checks]
     json_types: ClassVar[frozenset[str]] = frozenset({"application/json"})
+    # Whether a file in contract/ promises the operations.
+    has_contract: ClassVar[bool] = True
     # Headers whose absence is a 401, which `admit` says.
     credential_headers: ClassVar[tuple[str, ...]] = ()
 

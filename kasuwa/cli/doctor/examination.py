@@ -71,9 +71,11 @@ async def examine(
 
 
 async def _checks(settings: Settings, owner: Owner, services: Services) -> list[Examined]:
+    from kasuwa.app import card_code
+
     checks = [await check_migrations(owner), *await check_ledgers(owner)]
     checks += [await check_rows(owner, check) for check in ROW_CHECKS]
-    checks.append(await check_cards(owner))
+    checks.append(await check_cards(owner, card_code()))
     files = await list_files(owner, services.blobs)
     checks.append(await check_promised(owner, services.blobs))
     checks.append(await check_strays(await find_strays(owner), services.blobs, files))

@@ -94,8 +94,9 @@ async def conditions_of(
     if wanted.text is not None:
         # Runs as its own role, or row-level security would keep PostgreSQL from its index.
         conditions.append("p.product_id = ANY(:found::uuid[])")
+        search = "find_described_products" if wanted.in_descriptions else "find_products"
         values["found"] = await db.values(
-            "SELECT find_products(:text, :most)", text=sort_name(wanted.text), most=MOST_COUNTED
+            f"SELECT {search}(:text, :most)", text=sort_name(wanted.text), most=MOST_COUNTED
         )
     return conditions, values
 

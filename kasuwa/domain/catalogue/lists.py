@@ -62,9 +62,9 @@ async def list_products(context: Context, dialect: str, wanted: ProductFilter, w
 
 
 class PutTogether(Struct, frozen=True):
-    """A page as JSON text: the rows of the list without its brackets."""
+    """A page as JSON: the rows of the list without its brackets."""
 
-    data: str
+    data: bytes
     page: int
     size: int
     total: int
@@ -76,7 +76,7 @@ class PutTogether(Struct, frozen=True):
 
 
 class _PageRow(Struct, frozen=True):
-    data: str | None
+    data: bytes | None
     shown: int
     total: int
     last_sort_name: str | None
@@ -116,7 +116,7 @@ async def put_page_together(
     cursor = None
     if skipped + row.shown < row.total and row.last_product_id is not None:
         cursor = write_cursor(wish, row.last_sort_name or "", row.last_product_id)
-    return PutTogether(row.data or "", wish.page, wish.size, row.total, cursor)
+    return PutTogether(row.data or b"", wish.page, wish.size, row.total, cursor)
 
 
 def _check_depth(wish: PageWish) -> None:
@@ -150,7 +150,8 @@ async def _page(
     # The page is chosen first, by what the choice needs; cards and stock are joined to what is left.
     rows = await db.all(
         f"""
-        SELECT p.product_id, p.number, {body} AS body, p.kind = 'variant' AS has_variants, p.track_quantity,
+        SELECT p.product_id, p.number, {body} || '}}' AS body, p.kind = 'variant' AS has_variants,
+               p.track_quantity,
                coalesce(b.on_hand, 0) AS on_hand, coalesce(b.reserved, 0) AS reserved, b.reorder_level,
                b.reorder_quantity, p.sort_value::text AS sort_value, c.stale_at <= now() AS is_stale
         FROM (

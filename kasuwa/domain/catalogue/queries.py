@@ -94,7 +94,8 @@ def sort_name(name: str) -> str:
     """The name as lists sort and search it: without accents, hooks and case."""
     plain = unicodedata.normalize("NFKD", name)
     bare = "".join(c for c in plain if not unicodedata.combining(c))
-    return bare.casefold().translate(_PLAIN_LETTERS)
+    # Some characters become many: an index holds no more than this.
+    return bare.casefold().translate(_PLAIN_LETTERS)[:500]
 
 
 async def read_products(db: Database, product_ids: Sequence[UUID]) -> list[Product]:

@@ -192,6 +192,8 @@ class ProductFilter(Struct, frozen=True, kw_only=True):
 
     statuses: tuple[ProductStatus, ...] = ("active",)
     text: str | None = None
+    # Whether `text` is looked for in descriptions too.
+    in_descriptions: bool = False
     product_ids: tuple[UUID, ...] | None = None
     numbers: tuple[int, ...] | None = None
     not_numbers: tuple[int, ...] | None = None

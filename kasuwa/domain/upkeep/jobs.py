@@ -10,13 +10,16 @@ from kasuwa.base.context import Services
 from kasuwa.base.db import begin
 from kasuwa.base.http import metrics
 from kasuwa.base.jobs import enqueue
+from kasuwa.domain.catalogue.cards import rebuild_cards
 
 DAILY_JOB = "upkeep.daily"
 LEDGER_JOB = "upkeep.ledger"
+CARDS_JOB = "upkeep.cards"
 
 _HOUR_UTC = 2  # three at night in Lagos
 _BATCH = 1000
 _CHECK_SECONDS = 240.0
+_CARDS_AT_ONCE = 100
 
 log = structlog.get_logger("kasuwa.upkeep")
 
@@ -38,7 +41,7 @@ async def run_daily(services: Services, merchant_id: UUID | None, payload: Any) 
     await enqueue_daily(services)
     async with services.pool.transaction() as db:
         await db.value(
-            "SELECT enqueue_for_each_merchant(:kind, :round)",
+            "SELECT enqueue_for_each_merchant(:kind, :round, '1 hour')",
             kind=LEDGER_JOB,
             round=datetime.now(UTC).date().isoformat(),
         )
@@ -63,3 +66,23 @@ async def run_ledger_check(services: Services, merchant_id: UUID | None, payload
     if faults:
         metrics.ledger_faults.labels("stock").inc(faults)
         log.error("ledger.faults", ledger="stock", merchant_id=str(merchant_id), faults=faults)
+
+
+async def enqueue_rebuild(services: Services, card_code: str) -> None:
+    """Have every card written anew when the code that writes them is another than before."""
+    async with services.pool.transaction() as db:
+        if await db.value("SELECT note_card_code(:card_code)", card_code=card_code):
+            await db.value(
+                "SELECT enqueue_for_each_merchant(:kind, :card_code)", kind=CARDS_JOB, card_code=card_code
+            )
+
+
+async def run_rebuild(services: Services, merchant_id: UUID | None, payload: Any) -> None:
+    """Write every card of one merchant anew, a few at a time: nobody waits long for a product."""
+    assert merchant_id is not None
+    after: UUID | None = None
+    while True:
+        async with services.pool.transaction(merchant_id) as db:
+            after = await rebuild_cards(db, after, _CARDS_AT_ONCE)
+        if after is None:
+            return

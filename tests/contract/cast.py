@@ -1,0 +1,258 @@
+"""A shop with one of everything that an operation may name, and the people who call."""
+
+import secrets
+from uuid import UUID
+
+import msgspec
+from msgspec import Struct
+
+from kasuwa.base.context import Context, Services
+from kasuwa.base.ids import new_id, token_hash
+from kasuwa.base.passwords import hash_password
+from kasuwa.domain.catalogue.actions import create_product
+from kasuwa.domain.catalogue.categories import create_category
+from kasuwa.domain.catalogue.records import NewProduct, NewVariant, OpeningStock, Price
+from kasuwa.domain.media.actions import show_picture
+from kasuwa.domain.media.keeping import keep_bytes
+from kasuwa.domain.media.records import STOREHARMONY_FORMATS, Place
+from kasuwa.domain.merchants.actions import create_access_token, join_store, open_session
+from kasuwa.domain.merchants.authentication import resolve_access_token
+from kasuwa.domain.permissions import Role
+from kasuwa.domain.users.actions import VERIFY_LINK_LIFETIME, VERIFY_PURPOSE, add_link
+from kasuwa.domain.users.login import open_account_session
+from tests.client import ORIGIN
+from tests.conftest import picture_bytes
+from tests.shop import Shop, new_developer_key, new_shop
+
+_COUNTERS = ("product", "variant", "product_picture", "category")
+
+
+class Cast(Struct, frozen=True, kw_only=True):
+    """What a request of this shop's owner may name. Every text that is free has `mark` in it."""
+
+    mark: str
+    shop: Shop
+    store_id: UUID
+    store_hash: str
+    user_id: UUID
+    email: str
+    password: str
+    link_token: str
+    product_id: UUID
+    product_number: int
+    sku: str
+    category_id: UUID
+    category_number: int
+    picture_id: UUID
+    picture_number: int
+    media_path: str
+
+    @property
+    def other_store_id(self) -> UUID:
+        """The shop's other location."""
+        first, second = self.shop.store_id, self.shop.second_store_id
+        return first if self.store_id == second else second
+
+    @property
+    def media_url(self) -> str:
+        """One of the shop's own pictures: read from the store, without the network."""
+        return ORIGIN + self.media_path
+
+
+class Staff(Struct, frozen=True):
+    """Somebody who works at a store, logged in there."""
+
+    user_id: UUID
+    email: str
+    session: str
+
+
+_HASHES: dict[str, str] = {}
+
+
+async def new_cast(services: Services, *, password: str = "the cast's own password") -> Cast:
+    """A merchant of its own. Its numbers begin high, so that no two merchants have one in common."""
+    mark = f"zq{secrets.token_hex(8)}"
+    shop = await new_shop(services, name=f"{mark} Corner")
+    if password not in _HASHES:
+        _HASHES[password] = await hash_password(password)
+    context = shop.owner
+    async with context.transaction() as db:
+        for counter in _COUNTERS:
+            await db.value(
+                f"SELECT take_numbers('{counter}', :first)", first=10**8 + secrets.randbelow(10**9)
+            )
+        await db.execute(
+            "UPDATE user_account SET password_hash = :hash, first_name = :first, last_name = :last"
+            " WHERE merchant_id = current_merchant()",
+            hash=_HASHES[password],
+            first=f"{mark} first",
+            last=f"{mark} last",
+        )
+        await db.execute(
+            "UPDATE store SET state = :mark || ' state', city = :mark || ' city',"
+            " address = :mark || ' street' WHERE merchant_id = current_merchant()",
+            mark=mark,
+        )
+        link_token, _ = await add_link(db, shop.user_id, VERIFY_PURPOSE, VERIFY_LINK_LIFETIME)
+    category_id = await create_category(context, f"{mark} shelf")
+    new = _product(mark, shop, category_id)
+    product = await create_product(context, new)
+    kept = await keep_bytes(context, picture_bytes("PNG", size=(8, 6), seed=7), STOREHARMONY_FORMATS)
+    placed = await show_picture(context, product.product_id, kept, Place(alt_text=f"{mark} front"))
+    return Cast(
+        mark=mark,
+        shop=shop,
+        store_id=shop.store_id,
+        store_hash=shop.store_hash,
+        user_id=shop.user_id,
+        email=shop.email,
+        password=password,
+        link_token=link_token,
+        product_id=product.product_id,
+        product_number=product.number,
+        sku=product.main.sku,
+        category_id=category_id,
+        category_number=product.categories[0].number,
+        picture_id=placed.picture.product_picture_id,
+        picture_number=placed.picture.number,
+        media_path=placed.picture.rendition("zoom").path,
+    )
+
+
+def _product(mark: str, shop: Shop, category_id: UUID) -> NewProduct:
+    variant = NewVariant(
+        price=Price(currency="NGN", selling_minor=150_000, cost_minor=90_000),
+        sku=f"SKU-{mark}",
+        barcode=f"BAR-{mark}",
+        opening=(OpeningStock(shop.store_id), OpeningStock(shop.second_store_id)),
+    )
+    return NewProduct(
+        name=f"{mark} basket",
+        variants=(variant,),
+        description=f"{mark} woven by hand",
+        brand=f"{mark} weavers",
+        tags=(f"{mark} tag",),
+        category_ids=(category_id,),
+    )
+
+
+async def hire(shop: Shop, role: Role, store_id: UUID) -> Staff:
+    """Somebody new with that role at that store only."""
+    user_id, mark = new_id(), new_id().hex
+    email = f"staff.{mark}@shop.example"
+    async with shop.owner.transaction() as db:
+        await db.execute(
+            """
+            INSERT INTO user_account (merchant_id, user_id, username, email, mobile, first_name, last_name,
+                                      password_hash, default_store_id, status, email_verified_at)
+            SELECT merchant_id, :user_id, :email, :email, :mobile, 'Musa', 'Bello', password_hash, :store_id,
+                   'active', now()
+            FROM user_account WHERE merchant_id = current_merchant() AND user_id = :owner_id
+            """,
+            user_id=user_id,
+            email=email,
+            mobile=f"+234{int(mark[-12:], 16) % 10**10:010d}",
+            store_id=store_id,
+            owner_id=shop.user_id,
+        )
+        await db.value("SELECT add_account(:user_id)", user_id=user_id)
+        await join_store(db, user_id, store_id, role)
+        session = await open_session(shop.owner, db, user_id, store_id)
+    return Staff(user_id, email, session.token)
+
+
+class Caller(Struct, frozen=True, kw_only=True):
+    """Who calls: a name for the report, the secret for each security scheme, and their own things."""
+
+    name: str
+    cast: Cast
+    secrets: dict[str, str] = {}
+    # Only a store keeps their own merchant's things from them.
+    is_colleague: bool = False
+
+
+def owner(cast: Cast, developer_key: str, name: str = "owner") -> Caller:
+    return Caller(
+        name=name,
+        cast=cast,
+        secrets={
+            "sessiontoken": cast.shop.session,
+            "developerKey": developer_key,
+            "authToken": cast.shop.token,
+            "accessToken": cast.shop.token,
+        },
+    )
+
+
+def with_token(cast: Cast, token: str, name: str) -> Caller:
+    """A caller who has one API token and tries it everywhere."""
+    schemes = ("sessiontoken", "developerKey", "authToken", "accessToken", "customerToken")
+    return Caller(name=name, cast=cast, secrets=dict.fromkeys(schemes, token))
+
+
+async def colleague_elsewhere(victim: Cast, developer_key: str) -> Caller:
+    """A cashier of the victim's other location; for the other APIs its read-only token."""
+    shop = victim.shop
+    staff = await hire(shop, Role.CASHIER, shop.second_store_id)
+    operator = Context(shop.owner.services, request_id="test")
+    token = await create_access_token(operator, shop.second_store_id, ["read_product"])
+    there = msgspec.structs.replace(
+        victim,
+        store_id=shop.second_store_id,
+        store_hash=token.store_hash,
+        user_id=staff.user_id,
+        email=staff.email,
+    )
+    return Caller(
+        name="a cashier of another location",
+        cast=there,
+        secrets={
+            "sessiontoken": staff.session,
+            "developerKey": developer_key,
+            "authToken": token.access_token,
+            "accessToken": token.access_token,
+        },
+        is_colleague=True,
+    )
+
+
+async def whose_time_is_over(victim: Cast) -> Caller:
+    """The victim's own owner with sessions that have ended and a token that was revoked."""
+    shop = victim.shop
+    token = await create_access_token(
+        Context(shop.owner.services, request_id="test"), shop.store_id, ["read_product", "write_product"]
+    )
+    async with shop.owner.transaction() as db:
+        session = await open_session(shop.owner, db, shop.user_id, shop.store_id)
+        account = await open_account_session(shop.owner, db, shop.user_id, shop.store_id)
+        for ended in (session.token, account):
+            await db.value("SELECT end_session(:hash)", hash=token_hash(ended))
+        facts = await resolve_access_token(shop.owner.services.pool, token.access_token)
+        assert facts is not None
+        await db.value("SELECT revoke_access_token(:token_id)", token_id=facts.token_id)
+    return Caller(
+        name="an ended session",
+        cast=victim,
+        secrets={
+            "sessiontoken": session.token,
+            "developerKey": account,
+            "authToken": token.access_token,
+            "accessToken": token.access_token,
+        },
+    )
+
+
+async def strangers(victim: Cast, other: Cast, developer_key: str) -> list[Caller]:
+    """Everybody who has no business with the victim's things."""
+    return [
+        Caller(name="nobody", cast=other),
+        owner(other, developer_key, "the other merchant's owner"),
+        await colleague_elsewhere(victim, developer_key),
+        with_token(other, other.shop.read_token, "a read-only token"),
+        await whose_time_is_over(victim),
+    ]
+
+
+async def right_caller(victim: Cast, services: Services) -> Caller:
+    return owner(victim, await new_developer_key(services), "the right caller")

@@ -1,0 +1,243 @@
+"""Knock with somebody else's ids at every place that takes one, and see what comes out and what changes."""
+
+import re
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import httpx
+import msgspec
+from msgspec import Struct
+
+from tests.base.database import Connection
+from tests.client import Web
+from tests.contract.cast import Caller, Cast, new_cast, right_caller, strangers
+from tests.contract.recipes import STORE_BOUND, Call, Entry, Place
+
+# Where an answer may tell that an id is somebody's, and why.
+TELLS: dict[tuple[str, str], str] = {
+    ("verifyUserRegistration", "accountId"): (
+        "nobody is logged in yet: the id that registering gave is all the operation can ask for, and the"
+        " answer is only how far that registration is"
+    ),
+}
+
+_SAME_ID = {"x-request-id": "same-request", "request-id": "same-request"}
+# The quota goes down with each request; length and ETag follow from the body, which is compared.
+_PASSING_HEADERS = re.compile(r"(?i)(x-rate-limit|ratelimit).*|date|content-length|etag")
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)")
+# Shorter ones stand in any answer by chance.
+_CANARY_CHARS = 8
+
+
+class Findings(Struct):
+    """What a run of the matrix saw. `told` are the entries of TELLS that were needed."""
+
+    operations: int = 0
+    places: int = 0
+    calls: int = 0
+    leaks: list[str] = []
+    effects: list[str] = []
+    differences: list[str] = []
+    unreached: list[str] = []
+    told: set[tuple[str, str]] = set()
+
+    def summary(self) -> str:
+        return (
+            f"{self.operations} operations, {self.places} places that take an id, {self.calls} calls:"
+            f" {len(self.leaks)} leaks, {len(self.effects)} effects, {len(self.differences)} differences"
+        )
+
+
+class Victim(Struct):
+    """Whose things are knocked at: their rows as they were, and every text that is theirs alone."""
+
+    cast: Cast
+    rows: dict[str, str]
+    canaries: list[str]
+
+
+async def knock(
+    web: Web,
+    database: Connection,
+    entries: Sequence[Entry],
+    developer_key: str,
+    *,
+    merchants_only: bool = False,
+) -> Findings:
+    """The matrix: operations × places × callers. `database` is a superuser's connection.
+
+    `merchants_only` leaves out the callers of the victim's own merchant, whom only our own checks keep away.
+    """
+    findings = Findings()
+    for entry in entries:
+        victim, other = await new_cast(web.services), await new_cast(web.services, password="another's own")
+        callers = await strangers(victim, other, developer_key)
+        watched = await _victim(database, victim, other)
+        places = entry.places()
+        findings.operations += 1
+        findings.places += len(places)
+        for caller in callers:
+            if not (merchants_only and caller.is_colleague):
+                await _knock_as(web, database, entry, places, watched, caller, findings)
+        if not merchants_only:
+            caller = await right_caller(victim, web.services)
+            answer = await entry.call(victim).by(caller).send(web)
+            findings.calls += 1
+            if answer.status_code != entry.operation.success_status:
+                findings.unreached.append(f"{entry}: {answer.status_code} {answer.text[:200]}")
+    return findings
+
+
+async def _knock_as(
+    web: Web,
+    database: Connection,
+    entry: Entry,
+    places: Sequence[Place],
+    victim: Victim,
+    caller: Caller,
+    findings: Findings,
+) -> None:
+    what = f"{entry} by {caller.name}"
+    if not places:
+        # Nothing can be swapped: the caller's own call must still leave the victim alone.
+        call = entry.call(caller.cast)
+        if not caller.is_colleague:
+            answer = await web.client.request(**call.by(caller).request())
+            findings.calls += 1
+            findings.leaks += _leaks(answer, call, caller, victim, what)
+    for where, foreign, unknown in _pairs(entry, places, victim.cast, caller):
+        answers, spot = [], " and ".join(map(str, where))
+        told = {(entry.operation.operation_id, place.name) for place in where} & TELLS.keys()
+        for call in (foreign, unknown):
+            answer = await web.client.request(**call.by(caller).request())
+            assert answer.status_code != 429, f"{what}: a quota stood in the way"
+            answers.append(_plain(answer, call))
+            findings.calls += 1
+            if call is foreign and not (caller.is_colleague and told):
+                findings.leaks += _leaks(answer, call, caller, victim, f"{what}, {spot}")
+        if answers[0] == answers[1]:
+            continue
+        if told:
+            findings.told |= told
+        else:
+            findings.differences.append(f"{what}, {spot}: {answers[0]} against {answers[1]}")
+    rows = await rows_of(database, victim.cast)
+    if rows != victim.rows:
+        changed = [table for table in rows if rows[table] != victim.rows[table]]
+        findings.effects.append(f"{what}: changed {', '.join(changed)}")
+        victim.rows = rows
+
+
+def _pairs(
+    entry: Entry, places: Sequence[Place], victim: Cast, caller: Caller
+) -> Iterator[tuple[list[Place], Call, Call]]:
+    """Each place for itself, and all of them: the call with the victim's id and with one that nobody has."""
+    if caller.is_colleague:
+        places = [place for place in places if place.name.lower() in STORE_BOUND]
+    wanted = [[place] for place in places]
+    if len(places) > 1:
+        wanted.append(list(places))
+    for group in wanted:
+        base = entry.call(caller.cast)
+        foreign, unknown = base, base
+        for place in group:
+            identity = entry.identity(place.name)
+            foreign = foreign.swapped(place, identity.of(victim))
+            unknown = unknown.swapped(place, identity.unknown())
+        foreign.headers |= _SAME_ID
+        unknown.headers |= _SAME_ID
+        yield group, foreign, unknown
+
+
+def _plain(answer: httpx.Response, call: Call) -> tuple[int, dict[str, str], str]:
+    """The answer without what tells two equal requests apart."""
+    headers = {k: _blank(v, call) for k, v in answer.headers.items() if not _PASSING_HEADERS.fullmatch(k)}
+    if answer.is_success and call.entry.writes and answer.content:
+        # What was just made has ids of its own: then only the shape can be the same.
+        return answer.status_code, headers, str(_shape(answer.json()))
+    return answer.status_code, headers, _blank(answer.text, call)
+
+
+def _blank(text: str, call: Call) -> str:
+    """The text without what the caller sent, and without times that lie after the request."""
+    for sent in sorted(_sent(call), key=len, reverse=True):
+        text = text.replace(sent, "<sent>")
+    recent = datetime.now().astimezone() - timedelta(seconds=5)
+    return _TIME.sub(
+        lambda match: "<now>" if datetime.fromisoformat(match[0]) > recent else match[0],
+        text,
+    )
+
+
+def _sent(call: Call) -> set[str]:
+    """Every text of the request that is long enough to be an id."""
+    values = [*call.path.values(), *call.query.values(), *call.headers.values()]
+    values += [str(value) for value in leaves(msgspec.UNSET if call.json is msgspec.UNSET else call.json)]
+    return {value for value in values if len(value) >= _CANARY_CHARS}
+
+
+def _shape(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _shape(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_shape(one) for one in value]
+    return type(value).__name__
+
+
+def _leaks(answer: httpx.Response, call: Call, caller: Caller, victim: Victim, what: str) -> list[str]:
+    if caller.is_colleague:
+        return [] if answer.is_client_error else [f"{what}: {answer.status_code} at another's store"]
+    told = answer.text + "\n" + "\n".join(answer.headers.values())
+    sent = "\n".join(_sent(call) | set(caller.secrets.values()))
+    return [f"{what}: {canary!r}" for canary in victim.canaries if canary in told and canary not in sent]
+
+
+async def _victim(database: Connection, cast: Cast, other: Cast) -> Victim:
+    rows = await rows_of(database, cast)
+    theirs = _texts(rows)
+    canaries = sorted(theirs - _texts(await rows_of(database, other)))
+    assert len(canaries) > 30, "the victim's rows hold hardly anything that is theirs alone"
+    return Victim(cast, rows, canaries)
+
+
+def _texts(rows: dict[str, str]) -> set[str]:
+    found: set[str] = set()
+    for lines in rows.values():
+        for line in lines.splitlines():
+            found |= {str(one) for one in leaves(msgspec.json.decode(line))}
+    return {text for text in found if len(text) >= _CANARY_CHARS and not _TIME.fullmatch(text)}
+
+
+def leaves(value: Any) -> Iterator[Any]:
+    """The scalars within, those of JSON texts too."""
+    if isinstance(value, dict):
+        for one in value.values():
+            yield from leaves(one)
+    elif isinstance(value, list):
+        for one in value:
+            yield from leaves(one)
+    elif isinstance(value, str) and value.startswith(("{", "[")):
+        try:
+            yield from leaves(msgspec.json.decode(value))
+        except msgspec.DecodeError:
+            yield value
+    elif isinstance(value, str | int | float) and not isinstance(value, bool):
+        yield value
+
+
+async def rows_of(database: Connection, cast: Cast) -> dict[str, str]:
+    """Every row that carries the merchant's id, by table, as JSON lines in a fixed order."""
+    tables = await database.fetch(
+        """
+        SELECT c.relname AS name FROM pg_class c
+        JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'merchant_id' AND NOT a.attisdropped
+        WHERE c.relkind = 'r' AND c.relnamespace = 'public'::regnamespace ORDER BY 1
+        """
+    )
+    query = " UNION ALL ".join(
+        f"SELECT '{table['name']}' AS name, coalesce(string_agg(line, E'\\n' ORDER BY line), '') AS lines"
+        f" FROM (SELECT to_jsonb(t)::text AS line FROM {table['name']} t WHERE merchant_id = $1) l"
+        for table in tables
+    )
+    return {row["name"]: row["lines"] for row in await database.fetch(query, cast.shop.merchant_id)}

@@ -1,0 +1,396 @@
+"""How to call an operation so that it works: its ids, its query and its body, for a given shop.
+
+What an operation takes is read from the contracts and `registered_operations`; only the values are written
+here. An operation whose parameters or body nobody has written a value for is refused with its name.
+"""
+
+import copy
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import httpx
+from msgspec import UNSET, Struct, UnsetType
+
+from kasuwa.app import APIS
+from kasuwa.base.http.api import Api, Registered
+from kasuwa.base.ids import new_id
+from tests.client import ORIGIN, Web
+from tests.conftest import picture_bytes
+from tests.contract.cast import Caller, Cast
+from tests.contract.harness import ContractAnswers, contracts_of
+
+Json = dict[str, Any]
+
+
+class MissingRecipe(AssertionError):
+    """An operation was built and nobody said how to call it."""
+
+
+# Ids -----------------------------------------------------------------------------------------------
+
+
+class Identity(Struct, frozen=True):
+    """A thing of a shop, and one in the same spelling that nobody has."""
+
+    of: Callable[[Cast], str | int]
+    unknown: Callable[[], str | int]
+
+
+def _uuid(field: str) -> Identity:
+    return Identity(lambda cast: str(getattr(cast, field)), lambda: str(new_id()))
+
+
+def _number(field: str) -> Identity:
+    return Identity(lambda cast: int(getattr(cast, field)), lambda: 2_000_000_011)
+
+
+def _unknown_url() -> str:
+    digest = new_id().hex + new_id().hex
+    return f"{ORIGIN}/media/{new_id()}/{digest[:2]}/{digest}/zoom.png"
+
+
+_EMAIL = Identity(lambda cast: cast.email, lambda: f"ada.{new_id().hex}@shop.example")
+_PICTURE_URL = Identity(lambda cast: cast.media_url, _unknown_url)
+
+IDENTITIES: dict[str, dict[str, Identity]] = {
+    "storeharmony": {
+        "storeid": _uuid("store_id"),
+        "accountid": _uuid("user_id"),
+        "itemid": _uuid("product_id"),
+        "categoryid": _uuid("category_id"),
+        "categoryids": _uuid("category_id"),
+        "removeimageids": _uuid("picture_id"),
+        "sku": Identity(lambda cast: cast.sku, lambda: f"SKU-{new_id().hex[:18]}"),
+        "username": _EMAIL,
+        "usertoken": _EMAIL,
+    },
+    "bigcommerce": {
+        "store_hash": Identity(lambda cast: cast.store_hash, lambda: new_id().hex[-10:]),
+        "product_id": _number("product_number"),
+        "image_id": _number("picture_number"),
+        "image_url": _PICTURE_URL,
+        "id": _number("product_number"),
+        "sku": Identity(lambda cast: cast.sku, lambda: f"SKU-{new_id().hex[:18]}"),
+        "categories": _number("category_number"),
+    },
+    "shoplazza": {
+        "product_id": _uuid("product_id"),
+        "image_id": _uuid("picture_id"),
+        "ids": _uuid("product_id"),
+        "src": _PICTURE_URL,
+    },
+}
+"""By API and name in lower case. A name that looks like an id and is not here must be in NOT_IDS."""
+
+NOT_IDS: dict[tuple[str, str], str] = {
+    ("storeharmony", "platformid"): "what the app calls its own device",
+    ("bigcommerce", "id:not_in"): "leaves out; it never brings a row that was not there",
+    ("bigcommerce", "id:min"): "a bound of the caller's own rows",
+    ("bigcommerce", "id:max"): "a bound of the caller's own rows",
+    ("bigcommerce", "id:greater"): "a bound of the caller's own rows",
+    ("bigcommerce", "id:less"): "a bound of the caller's own rows",
+    ("storeharmony", "sku in a body"): "the name a new product is given",
+    ("storeharmony", "username in a registration"): "the name a new user is given",
+}
+
+_LOOKS_LIKE_AN_ID = re.compile(r"(?i)(?:[a-z0-9]|_)ids?\Z|\Aids?(?::\w+)?\Z")
+_ALSO_IDS = frozenset({"sku", "username", "usertoken", "src", "image_url", "sku:in"})
+# A body that makes something gives it these names; it does not ask for what has them.
+_GIVEN_NAMES = frozenset({"sku", "username"})
+_MAKERS = frozenset({"createSimpleProduct", "updateProductByItemId", "registerNewStore", "create_product"})
+
+STORE_BOUND = frozenset({"storeid", "store_hash", "accountid"})
+"""What a colleague at another location has no business with; the catalogue is the whole merchant's."""
+
+
+# Bodies --------------------------------------------------------------------------------------------
+
+
+def _registration(_: Cast) -> Json:
+    mark = new_id().hex
+    return {
+        "firstname": "Ngozi",
+        "lastname": "Eze",
+        "username": f"ngozi.{mark}",
+        "password": "seven green baskets",
+        "email": f"ngozi.{mark}@shop.example",
+        "mobile": f"0803{int(mark[-12:], 16) % 10**7:07d}",
+        "storeName": "Ngozi Fabrics",
+        "storeCountryCode": "NG",
+        "acceptTerms": True,
+    }
+
+
+def _simple_product(cast: Cast) -> Json:
+    return {
+        "name": f"{cast.mark} stool",
+        "sku": new_id().hex,
+        "prices": {"sellingPrice": 500, "costPrice": 350},
+        "categoryIds": [str(cast.category_id)],
+        "quantity": 3,
+        "locationQuantities": [{"storeId": str(cast.other_store_id), "quantity": 2}],
+    }
+
+
+def _slz_product(cast: Cast) -> Json:
+    return {
+        "product": {
+            "title": f"{cast.mark} lamp",
+            "has_only_default_variant": False,
+            "need_variant_image": False,
+            "options": [{"name": "Size", "values": ["S"]}],
+            "images": [{"src": cast.media_url}],
+            "variants": [{"option1": "S", "price": "9.50", "image": {"src": cast.media_url}}],
+        }
+    }
+
+
+BODIES: dict[tuple[str, str], Callable[[Cast], Json]] = {
+    ("storeharmony", "registerNewStore"): _registration,
+    ("storeharmony", "verifyUserRegistration"): lambda cast: {
+        "accountId": str(cast.user_id),
+        "channel": "email",
+    },
+    ("storeharmony", "verifyUserRegistrationFromWebsite"): lambda cast: {"token": cast.link_token},
+    ("storeharmony", "userLoginForApps"): lambda cast: {"username": cast.email, "password": cast.password},
+    ("storeharmony", "authenticateUser"): lambda cast: {
+        "userToken": cast.email,
+        "passToken": cast.password,
+    },
+    ("storeharmony", "resetUserPassword"): lambda cast: {"username": cast.email, "channel": "email"},
+    ("storeharmony", "createNewStoreLocation"): lambda cast: {"storeName": f"{cast.mark} Yaba"},
+    ("storeharmony", "createSimpleProduct"): _simple_product,
+    ("storeharmony", "updateProductByItemId"): lambda cast: {
+        "name": f"{cast.mark} basket, new",
+        "categoryIds": [str(cast.category_id)],
+        "removeImageIds": [str(cast.picture_id)],
+    },
+    ("bigcommerce", "createProductImage"): lambda cast: {
+        "image_url": cast.media_url,
+        "product_id": cast.product_number,
+        "description": f"{cast.mark} side",
+    },
+    ("bigcommerce", "updateProductImage"): lambda cast: {
+        "image_url": cast.media_url,
+        "product_id": cast.product_number,
+        "description": f"{cast.mark} back",
+    },
+    ("shoplazza", "create_product"): _slz_product,
+    ("shoplazza", "create_product_image"): lambda cast: {
+        "image": {"src": cast.media_url, "alt": f"{cast.mark} side"}
+    },
+    ("shoplazza", "update_product_image"): lambda cast: {
+        "image": {"src": cast.media_url, "alt": f"{cast.mark} back"}
+    },
+}
+
+FILES: dict[tuple[str, str], tuple[bytes, str]] = {
+    ("storeharmony", "uploadProductPicture"): (picture_bytes("PNG", size=(8, 6), seed=9), "image/png"),
+}
+"""Bodies that are no JSON object: content and its media type."""
+
+QUERIES: dict[tuple[str, str], Callable[[Cast], dict[str, str]]] = {
+    ("storeharmony", "findBySKU"): lambda cast: {"sku": cast.sku},
+    ("storeharmony", "authenticateUser"): lambda cast: {"storeid": str(cast.store_id)},
+}
+"""What the query must have, and what makes it the shop's own; the rest is left out."""
+
+HEADERS = {
+    "sessiontoken": "sessiontoken",
+    "customerToken": "customertoken",
+    "authToken": "x-auth-token",
+    "accessToken": "access-token",
+    "developerKey": "authorization",
+    "bearerAuth": "authorization",
+}
+"""The header of each security scheme."""
+
+
+# Operations and calls ------------------------------------------------------------------------------
+
+
+class Place(Struct, frozen=True):
+    """Where an operation takes an id: in `path`, `query` or `body`, there by a JSON pointer."""
+
+    where: str
+    name: str
+    pointer: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.where} {self.pointer or self.name}"
+
+
+class Entry:
+    """One built operation of one contract."""
+
+    def __init__(self, api: Api, registered: Registered) -> None:
+        self.dialect = api.dialect.name
+        self.operation = registered.operation
+        self.base = api.dialect.base_paths[0]
+        self.key = (self.dialect, self.operation.operation_id)
+        self.contract = _contract_of(self.dialect, self.base)
+        item = self.contract.document["paths"][self.operation.path]
+        self.document: Json = item[self.operation.method.lower()]
+
+    def __str__(self) -> str:
+        return f"{self.contract.name} {self.operation.operation_id}"
+
+    @property
+    def writes(self) -> bool:
+        return self.operation.method.upper() != "GET" or not self.operation.safe
+
+    @property
+    def path_names(self) -> list[str]:
+        return re.findall(r"\{(\w+)\}", self.base + self.operation.path)
+
+    def identity(self, name: str) -> Identity:
+        found = IDENTITIES[self.dialect].get(name.lower().partition(":")[0])
+        if found is None:
+            raise MissingRecipe(
+                f"{self}: {name} looks like an id; give its value in IDENTITIES of recipes.py, or a reason in"
+                " NOT_IDS"
+            )
+        return found
+
+    def parameters(self, where: str) -> list[Json]:
+        found = [self.contract.follow(one) for one in self.document.get("parameters", [])]
+        return [one for one in found if one["in"] == where]
+
+    def body_schema(self) -> Json | None:
+        content = self.contract.follow(self.document.get("requestBody", {})).get("content", {})
+        schema: Json | None = content.get("application/json", {}).get("schema")
+        return schema
+
+    def places(self) -> list[Place]:
+        """Every place of the contract that takes an id."""
+        found = [Place("path", name) for name in self.path_names]
+        found += [
+            Place("query", one["name"]) for one in self.parameters("query") if self._takes_id(one["name"])
+        ]
+        schema = self.body_schema()
+        if schema is not None:
+            found += self._body_places(schema, "", 0)
+        for place in found:
+            self.identity(place.name)
+        return list(dict.fromkeys(found))
+
+    def _takes_id(self, name: str) -> bool:
+        if (self.dialect, name.lower()) in NOT_IDS:
+            return False
+        return bool(_LOOKS_LIKE_AN_ID.search(name)) or name.lower() in _ALSO_IDS
+
+    def _body_places(self, schema: Json, pointer: str, depth: int) -> Iterator[Place]:
+        schema = self.contract.follow(schema)
+        if depth > 8:
+            return
+        for part in (*schema.get("allOf", ()), *schema.get("anyOf", ()), *schema.get("oneOf", ())):
+            yield from self._body_places(part, pointer, depth + 1)
+        if isinstance(schema.get("items"), dict):
+            yield from self._body_places(schema["items"], f"{pointer}/0", depth + 1)
+        for name, part in schema.get("properties", {}).items():
+            if self._takes_id(name) and not (name in _GIVEN_NAMES and self.operation.operation_id in _MAKERS):
+                yield Place("body", name, f"{pointer}/{name}")
+            yield from self._body_places(part, f"{pointer}/{name}", depth + 1)
+
+    def call(self, cast: Cast) -> "Call":
+        """A call that works for the shop's owner."""
+        path = {name: str(self.identity(name).of(cast)) for name in self.path_names}
+        query = QUERIES[self.key](cast) if self.key in QUERIES else {}
+        for one in self.parameters("query"):
+            if one.get("required") and one["name"] not in query:
+                raise MissingRecipe(f"{self}: give a value for ?{one['name']} in QUERIES of recipes.py")
+        call = Call(entry=self, path=path, query=query)
+        if self.key in FILES:
+            call.content, call.media_type = FILES[self.key]
+        elif self.key in BODIES:
+            call.json = BODIES[self.key](cast)
+        elif self.operation.body:
+            raise MissingRecipe(f"{self}: say in BODIES of recipes.py how to fill its body")
+        return call
+
+
+class Call(Struct, kw_only=True):
+    """One request, before it is sent."""
+
+    entry: Entry
+    path: dict[str, str]
+    query: dict[str, str]
+    headers: dict[str, str] = {}
+    json: Any = UNSET
+    content: bytes | UnsetType = UNSET
+    media_type: str = "application/json"
+
+    def swapped(self, place: Place, value: str | int) -> "Call":
+        """The same call with another id at that place."""
+        other = copy.copy(self)
+        if place.where == "path":
+            other.path = {**self.path, place.name: str(value)}
+        elif place.where == "query":
+            other.query = {**self.query, place.name: str(value)}
+        else:
+            other.json = copy.deepcopy(self.json)
+            _put(other.json, place.pointer.split("/")[1:], value, f"{self.entry}: {place}")
+        return other
+
+    def by(self, caller: Caller) -> "Call":
+        """The same call with the caller's credentials."""
+        other = copy.copy(self)
+        other.headers = {**self.headers, **credentials(self.entry, caller.secrets)}
+        return other
+
+    async def send(self, web: Web) -> httpx.Response:
+        """Send it; the answer is checked against the contract."""
+        options = self.request()
+        return await web.call(options.pop("method"), options.pop("url"), **options)
+
+    def request(self) -> Json:
+        """What httpx takes."""
+        path = re.sub(
+            r"\{(\w+)\}", lambda match: self.path[match[1]], self.entry.base + self.entry.operation.path
+        )
+        options: Json = {"method": self.entry.operation.method.upper(), "url": path, "params": self.query}
+        options["headers"] = dict(self.headers)
+        if self.content is not UNSET:
+            options["content"] = self.content
+            options["headers"]["content-type"] = self.media_type
+        elif self.json is not UNSET:
+            options["json"] = self.json
+        return options
+
+
+def credentials(entry: Entry, secrets: Mapping[str, str]) -> dict[str, str]:
+    """The headers in which this operation looks for the secrets."""
+    schemes = {scheme for alternative in entry.operation.security for scheme in alternative}
+    return {
+        HEADERS[scheme]: (f"Bearer {secret}" if HEADERS[scheme] == "authorization" else secret)
+        for scheme, secret in secrets.items()
+        if scheme in schemes
+    }
+
+
+def built() -> list[Entry]:
+    """Every operation that is built, once for each contract that has it."""
+    return [
+        Entry(api, registered)
+        for api in APIS
+        if api.dialect.has_contract
+        for registered in api.registered.values()
+    ]
+
+
+def _contract_of(dialect: str, base: str) -> ContractAnswers:
+    return next(one for one in contracts_of(dialect) if one.path_within(f"{base}/") is not None)
+
+
+def _put(value: Any, steps: list[str], new: str | int, what: str) -> None:
+    """Set the leaf, or the first one of a list, that the recipe must have filled."""
+    for step in steps[:-1]:
+        key = int(step) if isinstance(value, list) else step
+        try:
+            value = value[key]
+        except (KeyError, IndexError):
+            raise MissingRecipe(f"{what} takes an id that the recipe leaves out; fill it in BODIES") from None
+    if steps[-1] not in value:
+        raise MissingRecipe(f"{what} takes an id that the recipe leaves out; fill it in BODIES")
+    value[steps[-1]] = [new] if isinstance(value[steps[-1]], list) else new

@@ -1,0 +1,111 @@
+"""No merchant sees, learns of or changes another's things, whichever id is sent wherever one is taken."""
+
+import sys
+from collections.abc import AsyncIterator
+from urllib.parse import urlsplit, urlunsplit
+
+import msgspec
+import pytest
+
+from kasuwa.base.postgres.bootstrap import bootstrap
+from kasuwa.database import DatabaseUrls, migrated
+from kasuwa.handover import WorkerSetup
+from tests.base.database import Connection, connected, superuser_url
+from tests.client import Web, running_web
+from tests.contract.isolation import TELLS, Findings, knock
+from tests.contract.recipes import built
+from tests.contract.walls import take_down_our_checks
+from tests.shop import new_developer_key
+
+
+@pytest.fixture
+async def superuser(database_urls: DatabaseUrls) -> AsyncIterator[Connection]:
+    async with connected(superuser_url(database_urls)) as connection:
+        yield connection
+
+
+# For the control: operations that read or change by an id. Where a change also writes rows of the caller's
+# merchant that refer to the thing, the foreign keys stop it even then, since merchant_id leads them.
+_SAMPLE = {
+    ("storeharmony", "getProductByItemId"),
+    ("storeharmony", "removeProductByItemId"),
+    ("bigcommerce", "getProductImages"),
+    ("shoplazza", "product_show"),
+    ("shoplazza", "delete_product"),
+}
+
+
+@pytest.fixture
+async def open_database(database_urls: DatabaseUrls) -> AsyncIterator[str]:
+    """A database of the test's own, as its superuser: what runs there spares no merchant."""
+    name = "kasuwa_open"
+    await bootstrap(database_urls.admin, name)
+    urls = DatabaseUrls(
+        database_urls.admin, _at(database_urls.owner, name), _at(database_urls.application, name)
+    )
+    await migrated(urls)
+    yield _at(database_urls.admin, name)
+    async with connected(database_urls.admin) as connection:
+        await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+async def open_web(worker_setup: WorkerSetup, open_database: str) -> AsyncIterator[Web]:
+    """The application with a superuser's connection, past row-level security."""
+    async with running_web(msgspec.structs.replace(worker_setup, application_url=open_database)) as running:
+        yield running
+
+
+def _at(url: str, database: str) -> str:
+    parts = urlsplit(url)
+    return urlunsplit((parts.scheme, parts.netloc, f"/{database}", parts.query, ""))
+
+
+def show(capsys: pytest.CaptureFixture[str], title: str, findings: Findings) -> None:
+    with capsys.disabled():
+        sys.stdout.write(f"\n{title}: {findings.summary()}\n")
+
+
+async def test_a_foreign_id_is_as_unknown_as_any_other(
+    web: Web, superuser: Connection, capsys: pytest.CaptureFixture[str]
+) -> None:
+    findings = await knock(web, superuser, built(), await new_developer_key(web.services))
+    show(capsys, "isolation", findings)
+    assert findings.unreached == []
+    assert findings.leaks == []
+    assert findings.effects == []
+    assert findings.differences == []
+    assert findings.told == TELLS.keys()
+
+
+async def test_row_level_security_alone_keeps_merchants_apart(
+    web: Web,
+    superuser: Connection,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    take_down_our_checks(monkeypatch)
+    findings = await knock(
+        web, superuser, built(), await new_developer_key(web.services), merchants_only=True
+    )
+    show(capsys, "isolation without our own checks", findings)
+    assert findings.leaks == []
+    assert findings.effects == []
+
+
+async def test_without_either_wall_the_matrix_finds_leaks_effects_and_differences(
+    open_web: Web,
+    open_database: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    take_down_our_checks(monkeypatch)
+    entries = [entry for entry in built() if entry.key in _SAMPLE]
+    async with connected(open_database) as connection:
+        key = await new_developer_key(open_web.services)
+        findings = await knock(open_web, connection, entries, key, merchants_only=True)
+    show(capsys, "isolation with both walls down", findings)
+    for entry in entries:
+        found = findings.effects if entry.writes else findings.leaks
+        assert any(one.startswith(f"{entry} ") for one in found), f"{entry}: nothing was found"
+    assert findings.differences

@@ -1,0 +1,139 @@
+"""What the server decides cannot be sent: ids, versions and times in a body are refused or ignored."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+from msgspec import UNSET
+
+from kasuwa.base.ids import new_id
+from tests.client import Web
+from tests.contract.cast import Cast, new_cast, right_caller
+from tests.contract.isolation import leaves
+from tests.contract.recipes import BODIES, Call, Entry, built
+
+WRITING = [entry for entry in built() if entry.writes and entry.key in BODIES]
+
+
+def opened(answer: httpx.Response, body: Any) -> Any:
+    """The answer out of its envelope, so that it lies over the body."""
+    value = answer.json()
+    return value["data"] if isinstance(value, dict) and "data" in value and "data" not in body else value
+
+
+def server_owned(entry: Entry, answer: Any, body: Any) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Path and value of each field of the answer that the body has no word for, objects within too."""
+    schema = entry.body_schema()
+    assert schema is not None
+    yield from _owned(entry, schema, answer, body, ())
+
+
+def _owned(
+    entry: Entry, schema: Any, answer: Any, body: Any, path: tuple[str, ...]
+) -> Iterator[tuple[tuple[str, ...], Any]]:
+    properties = _properties(entry, schema)
+    if not isinstance(answer, dict) or not isinstance(body, dict):
+        return
+    for name, value in answer.items():
+        if name not in properties:
+            yield (*path, name), value
+        elif name in body:
+            yield from _owned(entry, properties[name], value, body[name], (*path, name))
+
+
+def _properties(entry: Entry, schema: Any) -> dict[str, Any]:
+    schema = entry.contract.follow(schema)
+    found = dict(schema.get("properties", {}))
+    for part in (*schema.get("allOf", ()), *schema.get("oneOf", ()), *schema.get("anyOf", ())):
+        found |= _properties(entry, part)
+    return found
+
+
+def forged(value: Any) -> Any:
+    """Another value of the same kind, which nothing else has."""
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, int | float):
+        return 987_654_321
+    if isinstance(value, list):
+        return [forged(one) for one in value[:1]] or [new_id().hex]
+    if isinstance(value, dict):
+        return {name: forged(one) for name, one in value.items()}
+    if isinstance(value, str) and value[:4].isdecimal() and "T" in value:
+        return "2001-02-03T04:05:06Z"
+    return str(new_id())
+
+
+def with_field(call: Call, path: tuple[str, ...], value: Any) -> None:
+    target = call.json
+    for step in path[:-1]:
+        target = target[step]
+    target[path[-1]] = value
+
+
+def at(value: Any, path: tuple[str, ...]) -> Any:
+    for step in path:
+        value = value.get(step, UNSET) if isinstance(value, dict) else UNSET
+    return value
+
+
+async def find_taken(
+    web: Web, entry: Entry, more: tuple[tuple[str, ...], ...] = ()
+) -> tuple[int, int, list[str]]:
+    """How many fields were refused and how many ignored, and those that were taken. `more` are tried too."""
+    cast = await new_cast(web.services)
+    call = await _own_call(web, entry, cast)
+    first = await call.send(web)
+    assert first.is_success, first.text
+    plain = opened(first, call.json)
+    fields = [*server_owned(entry, plain, call.json), *((path, at(plain, path)) for path in more)]
+    refused, ignored, taken = 0, 0, []
+    for path, value in fields:
+        if entry.key in _ONCE:
+            cast = await new_cast(web.services)
+        again = await _own_call(web, entry, cast)
+        wanted = forged(value)
+        with_field(again, path, wanted)
+        answer = await again.send(web)
+        if answer.status_code in (400, 422):
+            refused += 1
+            continue
+        assert answer.is_success, f"{entry} {path}: {answer.text}"
+        ignored += 1
+        if _is_taken(at(opened(answer, again.json), path), wanted, value):
+            taken.append(f"{entry}: {'.'.join(path)}")
+    return refused, ignored, taken
+
+
+# What works once for each shop: the picture or the link is gone then.
+_ONCE = {
+    ("storeharmony", "updateProductByItemId"),
+    ("storeharmony", "verifyUserRegistrationFromWebsite"),
+}
+
+
+async def _own_call(web: Web, entry: Entry, cast: Cast) -> Call:
+    return entry.call(cast).by(await right_caller(cast, web.services))
+
+
+def _is_taken(now: Any, wanted: Any, before: Any) -> bool:
+    if isinstance(wanted, bool | dict | list):
+        return bool(now == wanted and now != before)
+    return wanted in list(leaves(now)) if now is not UNSET else False
+
+
+@pytest.mark.parametrize("entry", WRITING, ids=str)
+async def test_what_the_server_decides_is_never_taken(web: Web, entry: Entry) -> None:
+    refused, ignored, taken = await find_taken(web, entry)
+    assert taken == []
+    schema = entry.contract.follow(entry.body_schema() or {})
+    if schema.get("additionalProperties") is False:
+        assert ignored == 0, "the contract closes this body: unknown fields must be refused"
+    assert refused + ignored > 0 or entry.operation.answer is None
+
+
+async def test_a_field_that_is_taken_is_found(web: Web) -> None:
+    entry = next(one for one in WRITING if one.key == ("bigcommerce", "updateProductImage"))
+    _, _, taken = await find_taken(web, entry, more=(("description",),))
+    assert taken == [f"{entry}: description"]

@@ -1,0 +1,68 @@
+"""Every operation as every caller: the answer is what docs/permissions.md says."""
+
+import msgspec
+import pytest
+
+from kasuwa.domain.permissions import Role
+from tests.client import Web
+from tests.contract.cast import Caller, Cast, hire, new_cast, with_token
+from tests.contract.recipes import Entry, built
+from tests.shop import new_developer_key
+from tools.document_permissions import CALLERS, PAGE, cell, page
+
+
+async def everybody(cast: Cast, developer_key: str) -> dict[str, Caller]:
+    """The callers of the page, at the cast's shop. Each tries what they have wherever a secret is taken."""
+    shop = cast.shop
+    found = {
+        "owner": with_token(cast, shop.session, "owner"),
+        "read token": with_token(cast, shop.read_token, "read token"),
+        "write token": with_token(cast, shop.token, "write token"),
+        "app key": with_token(cast, developer_key, "app key"),
+        "nobody": Caller(name="nobody", cast=cast),
+    }
+    for name, role in (("manager", Role.MANAGER), ("cashier", Role.CASHIER)):
+        staff = await hire(shop, role, shop.store_id)
+        theirs = msgspec.structs.replace(cast, user_id=staff.user_id, email=staff.email)
+        found[name] = with_token(theirs, staff.session, name)
+    assert found.keys() == set(CALLERS)
+    return found
+
+
+async def cells(web: Web, entry: Entry, developer_key: str) -> dict[str, str]:
+    """What the operation answers to each caller, in the page's words; refusals first, on one shop."""
+    found: dict[str, str] = {}
+    expected = {name: cell(entry.dialect, entry.operation, name) for name in CALLERS}
+    cast = await new_cast(web.services)
+    for name in sorted(CALLERS, key=lambda name: expected[name] == "yes"):
+        if entry.writes and "yes" in found.values():
+            cast = await new_cast(web.services)
+        caller = (await everybody(cast, developer_key))[name]
+        answer = await entry.call(caller.cast).by(caller).send(web)
+        found[name] = "yes" if answer.is_success else str(answer.status_code)
+    return found
+
+
+@pytest.mark.parametrize("entry", built(), ids=str)
+async def test_each_cell_of_the_table_holds(web: Web, developer_key: str, entry: Entry) -> None:
+    expected = {name: cell(entry.dialect, entry.operation, name) for name in CALLERS}
+    assert await cells(web, entry, developer_key) == expected
+
+
+def test_the_page_says_what_the_code_does() -> None:
+    assert PAGE.read_text(encoding="utf-8") == page()
+
+
+@pytest.fixture(scope="session")
+async def developer_key(web: Web) -> str:
+    return await new_developer_key(web.services)
+
+
+async def test_a_role_with_one_permission_too_many_is_found(
+    web: Web, developer_key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = next(one for one in built() if one.key == ("storeharmony", "createSimpleProduct"))
+    before = await cells(web, entry, developer_key)
+    monkeypatch.setattr("kasuwa.base.context.Context.require", lambda self, permission: None)
+    after = await cells(web, entry, developer_key)
+    assert (before["cashier"], after["cashier"]) == ("403", "yes")

@@ -8,9 +8,11 @@ import argparse
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import tomllib
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
@@ -79,7 +81,13 @@ def server() -> Iterator[tuple[Installation, str]]:
         Path(folder).chmod(0o755)
         installation = Installation(Path(folder), WIDE)
         with serving(installation) as running:
+            assert running.process.stdout is not None
+            # Unread, its log would fill the pipe and hold the server up.
+            drain = threading.Thread(target=running.process.stdout.read, daemon=True)
+            drain.start()
             yield installation, running.url
+            running.process.send_signal(signal.SIGTERM)
+            drain.join()
 
 
 def fuzz(

@@ -2,25 +2,20 @@
 
 The floor runs in a fresh process of its own, without limits and pipes: draft mode, each size from the next
 larger one, one JPEG and one WebP of each. Rounds alternate, so both see the same machine.
-
-Run: python -m bench.imaging [rounds]
 """
 
 import asyncio
-import io
 import resource
 import statistics
 import subprocess
 import sys
-import time
 from pathlib import Path
 
-from PIL import Image, ImageFilter
-
+from bench.photograph import make_photograph
+from bench.processes import peak_bytes as peak_bytes_of
+from bench.tables import Figure, Report
 from kasuwa.base.imaging import DEFAULT_SIZES, Imaging
 from kasuwa.base.rendering import encode
-
-WIDTH_PX, HEIGHT_PX = 4000, 3000
 
 FLOOR = """
 import io, resource, sys
@@ -44,24 +39,6 @@ print(cpu() - before, open("/proc/self/status").read().split("VmHWM:")[1].split(
 """
 
 
-def make_photograph() -> bytes:
-    """A JPEG with the smooth light and the grain of a photograph; about 3 MB."""
-    light = Image.merge(
-        "RGB",
-        [
-            Image.linear_gradient("L").resize((WIDTH_PX, HEIGHT_PX)),
-            Image.radial_gradient("L").resize((WIDTH_PX, HEIGHT_PX)),
-            Image.linear_gradient("L").rotate(90).resize((WIDTH_PX, HEIGHT_PX)),
-        ],
-    )
-    shapes = Image.effect_noise((250, 188), 120).resize((WIDTH_PX, HEIGHT_PX), Image.Resampling.BICUBIC)
-    grain = Image.effect_noise((WIDTH_PX, HEIGHT_PX), 25).filter(ImageFilter.GaussianBlur(1))
-    surface = Image.blend(shapes, grain, 0.5).convert("RGB")
-    written = io.BytesIO()
-    Image.blend(light, surface, 0.5).save(written, "JPEG", quality=90)
-    return written.getvalue()
-
-
 def measure_floor(content: bytes) -> tuple[float, int]:
     """CPU seconds of one picture, and peak memory in KiB."""
     settings = [*DEFAULT_SIZES.values()], encode.JPEG_QUALITY, encode.WEBP_QUALITY, encode.WEBP_METHOD
@@ -82,41 +59,40 @@ def _cpu_seconds(pid: int) -> float:
     return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9
 
 
-def _peak_kib(pid: int) -> int:
-    return int(Path(f"/proc/{pid}/status").read_text().split("VmHWM:")[1].split()[0])
+def measure(*, smoke: bool = False) -> Report:
+    """Both costs, their ratio and the peaks."""
+    return asyncio.run(_measure(1 if smoke else 9, make_photograph(800, 600) if smoke else make_photograph()))
 
 
-async def measure(rounds: int) -> None:
-    """Print both costs, their ratio and the peaks."""
-    content = make_photograph()
+async def _measure(rounds: int, content: bytes) -> Report:
     ours: list[float] = []
     floors: list[float] = []
-    walls: list[float] = []
     floor_peak = 0
     imaging = Imaging(processes=1)
     await imaging.start()
     await imaging.render(content)
     for _ in range(rounds):
         seconds, peak = measure_floor(content)
-        floors.append(seconds)
+        floors.append(seconds * 1000)
         floor_peak = max(floor_peak, peak)
         (child,) = imaging.processes()
         before = _own_cpu_seconds() + _cpu_seconds(child.pid)
-        begun = time.perf_counter()
-        rendered = await imaging.render(content)
-        walls.append(time.perf_counter() - begun)
-        ours.append(_own_cpu_seconds() + _cpu_seconds(child.pid) - before)
+        await imaging.render(content)
+        ours.append((_own_cpu_seconds() + _cpu_seconds(child.pid) - before) * 1000)
     (child,) = imaging.processes()
-    total = sum(len(rendition.content) for rendition in rendered.renditions)
-    floor_ms, our_ms = statistics.median(floors) * 1000, statistics.median(ours) * 1000
-    peak_mb, idle_mb = _peak_kib(child.pid) / 1024, child.resident_bytes() / 2**20
-    print(f"JPEG {WIDTH_PX}x{HEIGHT_PX}, {len(content):,} bytes in, {total:,} bytes out in 8 files")
-    print(f"floor (Pillow alone) {floor_ms:5.0f} CPU-ms, peak {floor_peak / 1024:.0f} MB")
-    print(f"Imaging.render       {our_ms:5.0f} CPU-ms, wall {statistics.median(walls) * 1000:.0f} ms")
-    print(f"child                peak {peak_mb:.0f} MB, idle {idle_mb:.0f} MB")
-    print(f"ratio of the medians {our_ms / floor_ms:.2f} over {rounds} rounds")
+    peak_bytes, idle_bytes = peak_bytes_of(child.pid), child.resident_bytes()
     await imaging.close()
-
-
-if __name__ == "__main__":
-    asyncio.run(measure(int(sys.argv[1]) if len(sys.argv) > 1 else 9))
+    ratio = statistics.median(our / floor for our, floor in zip(ours, floors, strict=True))
+    return Report(
+        title=f"Rendering a JPEG of {len(content) / 1e6:.1f} MB through Imaging, {rounds} rounds",
+        figures=[
+            Figure(name="Imaging.render", value=statistics.median(ours), unit="CPU-ms"),
+            Figure(name="floor: Pillow alone", value=statistics.median(floors), unit="CPU-ms"),
+            Figure(
+                name="ratio to the floor", value=ratio, unit="times", limit=1.3, note="median over the rounds"
+            ),
+            Figure(name="picture process, peak", value=peak_bytes / 2**20, unit="MB RSS"),
+            Figure(name="picture process, idle", value=idle_bytes / 2**20, unit="MB RSS"),
+            Figure(name="floor, peak", value=floor_peak / 1024, unit="MB RSS"),
+        ],
+    )

@@ -1,98 +1,93 @@
-"""How long the embedded PostgreSQL takes to start: first, again, and after a crash under writes."""
+"""How long `kasuwa serve` takes until it answers, and what its processes hold while nobody asks."""
 
-import argparse
-import asyncio
 import os
-import shutil
 import signal
 import statistics
-import tempfile
 import time
 from pathlib import Path
 
-import asyncpg
+from bench.client import Work, ask
+from bench.list_products import store_requests
+from bench.photograph import make_photograph
+from bench.places import data_folder
+from bench.processes import Started, family_of, is_postgres, memory_of, serving
+from bench.shop import BenchShop, build_shop
+from bench.tables import Figure, Report
+from bench.upload import MEGABYTE, marked, upload
 
-from kasuwa.base.postgres.binaries import find_binaries
-from kasuwa.base.postgres.bootstrap import bootstrap
-from kasuwa.base.postgres.process import processes_in
-from kasuwa.base.postgres.server import EmbeddedPostgres
-
-
-def timed_ms(work: object) -> float:
-    begin = time.perf_counter()
-    assert callable(work)
-    work()
-    return (time.perf_counter() - begin) * 1000
+_IDLE_SECONDS = 3.0
 
 
-async def write(dsn: str, rows: int) -> int:
-    """Insert `rows` rows of 100 bytes; returns the bytes of log that a crash now has to read again."""
-    connection = await asyncpg.connect(dsn)
-    await connection.execute("CREATE TABLE IF NOT EXISTS written (n bigint PRIMARY KEY, filling text)")
-    await connection.execute("TRUNCATE written")
-    await connection.execute(
-        "INSERT INTO written SELECT n, repeat(md5(n::text), 3) FROM generate_series(1, $1::bigint) n", rows
+def measure(*, smoke: bool = False) -> Report:
+    """Starts on existing data and after kill -9 of every process amid uploads; memory when idle."""
+    rounds, products = (1, 20) if smoke else (5, 10_000)
+    starts: list[float] = []
+    after_crash: list[float] = []
+    with data_folder() as data:
+        shop = build_shop(data, products=products, sessions=8)
+        for number in range(rounds):
+            begun = time.perf_counter()
+            with serving(data) as server:
+                starts.append(time.perf_counter() - begun)
+                _write(server, shop, number)
+                _kill(server)
+            begun = time.perf_counter()
+            with serving(data):
+                after_crash.append(time.perf_counter() - begun)
+        figures = [
+            Figure(name="start, existing data", value=statistics.median(starts), unit="s", limit=2),
+            Figure(name="start after a crash", value=statistics.median(after_crash), unit="s", limit=4),
+            *_memory(data, shop, idle_seconds=0.5 if smoke else _IDLE_SECONDS),
+        ]
+    return Report(
+        title=f"`kasuwa serve` with {products} products, {rounds} starts of each kind", figures=figures
     )
-    redo = "SELECT pg_current_wal_lsn() - redo_lsn FROM pg_control_checkpoint()"
-    answer = int(await connection.fetchval(redo))
-    await connection.close()
-    return answer
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--rows", type=int, default=300_000, help="written before each crash")
-    parser.add_argument("--binaries", help="a folder of PostgreSQL's programs")
-    options = parser.parse_args()
-    binaries = find_binaries(options.binaries)
-    place = Path(tempfile.mkdtemp(prefix="kasuwa-bench-", dir="/tmp"))
-    place.chmod(0o755)
-    figures: dict[str, list[float]] = {}
-
-    def note(name: str, value: float) -> None:
-        figures.setdefault(name, []).append(value)
-
-    try:
-        for number in range(options.rounds):
-            data = place / f"data-{number}"
-            server = EmbeddedPostgres(data, binaries)
-            note("first start, ms", timed_ms(server.start))
-            dsn = server.dsn(server.superuser, "postgres")
-            note("first bootstrap, ms", timed_ms(lambda dsn=dsn: asyncio.run(bootstrap(dsn))))
-            note("bootstrap again, ms", timed_ms(lambda dsn=dsn: asyncio.run(bootstrap(dsn))))
-            note("stop, ms", timed_ms(server.stop))
-            note("second start, ms", timed_ms(server.start))
-            note("log to recover, MB", asyncio.run(write(dsn, options.rows)) / 1e6)
-            killed = server.pid
-            assert killed is not None
-            begin = time.perf_counter()
-            os.kill(killed, signal.SIGKILL)
-            while not is_back(dsn):
-                time.sleep(0.005)
-            note("back after kill -9, ms", (time.perf_counter() - begin) * 1000)
-            server.stop()
-            assert processes_in(data / "postgres") == []
-    finally:
-        shutil.rmtree(place)
-    print(f"PostgreSQL {binaries.version}, {options.rounds} rounds, {os.cpu_count()} CPUs")
-    for name, values in figures.items():
-        print(f"  {name:24} median {statistics.median(values):8.1f}   worst {max(values):8.1f}")
+def _write(server: Started, shop: BenchShop, number: int) -> None:
+    """Something for the log that a crash leaves to be read again."""
+    for copy in range(4):
+        upload(server, shop, marked(make_photograph(400, 300), 100 * number + copy))
 
 
-def is_back(dsn: str) -> bool:
-    async def ask() -> bool:
-        connection = await asyncpg.connect(dsn, timeout=5)
+def _kill(server: Started) -> None:
+    """Every process at once, as a power cut would."""
+    for process in family_of(server.pid):
         try:
-            return bool(await connection.fetchval("SELECT true"))
-        finally:
-            await connection.close()
-
-    try:
-        return asyncio.run(ask())
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
-        return False
+            os.kill(process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+    server.process.wait()
 
 
-if __name__ == "__main__":
-    main()
+def _memory(data: Path, shop: BenchShop, *, idle_seconds: float) -> list[Figure]:
+    """After a few requests, when all is loaded, and some seconds of quiet."""
+    with serving(data) as server:
+        time.sleep(idle_seconds)
+        fresh = _own_memory(server)
+        ask(Work(host="127.0.0.1", port=server.port, requests=store_requests(server.port, shop), times=100))
+        time.sleep(idle_seconds)
+        used = _own_memory(server)
+    return [
+        Figure(
+            name="idle memory, PSS",
+            value=fresh[0] / MEGABYTE,
+            unit="MB",
+            limit=150,
+            note="all processes but PostgreSQL's",
+        ),
+        Figure(
+            name="idle memory, sum of RSS",
+            value=fresh[1] / MEGABYTE,
+            unit="MB",
+            note="shared pages count each time",
+        ),
+        Figure(name="after 100 lists, PSS", value=used[0] / MEGABYTE, unit="MB", limit=150),
+        Figure(name="processes", value=fresh[2], unit=""),
+    ]
+
+
+def _own_memory(server: Started) -> tuple[int, int, int]:
+    """PSS, RSS and how many, without PostgreSQL."""
+    own = [memory_of(process.pid) for process in family_of(server.pid) if not is_postgres(process)]
+    return sum(m.pss_bytes for m in own), sum(m.rss_bytes for m in own), len(own)

@@ -1,15 +1,18 @@
 """Puts settings, database, domain and APIs together."""
 
+import hashlib
 import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from functools import partial
+from functools import cache, partial
+from pathlib import Path
 from typing import Any
 
 from litestar import Litestar, Request, Response
 from litestar.exceptions import HTTPException
 
 from kasuwa.api.bigcommerce import api as bigcommerce
+from kasuwa.api.bigcommerce import api_v2 as bigcommerce_v2
 from kasuwa.api.shoplazza import api as shoplazza
 from kasuwa.api.shoplazza import enveloped_api as enveloped_shoplazza
 from kasuwa.api.storeharmony import api as storeharmony
@@ -42,17 +45,43 @@ from kasuwa.base.storage import open_blobs
 from kasuwa.domain.media.jobs import run_sweep
 from kasuwa.domain.media.keeping import SWEEP_JOB
 from kasuwa.domain.messages.jobs import SEND_JOB, run_send
+from kasuwa.domain.upkeep.jobs import (
+    CARDS_JOB,
+    DAILY_JOB,
+    LEDGER_JOB,
+    enqueue_daily,
+    enqueue_rebuild,
+    run_daily,
+    run_ledger_check,
+    run_rebuild,
+)
 from kasuwa.domain.users.passwords import RESET_JOB, run_send_reset
 from kasuwa.handover import WorkerSetup, take_setup
 from kasuwa.settings import words
 from kasuwa.web import routes as web_routes
 
-APIS: tuple[Api, ...] = (storeharmony, bigcommerce, shoplazza, enveloped_shoplazza)
+APIS: tuple[Api, ...] = (storeharmony, bigcommerce, bigcommerce_v2, shoplazza, enveloped_shoplazza)
 
 
 def registered_operations() -> set[tuple[str, str]]:
-    """(API, operation id) of everything that is built."""
-    return {(api.dialect.name, operation_id) for api in APIS for operation_id in api.registered}
+    """(API, operation id) of everything that is built and that a contract promises."""
+    return {
+        (api.dialect.name, operation_id)
+        for api in APIS
+        if api.dialect.has_contract
+        for operation_id in api.registered
+    }
+
+
+@cache
+def card_code() -> str:
+    """A hash of the code that writes cards: what products are made of, and every API's words for them."""
+    package = Path(__file__).parent
+    digest = hashlib.sha256()
+    for folder in ("api", "domain/catalogue"):
+        for path in sorted((package / folder).rglob("*.py")):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:32]
 
 
 @asynccontextmanager
@@ -88,6 +117,9 @@ async def open_services(setup: WorkerSetup) -> AsyncIterator[Services]:
     jobs.handle(SWEEP_JOB, partial(run_sweep, services))
     jobs.handle(SEND_JOB, partial(run_send, services))
     jobs.handle(RESET_JOB, partial(run_send_reset, services))
+    jobs.handle(DAILY_JOB, partial(run_daily, services))
+    jobs.handle(LEDGER_JOB, partial(run_ledger_check, services))
+    jobs.handle(CARDS_JOB, partial(run_rebuild, services))
     await imaging.start()
     await fetcher.start()
     try:
@@ -119,6 +151,8 @@ def create_app(setup: WorkerSetup | None = None, *, run_jobs: bool = True) -> Ed
             gauges = partial(_queue_gauges, services)
             metrics.add_source(gauges)
             if run_jobs:
+                await enqueue_daily(services)
+                await enqueue_rebuild(services, card_code())
                 services.jobs.start()
             yield
             if run_jobs:
@@ -179,7 +213,8 @@ async def _blobs_answer(services: Callable[[], Services]) -> bool:
 # Errors of paths that no operation has, and of the protocol ---------------------------------------
 
 _PREFIXES: tuple[tuple[re.Pattern[str], Api], ...] = (
-    (re.compile(r"/stores/[^/]*/v[23](/|$)"), bigcommerce),
+    (re.compile(r"/stores/[^/]*/v3(/|$)"), bigcommerce),
+    (re.compile(r"/stores/[^/]*/v2(/|$)"), bigcommerce_v2),
     (re.compile(r"/openapi/(2025-06|2026-01)(/|$)"), enveloped_shoplazza),
     (re.compile(r"/openapi/20"), shoplazza),
     (re.compile(r"/"), storeharmony),

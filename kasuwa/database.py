@@ -6,7 +6,6 @@ import hashlib
 import hmac
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from urllib.parse import quote, urlsplit, urlunsplit
 
 import asyncpg
@@ -16,10 +15,12 @@ from kasuwa.base.migrate import migrate, read_migrations
 from kasuwa.base.postgres.binaries import find_binaries
 from kasuwa.base.postgres.bootstrap import APPLICATION, OWNER, bootstrap
 from kasuwa.base.postgres.server import EmbeddedPostgres, running
-from kasuwa.base.secrets import read_keys
+from kasuwa.base.resources import resource_folder
+from kasuwa.base.secrets import Sealer, read_keys
 from kasuwa.settings import Settings
 
-MIGRATIONS = Path(__file__).parent.parent / "migrations"
+PROBE = b"kasuwa"
+MIGRATIONS = resource_folder("migrations")
 
 
 class DatabaseUrls(Struct, frozen=True):
@@ -89,11 +90,28 @@ def _prepared(settings: Settings, urls: DatabaseUrls) -> DatabaseUrls:
 
 
 async def _prepare(settings: Settings, urls: DatabaseUrls) -> None:
+    await prepare_database(settings, urls)
+    await migrated(urls)
+    await _keep_probe(settings, urls)
+
+
+async def prepare_database(settings: Settings, urls: DatabaseUrls) -> None:
+    """Roles, the database and its extensions, without a table yet."""
     passwords = (
         {role: _password(settings, role) for role in (OWNER, APPLICATION)} if settings.database_url else None
     )
     await bootstrap(urls.admin, settings.database_name, passwords=passwords)
-    await migrated(urls)
+
+
+async def _keep_probe(settings: Settings, urls: DatabaseUrls) -> None:
+    """Seal a known text once: whoever has lost the key, or brings another, can be told so."""
+    owner = await asyncpg.connect(urls.owner)
+    try:
+        if await owner.fetchval("SELECT count(*) FROM seal_probe") == 0:
+            sealed = Sealer(sealing_keys(settings)).seal(PROBE)
+            await owner.execute("INSERT INTO seal_probe (sealed) VALUES ($1) ON CONFLICT DO NOTHING", sealed)
+    finally:
+        await owner.close()
 
 
 async def migrated(urls: DatabaseUrls) -> Sequence[str]:

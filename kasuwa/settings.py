@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from math import isfinite
 from pathlib import Path
 from typing import Any, get_args
 
@@ -160,10 +161,15 @@ def _read(name: str, text: str, kind: type) -> object:
         if text.lower() not in known:
             raise SettingWrong(f"{name} must be true or false, not {text!r}")
         return known[text.lower()]
+    if kind is str:
+        return text
     try:
-        return kind(text)
+        value = kind(text)
     except ValueError:
         raise SettingWrong(f"{name} must be a number, not {text!r}") from None
+    if not (isfinite(value) and value >= 0):
+        raise SettingWrong(f"{name} must be 0 or more, not {text!r}")
+    return value
 
 
 def _box(name: str, text: str) -> tuple[int, int]:

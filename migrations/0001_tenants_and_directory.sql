@@ -290,7 +290,8 @@ CREATE TABLE job (
   created_at timestamptz NOT NULL DEFAULT now()
 );
 CREATE INDEX job_next ON job (run_at) WHERE status = 'waiting';
-CREATE UNIQUE INDEX job_unique ON job (unique_key) WHERE status = 'waiting';
+-- A job that has begun may have seen too little: what comes after it needs one of its own.
+CREATE UNIQUE INDEX job_unique ON job (unique_key) WHERE status = 'waiting' AND attempts = 0;
 
 CREATE UNLOGGED TABLE rate_bucket (
   bucket bytea PRIMARY KEY,

@@ -17,9 +17,15 @@ LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp
 AS $$ INSERT INTO account_directory (user_id, merchant_id) VALUES (new_user, current_merchant()) $$;
 
 CREATE FUNCTION add_login(new_name text, new_kind text, for_user uuid) RETURNS void
-LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp
-AS $$ INSERT INTO login_name (name, kind, merchant_id, user_id)
-      VALUES (new_name, new_kind, current_merchant(), for_user) $$;
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+BEGIN
+  -- A name that nobody proved within a day is free again: nobody keeps another's address by claiming it.
+  DELETE FROM login_name l USING user_account u
+  WHERE l.name = new_name AND u.merchant_id = l.merchant_id AND u.user_id = l.user_id
+    AND u.status = 'pending' AND u.created_at < now() - interval '1 day';
+  INSERT INTO login_name (name, kind, merchant_id, user_id)
+  VALUES (new_name, new_kind, current_merchant(), for_user);
+END $$;
 
 -- Stores ----------------------------------------------------------------------------------------
 
@@ -184,39 +190,53 @@ AS $$ UPDATE once SET sealed = answer WHERE scope_hash = wanted $$;
 
 CREATE FUNCTION enqueue_job(new_id uuid, new_kind text, new_payload jsonb, due timestamptz, new_unique_key text)
 RETURNS void
-LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp
-AS $$
-  INSERT INTO job (job_id, merchant_id, kind, payload, run_at, unique_key)
-  VALUES (new_id, current_merchant(), new_kind, new_payload, coalesce(due, now()), new_unique_key)
-  ON CONFLICT (unique_key) WHERE status = 'waiting' DO NOTHING
-$$;
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+BEGIN
+  LOOP
+    INSERT INTO job (job_id, merchant_id, kind, payload, run_at, unique_key)
+    VALUES (new_id, current_merchant(), new_kind, new_payload, coalesce(due, now()), new_unique_key)
+    ON CONFLICT (unique_key) WHERE status = 'waiting' AND attempts = 0 DO NOTHING;
+    EXIT WHEN FOUND;
+    -- One that nobody has begun does for both, but it must not begin before this transaction is there to see:
+    -- a worker passes over a row that is held. Those that queue do not wait for each other.
+    PERFORM 1 FROM job WHERE unique_key = new_unique_key AND status = 'waiting' AND attempts = 0 FOR KEY SHARE;
+    IF FOUND THEN
+      UPDATE job SET run_at = coalesce(due, now())
+      WHERE unique_key = new_unique_key AND status = 'waiting' AND attempts = 0 AND run_at > coalesce(due, now());
+      EXIT;
+    END IF;
+  END LOOP;
+END $$;
 
 CREATE FUNCTION claim_jobs(how_many integer, lease interval)
 RETURNS TABLE (job_id uuid, merchant_id uuid, kind text, payload jsonb, attempts integer)
 LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp
 AS $$
-  UPDATE job j SET leased_until = now() + lease, attempts = j.attempts + 1, run_at = now() + lease
-  FROM (
-    SELECT w.job_id FROM job w
+  WITH next AS MATERIALIZED (
+    SELECT w.job_id, w.run_at FROM job w
     WHERE w.status = 'waiting' AND w.run_at <= now()
-    ORDER BY w.run_at LIMIT how_many
+    ORDER BY w.run_at, w.job_id LIMIT how_many
     FOR UPDATE SKIP LOCKED
-  ) next
-  WHERE j.job_id = next.job_id
-  RETURNING j.job_id, j.merchant_id, j.kind, j.payload, j.attempts
+  ), taken AS (
+    UPDATE job j SET leased_until = now() + lease, attempts = j.attempts + 1, run_at = now() + lease
+    FROM next WHERE j.job_id = next.job_id
+    RETURNING j.job_id, j.merchant_id, j.kind, j.payload, j.attempts, next.run_at
+  )
+  SELECT t.job_id, t.merchant_id, t.kind, t.payload, t.attempts FROM taken t ORDER BY t.run_at, t.job_id
 $$;
 COMMENT ON FUNCTION claim_jobs IS 'A job whose worker dies comes up again when its lease ends.';
 
-CREATE FUNCTION finish_job(wanted uuid) RETURNS void
+-- Whoever lost a job to the end of its lease has no say in it any more: the attempt tells.
+CREATE FUNCTION finish_job(wanted uuid, attempt integer) RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp
-AS $$ DELETE FROM job WHERE job_id = wanted $$;
+AS $$ DELETE FROM job WHERE job_id = wanted AND attempts = attempt $$;
 
-CREATE FUNCTION retry_job(wanted uuid, after interval, error text, give_up boolean) RETURNS void
+CREATE FUNCTION retry_job(wanted uuid, attempt integer, after interval, error text, give_up boolean) RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp
 AS $$
   UPDATE job SET run_at = now() + after, leased_until = NULL, last_error = left(error, 500),
                  status = CASE WHEN give_up THEN 'failed' ELSE 'waiting' END
-  WHERE job_id = wanted
+  WHERE job_id = wanted AND attempts = attempt
 $$;
 
 CREATE FUNCTION job_queue()
@@ -231,26 +251,38 @@ $$;
 
 -- Quotas ----------------------------------------------------------------------------------------
 
+-- The bucket's row, made when it is new and held until the transaction ends.
+CREATE FUNCTION hold_bucket(wanted bytea) RETURNS rate_bucket
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+DECLARE
+  b rate_bucket;
+BEGIN
+  LOOP
+    SELECT * INTO b FROM rate_bucket WHERE bucket = wanted FOR UPDATE;
+    IF FOUND THEN
+      RETURN b;
+    END IF;
+    INSERT INTO rate_bucket (bucket, level, since) VALUES (wanted, 0, clock_timestamp())
+    ON CONFLICT (bucket) DO NOTHING;
+  END LOOP;
+END $$;
+
 CREATE FUNCTION lease_window(wanted bytea, quota integer, span interval, most integer)
 RETURNS TABLE (granted integer, remaining integer, resets_in interval)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 DECLARE
-  b rate_bucket;
+  b rate_bucket := hold_bucket(wanted);
+  -- Read under the lock, so that it runs backwards only where the clock was put back.
   here timestamptz := clock_timestamp();
   give integer;
 BEGIN
-  INSERT INTO rate_bucket AS r (bucket, level, since) VALUES (wanted, 0, here)
-  ON CONFLICT (bucket) DO UPDATE SET
-    level = CASE WHEN r.since + span <= here THEN 0 ELSE r.level END,
-    since = CASE WHEN r.since + span <= here THEN here ELSE r.since END
-  RETURNING * INTO b;
-  give := least(most, quota - b.level::integer);
-  IF give > 0 THEN
-    UPDATE rate_bucket SET level = level + give WHERE bucket = wanted;
-  ELSE
-    give := 0;
+  IF here >= b.since + span OR here < b.since - span THEN
+    b.level := 0;
+    b.since := here;
   END IF;
-  RETURN QUERY SELECT give, greatest(0, quota - b.level::integer - give), b.since + span - here;
+  give := greatest(0, least(most, quota - b.level::integer));
+  UPDATE rate_bucket SET level = b.level + give, since = b.since WHERE bucket = wanted;
+  RETURN QUERY SELECT give, greatest(0, quota - b.level::integer - give), least(span, b.since + span - here);
 END $$;
 COMMENT ON FUNCTION lease_window IS 'A fixed window: quota requests in each span, handed out in blocks.';
 
@@ -258,23 +290,17 @@ CREATE FUNCTION lease_leaky(wanted bytea, capacity integer, leak_per_second doub
 RETURNS TABLE (granted integer, remaining integer, resets_in interval)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 DECLARE
-  b rate_bucket;
+  b rate_bucket := hold_bucket(wanted);
   here timestamptz := clock_timestamp();
   give integer;
 BEGIN
-  INSERT INTO rate_bucket AS r (bucket, level, since) VALUES (wanted, 0, here)
-  ON CONFLICT (bucket) DO UPDATE SET
-    level = greatest(0, r.level - leak_per_second * extract(epoch FROM greatest(here - r.since, interval '0'))),
-    since = greatest(here, r.since)
-  RETURNING * INTO b;
-  give := least(most, floor(capacity - b.level)::integer);
-  IF give > 0 THEN
-    UPDATE rate_bucket SET level = level + give WHERE bucket = wanted;
-  ELSE
-    give := 0;
-  END IF;
+  -- A clock that was put back leaks nothing once, and goes on from there.
+  b.level := greatest(0, b.level - leak_per_second * greatest(0, extract(epoch FROM here - b.since)));
+  give := greatest(0, least(most, floor(capacity - b.level)::integer));
+  UPDATE rate_bucket SET level = b.level + give, since = here WHERE bucket = wanted;
   RETURN QUERY SELECT give, greatest(0, floor(capacity - b.level - give)::integer),
-    make_interval(secs => CASE WHEN give > 0 THEN 0 ELSE (b.level + 1 - capacity) / leak_per_second END);
+    make_interval(secs => CASE WHEN give > 0 THEN 0
+                               ELSE (b.level + 1 - capacity) / greatest(leak_per_second, 0.001) END);
 END $$;
 COMMENT ON FUNCTION lease_leaky IS 'A bucket of capacity that leaks: resets_in says when one more fits.';
 
@@ -285,6 +311,10 @@ DECLARE
   gone integer := 0;
   n integer;
 BEGIN
+  -- One sweep at a time.
+  IF NOT pg_try_advisory_xact_lock(hashtext('sweep_directory')) THEN
+    RETURN 0;
+  END IF;
   DELETE FROM once WHERE scope_hash IN (SELECT scope_hash FROM once WHERE expires_at <= now() LIMIT how_many);
   GET DIAGNOSTICS n = ROW_COUNT; gone := gone + n;
   DELETE FROM session WHERE token_hash IN (

@@ -5,7 +5,9 @@ import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import TypeAlias
 
+import asyncpg
 import pytest
 from PIL import Image
 
@@ -16,6 +18,8 @@ from kasuwa.handover import WorkerSetup
 from kasuwa.settings import read_settings
 from tests.client import Web, running_web
 from tests.shop import Shop, new_shop
+
+SchemaOwner: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
 
 @pytest.fixture(scope="session")
@@ -82,6 +86,14 @@ async def db(context: Context) -> AsyncIterator[Database]:
     """A transaction of the shop's merchant, as the application's role."""
     async with context.transaction() as database:
         yield database
+
+
+@pytest.fixture
+async def schema_owner(database_urls: DatabaseUrls) -> AsyncIterator[SchemaOwner]:
+    """The role that owns the tables: for what no caller can do, such as moving the time of a row."""
+    connection = await asyncpg.connect(database_urls.owner)
+    yield connection
+    await connection.close()
 
 
 @pytest.fixture(scope="session")

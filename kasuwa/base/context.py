@@ -1,7 +1,7 @@
 """Who asks, on whose behalf, and the one way to the database: the first argument of every verb."""
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NewType
 from uuid import UUID
@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from kasuwa.base import db as database
 from kasuwa.base.db import Database, Pool
-from kasuwa.base.problems import Forbidden, Unauthenticated, Unavailable
+from kasuwa.base.problems import Forbidden, Unauthenticated
 
 if TYPE_CHECKING:
     from kasuwa.base.fetch import Fetcher
@@ -74,7 +74,7 @@ class Services:
 class Context:
     """One request, job or command."""
 
-    __slots__ = ("_open", "_others", "after_commit", "caller", "once", "request_id", "services", "url_base")
+    __slots__ = ("_keyed", "_open", "caller", "request_id", "services", "url_base")
 
     def __init__(
         self, services: Services, caller: Caller = NOBODY, *, request_id: str = "", url_base: str = ""
@@ -84,11 +84,8 @@ class Context:
         self.request_id = request_id
         # Scheme and host for absolute links in answers, without a slash at the end.
         self.url_base = url_base
-        self.once: Once | None = None
         self._open: Transaction | None = None
-        # The same request as other callers: what a key holds open may have been begun by one of them.
-        self._others: list[Context] = []
-        self.after_commit: list[Callable[[], None]] = []
+        self._keyed: KeyedTransaction | None = None
 
     @property
     def blobs(self) -> "Blobs":
@@ -109,9 +106,16 @@ class Context:
     def acting_as(self, caller: Caller) -> "Context":
         """The same request for another caller, once somebody has proved who they are."""
         context = Context(self.services, caller, request_id=self.request_id, url_base=self.url_base)
-        context.once = self.once
-        self._others.append(context)
+        context._keyed = self._keyed
         return context
+
+    def answer_once(self, once: "Once") -> None:
+        """From here on the request has an Idempotency-Key: `complete` says what becomes of its changes."""
+        self._keyed = KeyedTransaction(self.services, once)
+
+    @property
+    def has_key(self) -> bool:
+        return self._keyed is not None
 
     def require(self, permission: str) -> None:
         if permission not in self.caller.permissions:
@@ -120,11 +124,13 @@ class Context:
     def may(self, permission: str) -> bool:
         return permission in self.caller.permissions
 
-    def transaction(self) -> "Transaction":
+    def transaction(self) -> AbstractAsyncContextManager[Database]:
         """One short transaction of the caller's merchant; inside another one it joins it.
 
-        For a request with an Idempotency-Key it stays open until the answer is kept with it.
+        For a request with an Idempotency-Key it is a part of one that stays open until the answer is kept.
         """
+        if self._keyed is not None:
+            return self._keyed.part(self.caller.merchant_id)
         return self._open if self._open is not None else Transaction(self)
 
     @asynccontextmanager
@@ -133,98 +139,174 @@ class Context:
 
         It claims no Idempotency-Key: what is slow may follow it.
         """
-        if self._open is not None:
-            async with self._open as db:
+        if self._open is not None or (self._keyed is not None and self._keyed.is_open):
+            async with self.transaction() as db:
                 yield db
         else:
             async with self.services.pool.transaction(self.caller.merchant_id) as db:
                 yield db
 
-    async def complete(self, answer: Callable[[], bytes] | None) -> None:
+    @asynccontextmanager
+    async def attempt(self) -> AsyncIterator[None]:
+        """Inside an open transaction: what fails within is undone alone, and the error goes on."""
+        if self._keyed is not None:
+            async with self._keyed.part(self.caller.merchant_id):
+                yield
+        else:
+            assert self._open is not None, "attempt() stands inside transaction()"
+            async with self._open.attempt():
+                yield
+
+    async def complete(self, answer: bytes | None) -> None:
         """Commit what a keyed request left open, with its answer (None: undo it)."""
-        if self._open is not None:
-            await self._open.complete(answer)
-        for other in self._others:
-            await other.complete(answer)
+        if self._keyed is not None:
+            await self._keyed.complete(answer)
 
 
 class Transaction:
     """BEGIN with the tenant set, and COMMIT. Only the boundary commits."""
 
-    __slots__ = ("_connection", "_context", "_db", "_depth")
+    __slots__ = ("_connection", "_context", "_db", "_depth", "_failed")
 
     def __init__(self, context: Context) -> None:
         self._context = context
         self._connection: database.Connection[asyncpg.Record] | None = None
         self._db: Database | None = None
         self._depth = 0
+        self._failed = False
 
     async def __aenter__(self) -> Database:
+        if self._db is None:
+            pool = self._context.services.pool
+            connection = await pool.acquire()
+            try:
+                with database.passing_faults():
+                    await database.begin(connection, self._context.caller.merchant_id)
+            except BaseException:
+                await pool.end(connection, keep=False)
+                raise
+            self._connection, self._db, self._context._open = connection, Database(connection), self
         self._depth += 1
-        if self._db is not None:
-            return self._db
-        context = self._context
-        pool = context.services.pool
-        self._connection = await pool.acquire()
-        try:
-            with database.passing_faults():
-                await database.begin(self._connection, context.caller.merchant_id)
-                self._db = Database(self._connection)
-                context._open = self
-                if context.once is not None:
-                    await context.once.claim(self._db)
-        except BaseException:
-            await self._end(keep=False)
-            raise
         return self._db
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._depth -= 1
+        self._failed = self._failed or error is not None
+        if self._depth == 0:
+            await self._end(keep=not self._failed)
         if error is not None:
-            await self._end(keep=False)
-            with database.passing_faults():
-                raise error.with_traceback(trace)
-        if self._depth == 0 and self._context.once is None:
-            await self._end(keep=True)
+            problem = database.problem_of(error)
+            if problem is not None:
+                raise problem from error
+        elif self._depth == 0:
+            assert not self._failed, "a failure inside a transaction was caught: its changes are undone"
 
-    async def complete(self, answer: Callable[[], bytes] | None) -> None:
-        if answer is None or self._context.once is None or self._db is None:
+    @asynccontextmanager
+    async def attempt(self) -> AsyncIterator[None]:
+        """A savepoint: a failure within leaves the rest of the transaction as it was."""
+        db, failed, name = self._db, self._failed, f"attempt_{self._depth}"
+        assert db is not None
+        await db.call(f"SAVEPOINT {name}")
+        try:
+            yield
+        except BaseException:
+            self._failed = failed
+            await db.call(f"ROLLBACK TO SAVEPOINT {name}")
+            raise
+        await db.call(f"RELEASE SAVEPOINT {name}")
+
+    async def _end(self, *, keep: bool) -> None:
+        connection, db = self._connection, self._db
+        assert connection is not None
+        assert db is not None
+        self._connection = self._db = self._context._open = None
+        await self._context.services.pool.end(connection, keep=keep)
+        if keep and db.jobs_queued:
+            self._context.services.jobs.wake()
+
+
+class KeyedTransaction:
+    """The one transaction of a request with an Idempotency-Key, from its first change to its kept answer.
+
+    Each part is a savepoint: a refusal that the request survives undoes its own part alone, as it would
+    without a key. Contexts of the same request that act for other callers share it.
+    """
+
+    __slots__ = ("_connection", "_db", "_merchants", "_once", "_services")
+
+    def __init__(self, services: Services, once: "Once") -> None:
+        self._services = services
+        self._once = once
+        self._connection: database.Connection[asyncpg.Record] | None = None
+        self._db: Database | None = None
+        # Whose part runs, and inside of whose.
+        self._merchants: list[MerchantId | None] = []
+
+    @property
+    def is_open(self) -> bool:
+        return self._db is not None
+
+    @asynccontextmanager
+    async def part(self, merchant_id: MerchantId | None) -> AsyncIterator[Database]:
+        db = self._db or await self._begin(merchant_id)
+        savepoint = f"part_{len(self._merchants)}"
+        with database.passing_faults():
+            await db.call(f"SAVEPOINT {savepoint}; {database.set_merchant(merchant_id)}")
+            self._merchants.append(merchant_id)
+            try:
+                yield db
+            except BaseException:
+                self._merchants.pop()
+                # What was set inside the savepoint is undone with it. A connection that cannot is of no use
+                # to `complete` either.
+                with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+                    await db.call(f"ROLLBACK TO SAVEPOINT {savepoint}")
+                raise
+            self._merchants.pop()
+            outer = self._merchants[-1] if self._merchants else merchant_id
+            await db.call(f"RELEASE SAVEPOINT {savepoint}; {database.set_merchant(outer)}")
+
+    async def complete(self, answer: bytes | None) -> None:
+        db = self._db
+        if db is None:
+            return
+        if answer is None:
             await self._end(keep=False)
             return
         try:
             with database.passing_faults():
-                await self._context.once.keep(self._db, answer())
+                await self._once.keep(db, answer)
         except BaseException:
             await self._end(keep=False)
             raise
         await self._end(keep=True)
+        if db.jobs_queued:
+            self._services.jobs.wake()
+
+    async def _begin(self, merchant_id: MerchantId | None) -> Database:
+        await self._once.wait_turn()
+        try:
+            self._connection = await self._services.pool.acquire()
+        except BaseException:
+            self._once.end_turn()
+            raise
+        db = self._db = Database(self._connection)
+        try:
+            with database.passing_faults():
+                await database.begin(self._connection, merchant_id)
+                await self._once.claim(db)
+        except BaseException:
+            await self._end(keep=False)
+            raise
+        return db
 
     async def _end(self, *, keep: bool) -> None:
-        connection, db, context = self._connection, self._db, self._context
-        if connection is None:
-            return
+        connection = self._connection
+        assert connection is not None
         self._connection = self._db = None
-        context._open = None
         try:
-            if keep:
-                with database.passing_faults():
-                    await database.commit(connection)
-            elif not connection.is_closed():
-                try:
-                    await connection.execute("ROLLBACK")
-                except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
-                    connection.terminate()
-        except Unavailable:
-            if not connection.is_closed():
-                connection.terminate()
-            raise
+            await self._services.pool.end(connection, keep=keep)
         finally:
-            await context.services.pool.release(connection)
-        if keep:
-            if db is not None and db.jobs_queued:
-                context.services.jobs.wake()
-            for act in context.after_commit:
-                act()
-        context.after_commit = []
+            self._once.end_turn()

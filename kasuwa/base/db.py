@@ -3,37 +3,47 @@
 A `Database` is one connection inside one transaction. Nobody but `Pool.transaction` begins or ends one.
 """
 
+import copy
 import re
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import lru_cache
 from time import perf_counter
+from types import TracebackType
 from typing import Any, TypeVar
 from uuid import UUID
 
 import asyncpg
+import structlog
 from asyncpg.pool import PoolConnectionProxy
 
-from kasuwa.base.problems import Problem, Unavailable
+from kasuwa.base.problems import Invalid, Problem, Unavailable
+
+log = structlog.get_logger("kasuwa.database")
 
 T = TypeVar("T")
+# How long a request waits for a free connection.
+ACQUIRE_SECONDS = 5.0
 Connection = PoolConnectionProxy  # what the pool lends
 
-_NAMED = re.compile(r"(?<![:\w]):([a-z_][a-z0-9_]*)")
+# A `:name`, or what may look like one and is none: a text, a quoted name, a comment.
+_NAMED = re.compile(
+    r"""
+    '(?:[^']|'')*' | "[^"]*" | --[^\n]* | /\*.*?\*/ | (?P<quote>\$\w*\$).*?(?P=quote)
+    | (?<![:\w]) : (?P<name>[a-z_][a-z0-9_]*)
+    """,
+    re.VERBOSE | re.DOTALL,
+)
 
 # What another try may cure: the server went away, or another transaction was in the way.
 _PASSING = (
     asyncpg.PostgresConnectionError,
-    asyncpg.InterfaceError,
-    asyncpg.TooManyConnectionsError,
-    asyncpg.AdminShutdownError,
-    asyncpg.CrashShutdownError,
-    asyncpg.CannotConnectNowError,
-    asyncpg.SerializationError,
-    asyncpg.DeadlockDetectedError,
+    asyncpg.InsufficientResourcesError,  # connections, memory, disk
+    asyncpg.OperatorInterventionError,  # a shutdown, a start, a cancelled statement
+    asyncpg.TransactionRollbackError,  # a deadlock, a serialization failure
     asyncpg.LockNotAvailableError,
-    asyncpg.QueryCanceledError,
-    asyncpg.DiskFullError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
+    asyncpg.ReadOnlySQLTransactionError,  # the main server has become a replica
     asyncpg.InvalidCachedStatementError,
     asyncpg.InternalClientError,  # what 0.32 raises when the server dies amid a message
     ConnectionError,
@@ -41,22 +51,30 @@ _PASSING = (
 )
 
 
+class ValueBeyondReach(Invalid):
+    code = "value-beyond-reach"
+    title = "A value is beyond what can be kept"
+
+
 class Numbered:
     """A statement with `:name` turned into the driver's `$1`, once."""
 
-    __slots__ = ("names", "text")
+    __slots__ = ("named", "names", "text")
 
     def __init__(self, sql: str) -> None:
         names: list[str] = []
 
         def number(match: re.Match[str]) -> str:
-            name = match.group(1)
+            name = match["name"]
+            if name is None:
+                return match[0]
             if name not in names:
                 names.append(name)
             return f"${names.index(name) + 1}"
 
         self.text = _NAMED.sub(number, sql)
         self.names = tuple(names)
+        self.named = frozenset(names)
 
 
 @lru_cache(maxsize=4096)
@@ -65,7 +83,7 @@ def numbered(sql: str) -> Numbered:
 
 
 def _ordered(statement: Numbered, values: Mapping[str, object]) -> list[object]:
-    assert len(values) == len(statement.names), (
+    assert values.keys() == statement.named, (
         f"parameters {sorted(values)} are not those of the statement, {sorted(statement.names)}"
     )
     return [values[name] for name in statement.names]
@@ -131,7 +149,7 @@ class Database:
 
 
 @contextmanager
-def settles(refusals: Mapping[str, Problem]) -> Any:
+def settles(refusals: Mapping[str, Problem]) -> Iterator[None]:
     """Let a constraint settle a race: its name says which Problem it means."""
     try:
         yield
@@ -139,7 +157,12 @@ def settles(refusals: Mapping[str, Problem]) -> Any:
         problem = refusals.get(error.constraint_name or "")
         if problem is None:
             raise
-        raise problem from None
+        # A copy: one that is raised again and again would keep the frames of every time.
+        raise copy.copy(problem) from None
+
+
+# Connections that stay outside of the driver's pool between two look-ups.
+_AT_HAND = 2
 
 
 class Pool:
@@ -148,6 +171,8 @@ class Pool:
     def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", on_wait: Callable[[float], None]) -> None:
         self._pool = pool
         self._on_wait = on_wait
+        self._ready: list[Connection[asyncpg.Record]] = []
+        self._waiting = 0
 
     @classmethod
     async def open(
@@ -164,40 +189,74 @@ class Pool:
             max_size=max_size,
             max_inactive_connection_lifetime=60.0,
             command_timeout=15.0,
-            server_settings={"application_name": "kasuwa", "jit": "off"},
+            server_settings={"application_name": "kasuwa", "jit": "off", "timezone": "UTC"},
             reset=_leave_clean,
             **address,
         )
         return cls(pool, on_wait)
 
     async def close(self) -> None:
+        while self._ready:
+            await self.release(self._ready.pop())
         await self._pool.close()
 
     def abandon(self) -> None:
         """Drop the connections without a farewell, when the server behind them is gone."""
+        self._ready.clear()
         self._pool.terminate()
 
     async def acquire(self) -> "Connection[asyncpg.Record]":
+        while self._ready:
+            connection = self._ready.pop()
+            if not connection.is_closed():
+                return connection
+            await self.release(connection)
         begun = perf_counter()
+        self._waiting += 1
         try:
-            connection = await self._pool.acquire(timeout=5.0)
-        except (OSError, *_PASSING) as error:
+            connection = await self._pool.acquire(timeout=ACQUIRE_SECONDS)
+        except (OSError, asyncpg.InterfaceError, *_PASSING) as error:
             raise Unavailable("The database does not answer. Try again in a moment.") from error
+        finally:
+            self._waiting -= 1
         self._on_wait(perf_counter() - begun)
         return connection
 
     async def release(self, connection: "Connection[asyncpg.Record]") -> None:
-        await self._pool.release(connection)
-
-    @asynccontextmanager
-    async def autocommit(self) -> AsyncIterator[Database]:
-        """For single statements that stand alone: a look-up in the directory, a hot read."""
-        connection = await self.acquire()
         try:
-            with passing_faults():
-                yield Database(connection)
+            await self._pool.release(connection)
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+            # It broke while it was put back and is gone; what it did before stands.
+            log.warning("database.connection_lost")
+
+    async def put_back(self, connection: "Connection[asyncpg.Record]") -> None:
+        """Give back a connection whose last statement succeeded in autocommit: there is nothing to undo.
+
+        A few of them stay at hand, past the driver's pool, whose tasks and timers cost as much as a look-up.
+        """
+        if self._waiting or len(self._ready) >= _AT_HAND or connection.is_closed():
+            await self.release(connection)
+        else:
+            self._ready.append(connection)
+
+    async def end(self, connection: "Connection[asyncpg.Record]", *, keep: bool) -> None:
+        """Commit or roll back, and give the connection back, whatever happens."""
+        try:
+            if keep:
+                with passing_faults():
+                    await _commit(connection)
+            else:
+                await _roll_back(connection)
+        except BaseException:
+            # Whether it was kept is unknown: nobody may go on with this connection.
+            drop(connection)
+            raise
         finally:
             await self.release(connection)
+
+    def autocommit(self) -> "Autocommit":
+        """For single statements that stand alone: a look-up in the directory, a hot read."""
+        return Autocommit(self)
 
     @asynccontextmanager
     async def transaction(self, merchant_id: UUID | None = None) -> AsyncIterator[Database]:
@@ -206,15 +265,11 @@ class Pool:
         try:
             with passing_faults():
                 await begin(connection, merchant_id)
-                try:
-                    yield Database(connection)
-                except BaseException:
-                    if not connection.is_closed():
-                        await connection.execute("ROLLBACK")
-                    raise
-                await commit(connection)
-        finally:
-            await self.release(connection)
+                yield Database(connection)
+        except BaseException:
+            await self.end(connection, keep=False)
+            raise
+        await self.end(connection, keep=True)
 
 
 async def _leave_clean(connection: "asyncpg.Connection[Any]") -> None:
@@ -224,24 +279,78 @@ async def _leave_clean(connection: "asyncpg.Connection[Any]") -> None:
 
 
 async def begin(connection: "Connection[asyncpg.Record]", merchant_id: UUID | None) -> None:
-    """BEGIN and the tenant in one message; a UUID needs no quoting."""
-    if merchant_id is None:
-        await connection.execute("BEGIN")
-    else:
-        await connection.execute(f"BEGIN; SET LOCAL app.merchant_id = '{UUID(int=merchant_id.int)}'")
+    """BEGIN and the tenant in one message."""
+    await connection.execute(f"BEGIN; {set_merchant(merchant_id)}")
 
 
-async def commit(connection: "Connection[asyncpg.Record]") -> None:
+def set_merchant(merchant_id: UUID | None) -> str:
+    """The command that makes the transaction one of this merchant; a UUID needs no quoting."""
+    return f"SET LOCAL app.merchant_id = '{UUID(int=merchant_id.int) if merchant_id else ''}'"
+
+
+async def _commit(connection: "Connection[asyncpg.Record]") -> None:
     """COMMIT; a transaction that had failed answers ROLLBACK, which must never look like success."""
     status = await connection.execute("COMMIT")
     if status != "COMMIT":
         raise Unavailable("The change was not saved. Try again.")
 
 
+async def _roll_back(connection: "Connection[asyncpg.Record]") -> None:
+    """ROLLBACK. It never hides the error that led here: a connection that cannot is dropped."""
+    try:
+        await connection.execute("ROLLBACK")
+    except Exception:
+        drop(connection)
+
+
+def drop(connection: "Connection[asyncpg.Record]") -> None:
+    """End a connection in an unknown state. One that broke is back in the pool: then asking it raises."""
+    with suppress(asyncpg.InterfaceError):
+        connection.terminate()
+
+
+def problem_of(error: BaseException) -> Problem | None:
+    """503 with Retry-After for what another try may cure, 422 for a value no column can hold, else None."""
+    if isinstance(error, asyncpg.DataError):
+        # A date beyond the calendar, a number beyond its column: what the contracts do not bound.
+        return ValueBeyondReach()
+    passes = isinstance(error, _PASSING)
+    if isinstance(error, asyncpg.InterfaceError):
+        # A connection that is gone; a wrong parameter or two statements at once are faults of ours.
+        passes = "closed" in str(error) or "closing" in str(error) or "released" in str(error)
+    return Unavailable("The database is busy or restarting. Try again in a moment.") if passes else None
+
+
+class Autocommit:
+    """`async with` a connection of the pool, each of whose statements stands alone."""
+
+    __slots__ = ("_connection", "_pool")
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def __aenter__(self) -> Database:
+        self._connection = await self._pool.acquire()
+        return Database(self._connection)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            await self._pool.put_back(self._connection)
+            return
+        await self._pool.release(self._connection)
+        with passing_faults():
+            raise error.with_traceback(trace)
+
+
 @contextmanager
-def passing_faults() -> Any:
-    """Turn what another try may cure into 503 with Retry-After."""
+def passing_faults() -> Iterator[None]:
+    """Turn what the database refuses for the caller's or the moment's sake into a Problem."""
     try:
         yield
-    except _PASSING as error:
-        raise Unavailable("The database is busy or restarting. Try again in a moment.") from error
+    except Exception as error:
+        problem = problem_of(error)
+        if problem is None:
+            raise
+        raise problem from error

@@ -36,3 +36,11 @@ def read_id(text: str) -> UUID | None:
     except ValueError:
         return None
     return value if str(value) == text.lower() else None
+
+
+def read_number(text: str) -> int | None:
+    """A number from 1 up in its plain spelling, within 63 bits; else None."""
+    if not (text.isascii() and text.isdecimal()) or text.startswith("0") or len(text) > 19:
+        return None
+    value = int(text)
+    return value if value < 2**63 else None

@@ -8,6 +8,7 @@ from time import monotonic
 from msgspec import Struct
 
 from kasuwa.base.db import Pool
+from kasuwa.base.problems import Unavailable
 
 
 class Quota(Struct, frozen=True):
@@ -35,7 +36,7 @@ class _Grant(Struct, frozen=True):
 
 
 class _Lease:
-    __slots__ = ("asking", "left", "remaining", "until")
+    __slots__ = ("asking", "left", "refused_until", "remaining", "until")
 
     def __init__(self) -> None:
         # One question at a time: many at once would each lease a block and forget all but the last.
@@ -43,56 +44,75 @@ class _Lease:
         self.left = 0
         self.remaining = 0
         self.until = 0.0
+        self.refused_until = 0.0
 
 
 class Limits:
     """The quotas of one process.
 
-    A block is an eighth of what this worker's share of the rest would be, and one request near the end:
-    so the workers together spend the quota whole and hold little back from each other.
+    What a worker has leased and does not spend is lost to the others, so all blocks together are at most a
+    twenty-fifth of the quota. A worker that is alone leases an eighth. A refusal is remembered until it ends:
+    a flood does not reach the database.
     """
 
-    def __init__(self, pool: Pool, *, workers: int = 1) -> None:
+    def __init__(self, pool: Pool, *, workers: int = 1, most_subjects: int = 50_000) -> None:
         self._pool = pool
         self._workers = workers
+        self._most_subjects = most_subjects
         self._leases: dict[bytes, _Lease] = {}
 
-    async def take(self, quota: Quota, subject: str) -> Allowance:
-        """Spend one request of the subject's quota (a token's id, a store's id, an address)."""
+    async def take(self, quota: Quota, subject: str, *, open_on_failure: bool = False) -> Allowance:
+        """Spend one request of the subject's quota (a token's id, a store's id, an address).
+
+        While the database does not answer, Unavailable is raised; with `open_on_failure` the request goes on.
+        That is for reads; a log-in whose tries nobody counts must wait.
+        """
         bucket = hashlib.sha256(f"{quota.name}\n{subject}".encode()).digest()
-        now = monotonic()
         lease = self._leases.get(bucket)
         if lease is None:
-            if len(self._leases) > 50_000:
-                self._forget(now)
+            if len(self._leases) >= self._most_subjects:
+                # The one that came first; the little it held is lost.
+                del self._leases[next(iter(self._leases))]
             lease = self._leases[bucket] = _Lease()
-        if lease.left > 0 and now < lease.until:
-            return self._spend(quota, lease, now)
+        known = self._spend(quota, lease)
+        if known is not None:
+            return known
         async with lease.asking:
-            now = monotonic()
-            if lease.left > 0 and now < lease.until:
-                return self._spend(quota, lease, now)
-            return await self._renew(quota, bucket, lease, now)
+            known = self._spend(quota, lease)
+            if known is not None:
+                return known
+            try:
+                return await self._renew(quota, bucket, lease)
+            except Unavailable:
+                if not open_on_failure:
+                    raise
+                return Allowance(True, quota.requests, 0, 0.0)
 
-    def _spend(self, quota: Quota, lease: _Lease, now: float) -> Allowance:
-        lease.left -= 1
-        return Allowance(True, quota.requests, lease.remaining + lease.left, lease.until - now)
+    def _spend(self, quota: Quota, lease: _Lease) -> Allowance | None:
+        """What is known without asking the database."""
+        now = monotonic()
+        if now < lease.refused_until:
+            return Allowance(False, quota.requests, 0, lease.refused_until - now)
+        if lease.left > 0 and now < lease.until:
+            lease.left -= 1
+            return Allowance(True, quota.requests, lease.remaining + lease.left, lease.until - now)
+        return None
 
-    async def _renew(self, quota: Quota, bucket: bytes, lease: _Lease, now: float) -> Allowance:
-        grant = await self._lease(quota, bucket, self._block(quota, lease))
+    async def _renew(self, quota: Quota, bucket: bytes, lease: _Lease) -> Allowance:
+        asked = monotonic()
+        most = max(1, quota.requests // (8 if self._workers == 1 else 25 * self._workers))
+        grant = await self._lease(quota, bucket, most)
         resets_in = max(0.0, grant.resets_in.total_seconds())
         if grant.granted == 0:
-            lease.left, lease.remaining, lease.until = 0, 0, 0.0
+            lease.left, lease.refused_until = 0, asked + resets_in
             return Allowance(False, quota.requests, 0, resets_in)
         lease.left = grant.granted - 1
         lease.remaining = grant.remaining
-        # What leaks is worth nothing for long; what has a window is void when it ends.
-        lease.until = now + (resets_in if quota.seconds else 1.0)
+        # What has a window is void when it ends. What leaks stays good while it leaks away: were it void
+        # sooner, a slow caller would lose more than leaks and be refused at a rate that is promised.
+        lasts = resets_in if quota.seconds else max(1.0, grant.granted / quota.leak_per_second)
+        lease.until = asked + lasts
         return Allowance(True, quota.requests, lease.remaining + lease.left, resets_in)
-
-    def _block(self, quota: Quota, lease: _Lease) -> int:
-        known = lease.remaining if lease.until else quota.requests
-        return max(1, known // (8 * self._workers)) if self._workers > 1 else max(1, known // 8)
 
     async def _lease(self, quota: Quota, bucket: bytes, most: int) -> _Grant:
         async with self._pool.autocommit() as db:
@@ -113,6 +133,3 @@ class Limits:
                 leak=quota.leak_per_second,
                 most=most,
             )
-
-    def _forget(self, now: float) -> None:
-        self._leases = {bucket: lease for bucket, lease in self._leases.items() if lease.until > now}

@@ -26,8 +26,9 @@ def to_minor(amount: Decimal, currency: str, pointer: str) -> int:
     """The amount in minor units; more decimals than the currency has are refused, not rounded."""
     if not amount.is_finite() or abs(amount) > MOST:
         raise Invalid(faults=[FieldFault(pointer, "maximum", "The amount is beyond 1000000000000.")])
-    scaled = amount.scaleb(decimals(currency))
-    if scaled != scaled.to_integral_value():
+    # Compared, not scaled: arithmetic would round digits beyond the context's 28 away unseen.
+    rounded = round(amount, decimals(currency))
+    if rounded != amount:
         raise Invalid(
             faults=[
                 FieldFault(
@@ -35,7 +36,7 @@ def to_minor(amount: Decimal, currency: str, pointer: str) -> int:
                 )
             ]
         )
-    return int(scaled)
+    return int(rounded.scaleb(decimals(currency)))
 
 
 def from_minor(minor: int, currency: str) -> Decimal:

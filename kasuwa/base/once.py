@@ -4,7 +4,10 @@ The answer is kept in the transaction of the effect, so no crash can part them. 
 made from the caller's own key, so a stolen database does not give answers (and the tokens in them) away.
 """
 
+import asyncio
 import hashlib
+from time import monotonic
+from weakref import WeakValueDictionary
 
 import asyncpg
 from msgspec import Struct, msgpack
@@ -12,6 +15,13 @@ from msgspec import Struct, msgpack
 from kasuwa.base.db import Database, Pool
 from kasuwa.base.problems import Conflict, Problem
 from kasuwa.base.secrets import Sealer
+
+# How long a second request waits for the first one with its key.
+WAIT_SECONDS = 10.0
+_KEPT_SECONDS = 86_400
+
+# Those of this process wait for each other here: only one of them waits in the database, on a connection.
+_turns: WeakValueDictionary[bytes, asyncio.Lock] = WeakValueDictionary()
 
 
 class KeptAnswer(Struct, frozen=True):
@@ -45,37 +55,56 @@ class Once:
     """One Idempotency-Key of one caller, for one request."""
 
     def __init__(
-        self, sealer: Sealer, *, caller: str, key: str, request: bytes, seconds: int = 86_400
+        self,
+        sealer: Sealer,
+        *,
+        caller: str,
+        key: str,
+        request: bytes,
+        kept_seconds: float = _KEPT_SECONDS,
+        wait_seconds: float | None = None,
     ) -> None:
         scope = f"{caller}\n{key}".encode()
         self._scope_hash = hashlib.sha256(scope).digest()
         self._fingerprint = hashlib.sha256(request).digest()
         self._sealer = sealer.derived(scope)
-        self._seconds = seconds
+        self._kept_seconds = kept_seconds
+        self._until = monotonic() + (WAIT_SECONDS if wait_seconds is None else wait_seconds)
+        self._turn = _turns.setdefault(self._scope_hash, asyncio.Lock())
 
     async def find(self, pool: Pool) -> KeptAnswer | None:
         """The answer of an earlier request, before any work is done for this one."""
         async with pool.autocommit() as db:
             return await self._read(db)
 
+    async def wait_turn(self) -> None:
+        """Wait until no other request of this process holds the key. Then `end_turn` must follow."""
+        try:
+            async with asyncio.timeout(self._until - monotonic()):
+                await self._turn.acquire()
+        except TimeoutError:
+            raise _still_running() from None
+
+    def end_turn(self) -> None:
+        self._turn.release()
+
     async def claim(self, db: Database) -> None:
-        """Take the key in this transaction; waits up to 10 s for one that holds it."""
-        await db.call("SET LOCAL lock_timeout = '10s'; SET LOCAL statement_timeout = '12s'")
+        """Take the key in this transaction; waits while another process holds it."""
+        wait_ms = max(1, round((self._until - monotonic()) * 1000))
+        await db.call(f"SET LOCAL lock_timeout = {wait_ms}; SET LOCAL statement_timeout = {wait_ms + 2000}")
         try:
             is_ours = await db.value(
                 "SELECT claim_once(:scope_hash, :fingerprint, make_interval(secs => :seconds))",
                 scope_hash=self._scope_hash,
                 fingerprint=self._fingerprint,
-                seconds=self._seconds,
+                seconds=self._kept_seconds,
             )
         except (asyncpg.LockNotAvailableError, asyncpg.QueryCanceledError):
-            raise StillRunning(
-                "Ask again in a few seconds with the same key.", headers={"Retry-After": "5"}
-            ) from None
+            raise _still_running() from None
         if not is_ours:
             answer = await self._read(db)
             if answer is None:
-                raise StillRunning("Ask again with the same key.", headers={"Retry-After": "1"})
+                raise _still_running()
             raise Replay(answer)
         await db.call("RESET lock_timeout; RESET statement_timeout")
 
@@ -100,6 +129,10 @@ class Once:
 class _Kept(Struct, frozen=True):
     fingerprint: bytes
     sealed: bytes | None
+
+
+def _still_running() -> StillRunning:
+    return StillRunning("Ask again in a few seconds with the same key.", headers={"Retry-After": "5"})
 
 
 def packed(answer: KeptAnswer) -> bytes:

@@ -1,8 +1,10 @@
 """Sealing: what must be read again but not from a stolen copy of the database."""
 
 import base64
+import binascii
 import hmac
 import os
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +15,10 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 class SealBroken(Exception):
     """The bytes were changed, or sealed with a key that is no longer among ours."""
+
+
+class KeyWrong(Exception):
+    """A sealing key that cannot be used; the message says what one looks like."""
 
 
 class Sealer:
@@ -58,11 +64,10 @@ def read_keys(setting: str, file: Path) -> list[str]:
     The file can be read by its owner alone.
     """
     if setting:
-        return [key.strip() for key in setting.split(",") if key.strip()]
+        return _checked([key.strip() for key in setting.split(",") if key.strip()], "KASUWA_SECRET_KEY")
     if not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)
-        temporary = file.with_name(f".{file.name}.{os.getpid()}")
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        descriptor, temporary = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)  # 0600
         with os.fdopen(descriptor, "w") as out:
             out.write(new_key() + "\n")
             out.flush()
@@ -73,5 +78,20 @@ def read_keys(setting: str, file: Path) -> list[str]:
         except FileExistsError:
             pass
         finally:
-            temporary.unlink()
-    return file.read_text("utf-8").split()
+            os.unlink(temporary)
+    return _checked(file.read_text("utf-8").split(), str(file))
+
+
+def _checked(keys: list[str], place: str) -> list[str]:
+    for key in keys:
+        try:
+            fits = len(base64.urlsafe_b64decode(key)) == 32
+        except (ValueError, binascii.Error):
+            fits = False
+        if not fits:
+            raise KeyWrong(
+                f"{place} must hold 32 random bytes in URL-safe base64 for each key, such as {new_key()}"
+            )
+    if not keys:
+        raise KeyWrong(f"{place} holds no key: put the key back that sealed this data")
+    return keys

@@ -104,6 +104,9 @@ class Blobs(Protocol):
     async def sweep_temporary(self, older_than: timedelta) -> int:
         """Remove what a crash left half written before that time; answer how many."""
 
+    async def count_temporary(self, older_than: timedelta) -> int:
+        """How many `sweep_temporary` would remove."""
+
     async def close(self) -> None: ...
 
 
@@ -201,13 +204,10 @@ class FolderBlobs:
         await self._run(write_and_remove, "")
 
     async def sweep_temporary(self, older_than: timedelta) -> int:
-        before = time.time() - older_than.total_seconds()
+        return await self._run(lambda: _unlink(self._stale(older_than)), "")
 
-        def sweep() -> int:
-            stale = [file.path for file in os.scandir(self._temporary) if file.stat().st_mtime <= before]
-            return _unlink(Path(path) for path in stale)
-
-        return await self._run(sweep, "")
+    async def count_temporary(self, older_than: timedelta) -> int:
+        return await self._run(lambda: len(self._stale(older_than)), "")
 
     async def close(self) -> None:
         await asyncio.to_thread(self._threads.shutdown)
@@ -233,6 +233,12 @@ class FolderBlobs:
                 yield chunk
         finally:
             os.close(file)
+
+    def _stale(self, older_than: timedelta) -> tuple[Path, ...]:
+        before = time.time() - older_than.total_seconds()
+        return tuple(
+            Path(file.path) for file in os.scandir(self._temporary) if file.stat().st_mtime <= before
+        )
 
     def _write(self, path: Path, content: bytes) -> None:
         temporary = self._write_temporary(content)
@@ -349,6 +355,9 @@ class S3Blobs:
 
     async def sweep_temporary(self, older_than: timedelta) -> int:
         """Nothing to do: an object appears whole or not at all, and no upload here is in parts."""
+        return 0
+
+    async def count_temporary(self, older_than: timedelta) -> int:
         return 0
 
     async def close(self) -> None:

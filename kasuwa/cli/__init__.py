@@ -68,6 +68,58 @@ def demo(
     )
 
 
+@app.command()
+def doctor(
+    gc: Annotated[
+        bool, typer.Option("--gc", help="First remove files nobody needs that are older than a day.")
+    ] = False,
+    now: Annotated[
+        bool, typer.Option("--now", help="With --gc: younger ones too; not beside a server.")
+    ] = False,
+    as_json: Json = False,
+    data: Data = None,
+) -> None:
+    """Check the whole data of all merchants; exit code 1 on any fault."""
+    from kasuwa.cli.doctor.examination import run_doctor
+    from kasuwa.settings import read_settings
+
+    if now and not gc:
+        raise typer.BadParameter("--now goes with --gc")
+    raise typer.Exit(run_doctor(read_settings(data=data), as_json=as_json, collect=gc, at_once=now))
+
+
+@app.command()
+def backup(
+    file: Annotated[Path, typer.Argument(help="The archive to write; one that is there is replaced.")],
+    with_key: Annotated[
+        bool, typer.Option("--with-key", help="With the sealing key: guard the archive like the key.")
+    ] = False,
+    as_json: Json = False,
+    data: Data = None,
+) -> None:
+    """Write database and files into one verified archive; the server may go on running."""
+    from kasuwa.cli.backup.taking import run_backup
+    from kasuwa.settings import read_settings
+
+    run_backup(read_settings(data=data), file, with_key=with_key, as_json=as_json)
+
+
+@app.command()
+def restore(
+    file: Annotated[Path, typer.Argument(help="The archive to bring back.")],
+    force: Annotated[
+        bool, typer.Option("--force", help="Also where a shop is: its database is kept under another name.")
+    ] = False,
+    as_json: Json = False,
+    data: Data = None,
+) -> None:
+    """Bring an archive back and examine it; a damaged one is refused before anything is touched."""
+    from kasuwa.cli.backup.restoring import run_restore
+    from kasuwa.settings import read_settings
+
+    raise typer.Exit(run_restore(read_settings(data=data), file, force=force, as_json=as_json))
+
+
 key_app = typer.Typer(help="Developer keys, which prove an app at log-in.", no_args_is_help=True)
 token_app = typer.Typer(help="Tokens of the BigCommerce and Shoplazza APIs.", no_args_is_help=True)
 app.add_typer(key_app, name="key")

@@ -4,11 +4,13 @@ import base64
 import binascii
 import ipaddress
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 from kasuwa.base.http.server import ServerOptions, serve
+from kasuwa.base.postgres.process import dies_with
 from kasuwa.cli.output import say, warn
 from kasuwa.database import sealing_keys, serving_database
 from kasuwa.handover import WorkerSetup, handed
@@ -72,8 +74,13 @@ class Announcement:
         words.append("--begin" if self._demo else "--show")
         environment = {**os.environ, **setting_environment(self._settings)}
         # In a session of its own: Ctrl+C is for the server, which then ends this child in order.
+        # It goes even when we are killed: it would start the database itself and keep our successor out.
         self._child = subprocess.Popen(
-            words, env=environment, stdin=subprocess.DEVNULL, start_new_session=True
+            words,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+            preexec_fn=dies_with(os.getpid(), signal.SIGTERM),
         )
 
     def look(self) -> None:

@@ -5,8 +5,10 @@ from collections.abc import Callable
 from litestar.handlers import HTTPRouteHandler
 
 from kasuwa.base.context import Services
+from kasuwa.web.docs import docs_routes
 from kasuwa.web.media import media_route
+from kasuwa.web.static_files import static_route
 
 
 def routes(services: Callable[[], Services]) -> list[HTTPRouteHandler]:
-    return [media_route(services)]
+    return [media_route(services), static_route(), *docs_routes()]

@@ -1,92 +1,25 @@
-"""What the tests of the BigCommerce API stand on: an application that may fetch from a picture server."""
+"""Calls of the BigCommerce API, and what every answer of it must have."""
 
-import threading
-from collections import Counter
-from collections.abc import AsyncIterator, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 import httpx
-import msgspec
-import pytest
 
+from kasuwa.api.bigcommerce.contract import BcProduct, BcProductImage
 from kasuwa.domain.media.actions import show_pictures
 from kasuwa.domain.media.keeping import keep_bytes
 from kasuwa.domain.media.records import BIGCOMMERCE_FORMATS, Place
-from kasuwa.handover import WorkerSetup
-from tests.client import Web, running_web
-from tests.conftest import picture_bytes
+from tests.client import Web
 from tests.shop import Shop
 
 TYPE = "/api-docs/getting-started/api-status-codes"
+IMAGE_FIELDS = set(BcProductImage.__struct_fields__) - {"image_url"}
+PRODUCT_FIELDS = set(BcProduct.__struct_fields__) - {"images", "primary_image"}
 QUOTA_HEADERS = (
     "X-Rate-Limit-Time-Window-Ms",
     "X-Rate-Limit-Time-Reset-Ms",
     "X-Rate-Limit-Requests-Quota",
     "X-Rate-Limit-Requests-Left",
 )
-
-
-class PictureServer:
-    """A real web server on loopback. It counts what is asked of it by path."""
-
-    def __init__(self) -> None:
-        self.asked: Counter[str] = Counter()
-        self.files: dict[str, bytes] = {}
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_GET(self) -> None:
-                outer.answer(self)
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self.port: int = self._server.server_address[1]
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
-        self._thread.start()
-        self._ending = threading.Event()
-
-    def url(self, path: str) -> str:
-        return f"http://127.0.0.1:{self.port}{path}"
-
-    def good(self, seed: int = 0, size: tuple[int, int] = (800, 600)) -> str:
-        """The address of a good PNG."""
-        path = f"/{size[0]}x{size[1]}/{seed}.png"
-        if path not in self.files:
-            self.files[path] = picture_bytes("PNG", size=size, seed=seed)
-        return self.url(path)
-
-    def answer(self, request: BaseHTTPRequestHandler) -> None:
-        parts = urlsplit(request.path)
-        self.asked[parts.path] += 1
-        if parts.path == "/redirect":
-            self._send(request, 302, b"", Location=parse_qs(parts.query)["to"][0])
-        elif parts.path.startswith("/slow"):
-            self._ending.wait(10)
-            request.close_connection = True
-        elif parts.path in self.files:
-            self._send(request, 200, self.files[parts.path])
-        else:
-            self._send(request, 404, b"nothing here")
-
-    def close(self) -> None:
-        self._ending.set()
-        self._server.shutdown()
-        self._server.server_close()
-
-    @staticmethod
-    def _send(request: BaseHTTPRequestHandler, status: int, content: bytes, **headers: str) -> None:
-        request.send_response(status)
-        for name, value in {**headers, "Content-Length": str(len(content))}.items():
-            request.send_header(name, value)
-        request.end_headers()
-        request.wfile.write(content)
 
 
 class BigCommerceCalls:
@@ -104,6 +37,8 @@ class BigCommerceCalls:
         headers = {"X-Auth-Token": self.shop.token if token is None else token, **options.pop("headers", {})}
         answer = await self.web.call(method, self.base + path, headers=headers, **options)
         check_quota_headers(answer)
+        if answer.is_success and answer.content:
+            check_fields(answer)
         return answer
 
     async def get(self, path: str, **options: Any) -> httpx.Response:
@@ -153,6 +88,22 @@ class BigCommerceCalls:
         await show_pictures(context, product_id, [(kept, Place())] * count)
 
 
+def check_fields(answer: httpx.Response) -> None:
+    """Every documented field is there, unless the caller chose among them."""
+    if "_fields=" in str(answer.url):
+        return
+    body = answer.json()
+    things = body["data"] if isinstance(body["data"], list) else [body["data"]]
+    of_images = "/images" in answer.url.path
+    for thing in things:
+        if of_images:
+            assert set(thing) == IMAGE_FIELDS
+        else:
+            assert set(thing) - {"images", "primary_image"} == PRODUCT_FIELDS
+            for image in (*thing.get("images", ()), *filter(None, [thing.get("primary_image")])):
+                assert set(image) == IMAGE_FIELDS
+
+
 def check_quota_headers(answer: httpx.Response) -> None:
     """All four integers on every answer, whatever it says."""
     values = [int(answer.headers[name]) for name in QUOTA_HEADERS]
@@ -170,30 +121,3 @@ def check_error(answer: httpx.Response, status: int) -> dict[str, Any]:
     assert body["title"]
     assert body["type"].endswith(TYPE)
     return body
-
-
-@pytest.fixture(scope="session")
-def pictures() -> Iterator[PictureServer]:
-    server = PictureServer()
-    yield server
-    server.close()
-
-
-@pytest.fixture(scope="session")
-async def fetching_web(worker_setup: WorkerSetup, pictures: PictureServer) -> AsyncIterator[Web]:
-    """The application, allowed to fetch from the picture server."""
-    settings = msgspec.structs.replace(worker_setup.settings, fetch_allow=f"127.0.0.1:{pictures.port}")
-    async with running_web(msgspec.structs.replace(worker_setup, settings=settings)) as running:
-        yield running
-
-
-@pytest.fixture
-def bc(fetching_web: Web, shop: Shop) -> BigCommerceCalls:
-    return BigCommerceCalls(fetching_web, shop)
-
-
-@pytest.fixture
-async def product(bc: BigCommerceCalls) -> int:
-    """The number of a product without images."""
-    number: int = (await bc.new_product())["id"]
-    return number

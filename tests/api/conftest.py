@@ -1,4 +1,4 @@
-"""What the tests of the APIs share: pictures to be fetched, and an application that may fetch them."""
+"""What the tests of the APIs share: pictures to be fetched by an application that may, and accounts."""
 
 from collections.abc import AsyncIterator
 
@@ -6,10 +6,12 @@ import msgspec
 import pytest
 
 from kasuwa.handover import WorkerSetup
+from tests.accounts import Account, confirm, open_account
+from tests.api.bigcommerce_calls import BigCommerceCalls
 from tests.api.picture_server import PictureServer, serving_pictures
 from tests.api.shoplazza_calls import BASES, Shoplazza, new_product_id
 from tests.client import Web, running_web
-from tests.shop import Shop
+from tests.shop import Shop, new_developer_key
 
 
 @pytest.fixture(scope="session")
@@ -36,3 +38,35 @@ def slz(request: pytest.FixtureRequest, fetching_web: Web, shop: Shop) -> Shopla
 async def product_id(shop: Shop) -> str:
     """A product of `shop` without images."""
     return await new_product_id(shop)
+
+
+@pytest.fixture(scope="session")
+async def app_headers(web: Web) -> dict[str, str]:
+    """What an app sends with its developer key."""
+    return {"authorization": f"Bearer {await new_developer_key(web.services)}"}
+
+
+@pytest.fixture
+async def account(web: Web, app_headers: dict[str, str]) -> Account:
+    """An account that nobody has confirmed yet."""
+    return await open_account(web, app_headers)
+
+
+@pytest.fixture
+async def ada(web: Web, app_headers: dict[str, str], account: Account) -> Account:
+    """An account that is confirmed by e-mail."""
+    await confirm(web, app_headers, account)
+    return account
+
+
+@pytest.fixture
+def bc(fetching_web: Web, shop: Shop) -> BigCommerceCalls:
+    """The API as an app calls it that has the shop's token."""
+    return BigCommerceCalls(fetching_web, shop)
+
+
+@pytest.fixture
+async def product(bc: BigCommerceCalls) -> int:
+    """The number of a product of `shop` without images."""
+    number: int = (await bc.new_product())["id"]
+    return number

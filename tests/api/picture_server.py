@@ -6,10 +6,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 from tests.base.pictures import scene, write
+from tests.conftest import picture_bytes
 
 
 class PictureServer:
-    """`files` are what it gives out by path; `/missing` is a 404 and `/silent` never answers.
+    """`files` are what it gives out by path, queries ignored; `/missing` is a 404, `/silent` never answers,
+    and `/redirect?to=URL` leads there.
 
     `asked` lists the paths in the order they were asked for.
     """
@@ -31,6 +33,13 @@ class PictureServer:
     def url(self, path: str = "/good.png", *, scheme: str = "http") -> str:
         return f"{scheme}://{self.host}{path}"
 
+    def good(self, seed: int = 0) -> str:
+        """The address of a good picture of 400 x 300, another one for each seed."""
+        path = f"/good/{seed}.png"
+        if path not in self.files:
+            self.files[path] = picture_bytes("PNG", size=(400, 300), seed=seed)
+        return self.url(path)
+
     async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(ConnectionError, asyncio.IncompleteReadError):
             head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
@@ -38,8 +47,11 @@ class PictureServer:
             self.asked.append(path)
             if path == "/silent":
                 await reader.read()
-            content = self.files.get(path, b"")
-            status = "200 OK" if path in self.files else "404 Not Found"
+            bare, _, query = path.partition("?")
+            content = self.files.get(bare, b"")
+            status = "200 OK" if bare in self.files else "404 Not Found"
+            if bare == "/redirect":
+                status = f"302 Found\r\nLocation: {query.removeprefix('to=')}"
             writer.write(
                 f"HTTP/1.1 {status}\r\nContent-Type: application/octet-stream\r\n"
                 f"Content-Length: {len(content)}\r\nConnection: close\r\n\r\n".encode()

@@ -1,7 +1,6 @@
-"""Calls of the Shoplazza API in one of its versions; every answer is held against the contract."""
+"""Calls of the Shoplazza API in one of its versions."""
 
 from typing import Any
-from urllib.parse import urlsplit
 from uuid import UUID
 
 import httpx
@@ -9,7 +8,6 @@ import httpx
 from kasuwa.domain.catalogue.actions import create_product
 from kasuwa.domain.catalogue.records import NewProduct, NewVariant, OpeningStock, Price
 from tests.client import Web
-from tests.contract.harness import validate_answer
 from tests.shop import Shop
 
 BASES = ("/openapi/2022-01", "/openapi/2025-06", "/openapi/2026-01")
@@ -42,12 +40,6 @@ class Shoplazza:
     async def call(self, method: str, path: str, **options: Any) -> httpx.Response:
         headers = {**self.headers, **options.pop("headers", {})}
         answer = await self.web.call(method, self.base + path, headers=headers, **options)
-        return self.checked(answer)
-
-    def checked(self, answer: httpx.Response) -> httpx.Response:
-        request = answer.request
-        path = urlsplit(str(request.url)).path
-        validate_answer("shoplazza", request.method, path, answer.status_code, answer.headers, answer.content)
         assert answer.headers["request-id"]
         return answer
 

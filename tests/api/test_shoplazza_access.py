@@ -140,6 +140,18 @@ async def test_every_answer_has_a_request_id(slz: Shoplazza) -> None:
     assert answer.headers["request-id"]
 
 
+async def test_options_names_the_methods_of_a_path(slz: Shoplazza, product_id: str) -> None:
+    for path, allowed in (
+        ("/products", "GET, HEAD, OPTIONS, POST"),
+        ("/products/count", "GET, HEAD, OPTIONS"),
+        (f"/products/{product_id}", "DELETE, GET, HEAD, OPTIONS"),
+        (f"/products/{product_id}/images", "GET, HEAD, OPTIONS, POST"),
+        (f"/products/{product_id}/images/{UNKNOWN}", "DELETE, GET, HEAD, OPTIONS, PUT"),
+    ):
+        answer = await slz.web.client.options(slz.base + path)
+        assert (answer.status_code, answer.headers["allow"]) == (204, allowed)
+
+
 # Quotas ------------------------------------------------------------------------------------------
 
 

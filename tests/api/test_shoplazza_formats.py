@@ -12,7 +12,7 @@ import msgspec
 import pytest
 from PIL import Image
 
-from kasuwa.handover import ORDER_VARIABLE, WorkerSetup
+from kasuwa.handover import WorkerSetup, handed
 from tests.api.picture_server import PictureServer
 from tests.api.shoplazza_calls import BASES, Shoplazza, is_uuid
 from tests.base.pictures import scene, write
@@ -91,12 +91,12 @@ async def test_a_large_picture_is_given_out_smaller_but_says_its_own_size(
 def server_url(worker_setup: WorkerSetup, pictures: PictureServer) -> Iterator[str]:
     """A server as it is started for customers: a parent and a worker, in processes of their own."""
     settings = msgspec.structs.replace(worker_setup.settings, fetch_allow=pictures.host, workers=1)
-    order = msgspec.json.encode(msgspec.structs.replace(worker_setup, settings=settings)).decode()
+    setup = msgspec.structs.replace(worker_setup, settings=settings)
     with subprocess.Popen(
         [sys.executable, "-c", SERVE],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
-        env={**os.environ, ORDER_VARIABLE: order, "PYTHONPATH": os.getcwd()},
+        env={**os.environ, **handed(setup), "PYTHONPATH": os.getcwd()},
     ) as process:
         assert process.stdout is not None
         try:

@@ -219,6 +219,15 @@ async def test_s10_an_image_of_ours_is_nobody_elses(
     assert "could not be downloaded" in stranger.message(answer, 422)
 
 
+@pytest.mark.parametrize("name", ["z" * 64, "a" * 64, "..", "["])
+async def test_s10_an_address_of_ours_without_a_picture_is_422(
+    slz: Shoplazza, shop: Shop, product_id: str, name: str
+) -> None:
+    src = f"/media/{shop.merchant_id}/{name[:2]}/{name}/zoom-1x1.jpg"
+    answer = await slz.call("POST", f"/products/{product_id}/images", json={"image": {"src": src}})
+    assert "could not be downloaded" in slz.message(answer, 422)
+
+
 @pytest.mark.parametrize("path", ["/missing", "/page.html", "/broken.png", None])
 async def test_s11_an_address_without_a_picture_is_422_and_leaves_nothing(
     slz: Shoplazza, product_id: str, pictures: PictureServer, path: str | None

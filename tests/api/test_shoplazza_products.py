@@ -1,11 +1,15 @@
 """Products of the Shoplazza API: made whole or not at all, listed by cursor, counted, deleted."""
 
+import base64
 from typing import Any
+from uuid import UUID
 
+import msgspec
 import pytest
 
+from kasuwa.domain.catalogue.queries import get_product
 from tests.api.picture_server import PictureServer
-from tests.api.shoplazza_calls import Shoplazza, new_product_id, positions
+from tests.api.shoplazza_calls import UNKNOWN, Shoplazza, new_product_id, positions
 from tests.conftest import picture_bytes
 from tests.shop import Shop
 
@@ -239,6 +243,28 @@ async def test_the_list_is_narrowed_and_shortened(slz: Shoplazza, shop: Shop) ->
         assert slz.message(await slz.call("GET", f"/products?{query}"), 422)
 
 
+def forged(value: str) -> str:
+    """A cursor as somebody might make it who knows how ours are made."""
+    return base64.urlsafe_b64encode(msgspec.msgpack.encode(["number", True, value, UNKNOWN])).decode()
+
+
+@pytest.mark.parametrize("value", ["9" * 30, "1_0", " 1 ", "one", "", "1" * 2000])
+async def test_a_forged_cursor_is_refused_before_the_database_sees_it(slz: Shoplazza, value: str) -> None:
+    assert slz.message(await slz.call("GET", f"/products?cursor={forged(value)}"), 422)
+    # The control: the same forgery with a number is read.
+    assert (await slz.get(f"/products?cursor={forged('12')}"))["products"] == []
+
+
+async def test_a_time_beyond_the_calendar_narrows_nothing(slz: Shoplazza, product_id: str) -> None:
+    for query in (
+        "created_at_min=0001-01-01T00:00:00%2B14:00",
+        "created_at_max=9999-12-31T23:59:59-14:00",
+        "updated_at_min=0001-01-01T00:00:00%2B14:00",
+        "updated_at_max=9999-12-31T23:59:59-14:00",
+    ):
+        assert [one["id"] for one in (await slz.get(f"/products?{query}"))["products"]] == [product_id]
+
+
 async def test_a_list_has_links_of_the_request_and_live_stock(
     slz: Shoplazza, pictures: PictureServer
 ) -> None:
@@ -287,12 +313,26 @@ async def test_x1_an_image_is_seen_through_the_other_apis(
         content=picture_bytes("PNG", size=(90, 70), seed=4),
     )
     theirs = answer.json()
-    first, second = await slz.images(product_id)
+    number = (await get_product(shop.owner, UUID(product_id))).number
+    gallery = f"/stores/{shop.store_hash}/v3/catalog/products/{number}/images"
+    token = {"x-auth-token": shop.token}
+    answer = await slz.web.post(
+        gallery, headers=token, json={"image_url": pictures.url("/other.png"), "description": "Side"}
+    )
+    assert answer.status_code == 200, answer.text
+
+    first, second, third = await slz.images(product_id)
     assert first["src"].endswith(theirs)
-    assert (first["width"], first["height"]) == (90, 70)
-    moved = ("position", "updated_at")
-    assert {n: second[n] for n in second if n not in moved} == {n: ours[n] for n in ours if n not in moved}
-    assert second["position"] == 2
+    assert [(image["width"], image["alt"]) for image in (first, second, third)] == [
+        (90, ""),
+        (800, "Front"),
+        (320, "Side"),
+    ]
+    assert (second["id"], second["src"]) == (ours["id"], ours["src"])
     shown = (await slz.web.get(item, headers=session)).json()["images"]
-    assert [image["imageId"] for image in shown] == [first["id"], second["id"]]
-    assert shown[1]["alt"] == "Front"
+    assert [image["imageId"] for image in shown] == [image["id"] for image in (first, second, third)]
+    listed = (await slz.web.get(gallery, headers=token)).json()["data"]
+    assert [image["description"] for image in listed] == ["", "Front", "Side"]
+    await slz.call("DELETE", f"/products/{product_id}/images/{first['id']}")
+    listed = (await slz.web.get(gallery, headers=token)).json()["data"]
+    assert [image["description"] for image in listed] == ["Front", "Side"]

@@ -9,9 +9,18 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from decimal import Decimal
 from pathlib import Path
 
 from msgspec import Struct
+
+from kasuwa.base.context import Context
+from kasuwa.domain.catalogue.actions import create_product
+from kasuwa.domain.catalogue.records import NewProduct, NewVariant, OpeningStock, Price
+from kasuwa.domain.media.actions import show_picture
+from kasuwa.domain.media.keeping import keep_bytes
+from kasuwa.domain.media.records import STOREHARMONY_FORMATS, Place
+from tests.conftest import picture_bytes
 
 DEADLINE_SECONDS = 120.0
 _KEPT = ("PATH", "HOME", "LANG", "COVERAGE_PROCESS_CONFIG", "COVERAGE_PROCESS_START")
@@ -86,3 +95,15 @@ def serving(installation: Installation, *words: str) -> Iterator[Serving]:
             process.wait()
         assert process.stdout is not None
         process.stdout.close()
+
+
+async def add_product(owner: Context, seed: int) -> None:
+    """A product with ten in stock and two pictures, which differ with the seed."""
+    opening = (OpeningStock(owner.store_id, Decimal(10)),)
+    price = Price(currency="NGN", selling_minor=1000)
+    product = await create_product(
+        owner, NewProduct(name=f"Rice {seed}", variants=(NewVariant(price=price, opening=opening),))
+    )
+    for number in (seed, seed + 10):
+        kept = await keep_bytes(owner, picture_bytes("PNG", seed=number), STOREHARMONY_FORMATS)
+        await show_picture(owner, product.product_id, kept, Place())

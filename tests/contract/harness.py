@@ -78,6 +78,11 @@ class ContractAnswers:
             self._validate_error(where, method, lowered, body)
             return
         operation = item[verb]
+        if method == "HEAD" and operation.get("x-safe") is False:
+            if status != 405 or "allow" not in lowered:
+                _fail(where, "HEAD must not do what this GET does: 405 with Allow is due")
+            self._validate_error(where, method, lowered, body)
+            return
         if status == 501 and is_open:
             self._validate_error(where, method, lowered, body)
             return

@@ -88,6 +88,14 @@ def test_unknown_paths_methods_and_unbuilt_operations_have_the_apis_error_body()
         validate_answer("storeharmony", "GET", "/cloudapi/no/such/path/at/all", 404, JSON, problem(404))
 
 
+def test_head_never_does_what_a_get_that_acts_does() -> None:
+    path = "/cloudapi/user/u1/switchStore/s1"
+    validate_answer("storeharmony", "HEAD", path, 405, PROBLEM | {"Allow": "GET"}, b"")
+    for status, headers in ((200, PROBLEM), (405, PROBLEM)):
+        with pytest.raises(AssertionError, match="HEAD must not do"):
+            validate_answer("storeharmony", "HEAD", path, status, headers, b"")
+
+
 def test_a_501_is_allowed_for_listed_operations_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(harness, "open_operations", lambda: {("bigcommerce", "getProductImages")})
     validate_answer("bigcommerce", "GET", IMAGES, 501, JSON, BC_404)

@@ -21,6 +21,11 @@ Number = Decimal
 Uuid = UUID
 
 
+class BcCustomUrl(Struct, frozen=True, kw_only=True):
+    url: Annotated[str, Meta(max_length=255)] | UnsetType = UNSET
+    is_customized: bool | UnsetType = UNSET
+
+
 class BcError(Struct, frozen=True, kw_only=True):
     status: Annotated[int, Meta(ge=-9223372036854775808, le=9223372036854775807)]
     code: Annotated[int, Meta(ge=-9223372036854775808, le=9223372036854775807)] | UnsetType = UNSET
@@ -63,15 +68,15 @@ class BcPaginationLinks(Struct, frozen=True, kw_only=True):
 
 
 class BcProduct(Struct, frozen=True, kw_only=True):
-    name: Annotated[str, Meta(min_length=1, max_length=250)]
-    type: Literal["physical", "digital"]
+    name: Annotated[str, Meta(min_length=1, max_length=250)] | UnsetType = UNSET
+    type: Literal["physical", "digital"] | UnsetType = UNSET
     sku: Annotated[str, Meta(max_length=255)] | UnsetType = UNSET
     description: str | UnsetType = UNSET
     weight: Number | UnsetType = UNSET
     width: Number | UnsetType = UNSET
     depth: Number | UnsetType = UNSET
     height: Number | UnsetType = UNSET
-    price: Number
+    price: Number | UnsetType = UNSET
     cost_price: Number | UnsetType = UNSET
     retail_price: Number | UnsetType = UNSET
     sale_price: Number | UnsetType = UNSET
@@ -96,14 +101,58 @@ class BcProduct(Struct, frozen=True, kw_only=True):
     condition: Literal["New", "Used", "Refurbished"] | UnsetType = UNSET
     page_title: Annotated[str, Meta(max_length=255)] | UnsetType = UNSET
     meta_description: Annotated[str, Meta(max_length=65535)] | UnsetType = UNSET
+    meta_keywords: Annotated[list[Annotated[str, Meta(max_length=255)]], Meta(max_length=100)] | UnsetType = (
+        UNSET
+    )
+    brand_name: Annotated[str, Meta(max_length=255)] | UnsetType = UNSET
+    map_price: Number | UnsetType = UNSET
+    tax_class_id: Annotated[int, Meta(ge=0, le=1000000000)] | UnsetType = UNSET
+    product_tax_code: Annotated[str, Meta(max_length=255)] | UnsetType = UNSET
+    fixed_cost_shipping_price: Number | UnsetType = UNSET
+    is_free_shipping: bool | UnsetType = UNSET
+    warranty: Annotated[str, Meta(max_length=65535)] | UnsetType = UNSET
+    bin_picking_number: Annotated[str, Meta(max_length=255)] | UnsetType = UNSET
+    layout_file: Annotated[str, Meta(max_length=500)] | UnsetType = UNSET
+    availability_description: Annotated[str, Meta(max_length=255)] | UnsetType = UNSET
+    gift_wrapping_options_type: Literal["any", "none", "list"] | UnsetType = UNSET
+    gift_wrapping_options_list: (
+        Annotated[
+            list[Annotated[int, Meta(ge=-9223372036854775808, le=9223372036854775807)]], Meta(max_length=1000)
+        ]
+        | UnsetType
+    ) = UNSET
+    is_condition_shown: bool | UnsetType = UNSET
+    order_quantity_minimum: Annotated[int, Meta(ge=0, le=1000000000)] | UnsetType = UNSET
+    order_quantity_maximum: Annotated[int, Meta(ge=0, le=1000000000)] | UnsetType = UNSET
+    related_products: (
+        Annotated[
+            list[Annotated[int, Meta(ge=-9223372036854775808, le=9223372036854775807)]], Meta(max_length=1000)
+        ]
+        | UnsetType
+    ) = UNSET
+    view_count: Annotated[int, Meta(ge=0, le=1000000000)] | UnsetType = UNSET
+    preorder_release_date: DateTime | None | UnsetType = UNSET
+    preorder_message: Annotated[str, Meta(max_length=255)] | UnsetType = UNSET
+    is_preorder_only: bool | UnsetType = UNSET
+    is_price_hidden: bool | UnsetType = UNSET
+    price_hidden_label: Annotated[str, Meta(max_length=200)] | UnsetType = UNSET
+    custom_url: BcCustomUrl | UnsetType = UNSET
+    open_graph_type: (
+        Literal["product", "album", "book", "drink", "food", "game", "movie", "song", "tv_show"] | UnsetType
+    ) = UNSET
+    open_graph_title: Annotated[str, Meta(max_length=1000)] | UnsetType = UNSET
+    open_graph_description: Annotated[str, Meta(max_length=65535)] | UnsetType = UNSET
+    open_graph_use_meta_description: bool | UnsetType = UNSET
+    open_graph_use_product_name: bool | UnsetType = UNSET
+    open_graph_use_image: bool | UnsetType = UNSET
     images: list[BcProductImage] | UnsetType = UNSET
     id: Annotated[int, Meta(ge=1, le=9223372036854775807)]
     calculated_price: Number | UnsetType = UNSET
     base_variant_id: (
         Annotated[int, Meta(ge=-9223372036854775808, le=9223372036854775807)] | None | UnsetType
     ) = UNSET
-    date_created: DateTime
-    date_modified: DateTime
+    date_created: DateTime | UnsetType = UNSET
+    date_modified: DateTime | UnsetType = UNSET
     primary_image: BcProductImage | None | UnsetType = UNSET
 
 
@@ -113,18 +162,20 @@ class BcProductCollectionResponse(Struct, frozen=True, kw_only=True):
 
 
 class BcProductImage(Struct, frozen=True, kw_only=True):
+    """Every field but image_url is there, unless include_fields or exclude_fields has chosen; id always is."""
+
     id: Annotated[int, Meta(ge=-9223372036854775808, le=9223372036854775807)]
-    product_id: Annotated[int, Meta(ge=-9223372036854775808, le=9223372036854775807)]
-    is_thumbnail: bool
-    sort_order: Annotated[int, Meta(ge=-2147483648, le=2147483647)]
-    description: str
-    image_file: str
+    product_id: Annotated[int, Meta(ge=-9223372036854775808, le=9223372036854775807)] | UnsetType = UNSET
+    is_thumbnail: bool | UnsetType = UNSET
+    sort_order: Annotated[int, Meta(ge=-2147483648, le=2147483647)] | UnsetType = UNSET
+    description: str | UnsetType = UNSET
+    image_file: str | UnsetType = UNSET
     image_url: str | UnsetType = UNSET
-    url_zoom: str
-    url_standard: str
-    url_thumbnail: str
-    url_tiny: str
-    date_modified: DateTime
+    url_zoom: str | UnsetType = UNSET
+    url_standard: str | UnsetType = UNSET
+    url_thumbnail: str | UnsetType = UNSET
+    url_tiny: str | UnsetType = UNSET
+    date_modified: DateTime | UnsetType = UNSET
 
 
 class BcProductImageCollectionResponse(Struct, frozen=True, kw_only=True):
@@ -142,7 +193,7 @@ class BcProductImageUpload(Struct, frozen=True, kw_only=True):
     date_modified: DateTime | UnsetType = UNSET
     is_thumbnail: bool | UnsetType = UNSET
     sort_order: Annotated[int, Meta(ge=-2147483648, le=2147483647)] | UnsetType = UNSET
-    description: str | UnsetType = UNSET
+    description: Annotated[str, Meta(max_length=65535)] | UnsetType = UNSET
     image_file: bytes
 
 
@@ -151,16 +202,17 @@ class BcProductImageUploadUpdate(Struct, frozen=True, kw_only=True):
     date_modified: DateTime | UnsetType = UNSET
     is_thumbnail: bool | UnsetType = UNSET
     sort_order: Annotated[int, Meta(ge=-2147483648, le=2147483647)] | UnsetType = UNSET
-    description: str | UnsetType = UNSET
+    description: Annotated[str, Meta(max_length=65535)] | UnsetType = UNSET
     image_file: bytes | UnsetType = UNSET
 
 
 class BcProductImageWrite(Struct, frozen=True, kw_only=True):
+    id: Annotated[int, Meta(ge=1, le=9223372036854775807)] | UnsetType = UNSET
     product_id: Annotated[int, Meta(ge=-9223372036854775808, le=9223372036854775807)] | UnsetType = UNSET
     date_modified: DateTime | UnsetType = UNSET
     is_thumbnail: bool | UnsetType = UNSET
     sort_order: Annotated[int, Meta(ge=-2147483648, le=2147483647)] | UnsetType = UNSET
-    description: str | UnsetType = UNSET
+    description: Annotated[str, Meta(max_length=65535)] | UnsetType = UNSET
     image_url: Annotated[str, Meta(max_length=255)] | UnsetType = UNSET
 
 
@@ -170,7 +222,7 @@ class BcProductResponse(Struct, frozen=True, kw_only=True):
 
 
 class BcProductWrite(Struct, frozen=True, kw_only=True):
-    """Subset; unknown documented fields are kept and returned."""
+    """Fields that the shop itself has no use for are kept and returned; what is not named here is ignored."""
 
     name: Annotated[str, Meta(min_length=1, max_length=250)] | UnsetType = UNSET
     type: Literal["physical", "digital"] | UnsetType = UNSET
@@ -205,6 +257,50 @@ class BcProductWrite(Struct, frozen=True, kw_only=True):
     condition: Literal["New", "Used", "Refurbished"] | UnsetType = UNSET
     page_title: Annotated[str, Meta(max_length=255)] | UnsetType = UNSET
     meta_description: Annotated[str, Meta(max_length=65535)] | UnsetType = UNSET
+    meta_keywords: Annotated[list[Annotated[str, Meta(max_length=255)]], Meta(max_length=100)] | UnsetType = (
+        UNSET
+    )
+    brand_name: Annotated[str, Meta(max_length=255)] | UnsetType = UNSET
+    map_price: Number | UnsetType = UNSET
+    tax_class_id: Annotated[int, Meta(ge=0, le=1000000000)] | UnsetType = UNSET
+    product_tax_code: Annotated[str, Meta(max_length=255)] | UnsetType = UNSET
+    fixed_cost_shipping_price: Number | UnsetType = UNSET
+    is_free_shipping: bool | UnsetType = UNSET
+    warranty: Annotated[str, Meta(max_length=65535)] | UnsetType = UNSET
+    bin_picking_number: Annotated[str, Meta(max_length=255)] | UnsetType = UNSET
+    layout_file: Annotated[str, Meta(max_length=500)] | UnsetType = UNSET
+    availability_description: Annotated[str, Meta(max_length=255)] | UnsetType = UNSET
+    gift_wrapping_options_type: Literal["any", "none", "list"] | UnsetType = UNSET
+    gift_wrapping_options_list: (
+        Annotated[
+            list[Annotated[int, Meta(ge=-9223372036854775808, le=9223372036854775807)]], Meta(max_length=1000)
+        ]
+        | UnsetType
+    ) = UNSET
+    is_condition_shown: bool | UnsetType = UNSET
+    order_quantity_minimum: Annotated[int, Meta(ge=0, le=1000000000)] | UnsetType = UNSET
+    order_quantity_maximum: Annotated[int, Meta(ge=0, le=1000000000)] | UnsetType = UNSET
+    related_products: (
+        Annotated[
+            list[Annotated[int, Meta(ge=-9223372036854775808, le=9223372036854775807)]], Meta(max_length=1000)
+        ]
+        | UnsetType
+    ) = UNSET
+    view_count: Annotated[int, Meta(ge=0, le=1000000000)] | UnsetType = UNSET
+    preorder_release_date: DateTime | None | UnsetType = UNSET
+    preorder_message: Annotated[str, Meta(max_length=255)] | UnsetType = UNSET
+    is_preorder_only: bool | UnsetType = UNSET
+    is_price_hidden: bool | UnsetType = UNSET
+    price_hidden_label: Annotated[str, Meta(max_length=200)] | UnsetType = UNSET
+    custom_url: BcCustomUrl | UnsetType = UNSET
+    open_graph_type: (
+        Literal["product", "album", "book", "drink", "food", "game", "movie", "song", "tv_show"] | UnsetType
+    ) = UNSET
+    open_graph_title: Annotated[str, Meta(max_length=1000)] | UnsetType = UNSET
+    open_graph_description: Annotated[str, Meta(max_length=65535)] | UnsetType = UNSET
+    open_graph_use_meta_description: bool | UnsetType = UNSET
+    open_graph_use_product_name: bool | UnsetType = UNSET
+    open_graph_use_image: bool | UnsetType = UNSET
     images: Annotated[list[BcProductImageWrite], Meta(max_length=1000)] | UnsetType = UNSET
 
 
@@ -248,15 +344,60 @@ class CreateProductBody(Struct, frozen=True, kw_only=True):
     condition: Literal["New", "Used", "Refurbished"] | UnsetType = UNSET
     page_title: Annotated[str, Meta(max_length=255)] | UnsetType = UNSET
     meta_description: Annotated[str, Meta(max_length=65535)] | UnsetType = UNSET
+    meta_keywords: Annotated[list[Annotated[str, Meta(max_length=255)]], Meta(max_length=100)] | UnsetType = (
+        UNSET
+    )
+    brand_name: Annotated[str, Meta(max_length=255)] | UnsetType = UNSET
+    map_price: Number | UnsetType = UNSET
+    tax_class_id: Annotated[int, Meta(ge=0, le=1000000000)] | UnsetType = UNSET
+    product_tax_code: Annotated[str, Meta(max_length=255)] | UnsetType = UNSET
+    fixed_cost_shipping_price: Number | UnsetType = UNSET
+    is_free_shipping: bool | UnsetType = UNSET
+    warranty: Annotated[str, Meta(max_length=65535)] | UnsetType = UNSET
+    bin_picking_number: Annotated[str, Meta(max_length=255)] | UnsetType = UNSET
+    layout_file: Annotated[str, Meta(max_length=500)] | UnsetType = UNSET
+    availability_description: Annotated[str, Meta(max_length=255)] | UnsetType = UNSET
+    gift_wrapping_options_type: Literal["any", "none", "list"] | UnsetType = UNSET
+    gift_wrapping_options_list: (
+        Annotated[
+            list[Annotated[int, Meta(ge=-9223372036854775808, le=9223372036854775807)]], Meta(max_length=1000)
+        ]
+        | UnsetType
+    ) = UNSET
+    is_condition_shown: bool | UnsetType = UNSET
+    order_quantity_minimum: Annotated[int, Meta(ge=0, le=1000000000)] | UnsetType = UNSET
+    order_quantity_maximum: Annotated[int, Meta(ge=0, le=1000000000)] | UnsetType = UNSET
+    related_products: (
+        Annotated[
+            list[Annotated[int, Meta(ge=-9223372036854775808, le=9223372036854775807)]], Meta(max_length=1000)
+        ]
+        | UnsetType
+    ) = UNSET
+    view_count: Annotated[int, Meta(ge=0, le=1000000000)] | UnsetType = UNSET
+    preorder_release_date: DateTime | None | UnsetType = UNSET
+    preorder_message: Annotated[str, Meta(max_length=255)] | UnsetType = UNSET
+    is_preorder_only: bool | UnsetType = UNSET
+    is_price_hidden: bool | UnsetType = UNSET
+    price_hidden_label: Annotated[str, Meta(max_length=200)] | UnsetType = UNSET
+    custom_url: BcCustomUrl | UnsetType = UNSET
+    open_graph_type: (
+        Literal["product", "album", "book", "drink", "food", "game", "movie", "song", "tv_show"] | UnsetType
+    ) = UNSET
+    open_graph_title: Annotated[str, Meta(max_length=1000)] | UnsetType = UNSET
+    open_graph_description: Annotated[str, Meta(max_length=65535)] | UnsetType = UNSET
+    open_graph_use_meta_description: bool | UnsetType = UNSET
+    open_graph_use_product_name: bool | UnsetType = UNSET
+    open_graph_use_image: bool | UnsetType = UNSET
     images: Annotated[list[BcProductImageWrite], Meta(max_length=1000)] | UnsetType = UNSET
 
 
 class CreateProductImageBody(Struct, frozen=True, kw_only=True):
+    id: Annotated[int, Meta(ge=1, le=9223372036854775807)] | UnsetType = UNSET
     product_id: Annotated[int, Meta(ge=-9223372036854775808, le=9223372036854775807)] | UnsetType = UNSET
     date_modified: DateTime | UnsetType = UNSET
     is_thumbnail: bool | UnsetType = UNSET
     sort_order: Annotated[int, Meta(ge=-2147483648, le=2147483647)] | UnsetType = UNSET
-    description: str | UnsetType = UNSET
+    description: Annotated[str, Meta(max_length=65535)] | UnsetType = UNSET
     image_url: Annotated[str, Meta(max_length=255)]
 
 
@@ -471,6 +612,50 @@ class UpdateProductsBodyItem(Struct, frozen=True, kw_only=True):
     condition: Literal["New", "Used", "Refurbished"] | UnsetType = UNSET
     page_title: Annotated[str, Meta(max_length=255)] | UnsetType = UNSET
     meta_description: Annotated[str, Meta(max_length=65535)] | UnsetType = UNSET
+    meta_keywords: Annotated[list[Annotated[str, Meta(max_length=255)]], Meta(max_length=100)] | UnsetType = (
+        UNSET
+    )
+    brand_name: Annotated[str, Meta(max_length=255)] | UnsetType = UNSET
+    map_price: Number | UnsetType = UNSET
+    tax_class_id: Annotated[int, Meta(ge=0, le=1000000000)] | UnsetType = UNSET
+    product_tax_code: Annotated[str, Meta(max_length=255)] | UnsetType = UNSET
+    fixed_cost_shipping_price: Number | UnsetType = UNSET
+    is_free_shipping: bool | UnsetType = UNSET
+    warranty: Annotated[str, Meta(max_length=65535)] | UnsetType = UNSET
+    bin_picking_number: Annotated[str, Meta(max_length=255)] | UnsetType = UNSET
+    layout_file: Annotated[str, Meta(max_length=500)] | UnsetType = UNSET
+    availability_description: Annotated[str, Meta(max_length=255)] | UnsetType = UNSET
+    gift_wrapping_options_type: Literal["any", "none", "list"] | UnsetType = UNSET
+    gift_wrapping_options_list: (
+        Annotated[
+            list[Annotated[int, Meta(ge=-9223372036854775808, le=9223372036854775807)]], Meta(max_length=1000)
+        ]
+        | UnsetType
+    ) = UNSET
+    is_condition_shown: bool | UnsetType = UNSET
+    order_quantity_minimum: Annotated[int, Meta(ge=0, le=1000000000)] | UnsetType = UNSET
+    order_quantity_maximum: Annotated[int, Meta(ge=0, le=1000000000)] | UnsetType = UNSET
+    related_products: (
+        Annotated[
+            list[Annotated[int, Meta(ge=-9223372036854775808, le=9223372036854775807)]], Meta(max_length=1000)
+        ]
+        | UnsetType
+    ) = UNSET
+    view_count: Annotated[int, Meta(ge=0, le=1000000000)] | UnsetType = UNSET
+    preorder_release_date: DateTime | None | UnsetType = UNSET
+    preorder_message: Annotated[str, Meta(max_length=255)] | UnsetType = UNSET
+    is_preorder_only: bool | UnsetType = UNSET
+    is_price_hidden: bool | UnsetType = UNSET
+    price_hidden_label: Annotated[str, Meta(max_length=200)] | UnsetType = UNSET
+    custom_url: BcCustomUrl | UnsetType = UNSET
+    open_graph_type: (
+        Literal["product", "album", "book", "drink", "food", "game", "movie", "song", "tv_show"] | UnsetType
+    ) = UNSET
+    open_graph_title: Annotated[str, Meta(max_length=1000)] | UnsetType = UNSET
+    open_graph_description: Annotated[str, Meta(max_length=65535)] | UnsetType = UNSET
+    open_graph_use_meta_description: bool | UnsetType = UNSET
+    open_graph_use_product_name: bool | UnsetType = UNSET
+    open_graph_use_image: bool | UnsetType = UNSET
     images: Annotated[list[BcProductImageWrite], Meta(max_length=1000)] | UnsetType = UNSET
     id: Annotated[int, Meta(ge=-9223372036854775808, le=9223372036854775807)]
 

@@ -109,7 +109,7 @@ def error_body(problem: Problem, request_id: str) -> dict[str, Any]:
         body["instance"] = f"urn:request:{request_id}"
     if problem.detail:
         body["detail"] = problem.detail
-    if problem.faults or problem.status in (409, 422):
+    if problem.faults or problem.status in (409, 413, 422):
         body["errors"] = errors_of(problem.faults)
     return body
 

@@ -1,6 +1,5 @@
 """Images of products in BigCommerce's words: from a URL in JSON, or as a file in a form."""
 
-from contextlib import AbstractAsyncContextManager
 from typing import Any
 from uuid import UUID
 
@@ -94,16 +93,13 @@ async def get_product_images(
         total=len(pictures),
         page=query.page,
         limit=query.limit,
-        query=exchange.request.query_params.multi_items(),
+        query=exchange.request.url.query,
     )
 
 
 @api.operation("createProductImage", read=read_new_image)
 async def create_product_image(context: Context, path: CreateProductImagePath, body: SentImage) -> Json:
-    async with looking_first(context) as db:
-        product_id = await get_product_id(db, number=path.product_id)
-        if len(await read_pictures(db, product_id)) >= MOST_PICTURES:
-            raise TooManyPictures()
+    product_id = await refuse_full_product(context, path.product_id)
     kept = await keep_image(context, body)
     assert kept is not None
     placed = await show_picture(context, product_id, kept, place_of(body.facts))
@@ -121,7 +117,7 @@ async def get_product_image(context: Context, path: GetProductImagePath, query: 
 
 @api.operation("updateProductImage", read=read_image_change)
 async def update_product_image(context: Context, path: UpdateProductImagePath, body: SentImage) -> Json:
-    async with looking_first(context) as db:
+    async with context.reading() as db:
         product_id, picture_id = await image_ids(db, path.product_id, path.image_id)
     kept = await keep_image(context, body)
     change = PictureChange(
@@ -141,9 +137,13 @@ async def delete_product_image(context: Context, path: DeleteProductImagePath) -
         await remove_picture(context, product_id, picture_id)
 
 
-def looking_first(context: Context) -> AbstractAsyncContextManager[Database]:
-    """A look before slow work, in a transaction of its own: that of a keyed request stays open to its end."""
-    return context.services.pool.transaction(context.merchant_id)
+async def refuse_full_product(context: Context, number: int) -> UUID:
+    """The product, when it can show one more image: asked before anything slow is done."""
+    async with context.reading() as db:
+        product_id = await get_product_id(db, number=number)
+        if len(await read_pictures(db, product_id)) >= MOST_PICTURES:
+            raise TooManyPictures()
+    return product_id
 
 
 async def image_ids(db: Database, product_number: int, image_number: int) -> tuple[UUID, UUID]:

@@ -1,9 +1,9 @@
 """How products and images read in BigCommerce's words."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import parse_qsl, urlencode
 
 from kasuwa.domain.catalogue.records import ShownPicture
 
@@ -48,9 +48,7 @@ def one(data: Json) -> Json:
     return {"data": data, "meta": {}}
 
 
-def page_of(
-    data: Sequence[Json], *, total: int, page: int, limit: int, query: Iterable[tuple[str, str]]
-) -> Json:
+def page_of(data: Sequence[Json], *, total: int, page: int, limit: int, query: str) -> Json:
     """A page in its envelope."""
     return {
         "data": list(data),
@@ -58,10 +56,11 @@ def page_of(
     }
 
 
-def pagination(count: int, *, total: int, page: int, limit: int, query: Iterable[tuple[str, str]]) -> Json:
+def pagination(count: int, *, total: int, page: int, limit: int, query: str) -> Json:
     """The facts of a page. Links are query strings that repeat the caller's other parameters."""
     pages = -(-total // limit)
-    others = [(name, value) for name, value in query if name not in ("page", "limit")]
+    sent = parse_qsl(query, keep_blank_values=True)
+    others = [(name, value) for name, value in sent if name not in ("page", "limit")]
 
     def link(number: int) -> str:
         return "?" + urlencode([*others, ("page", number), ("limit", limit)])

@@ -8063,7 +8063,7 @@ OPERATIONS: dict[str, Operation] = {
         success_status=200,
         answer=StoreProfile,
         answer_media=("application/json",),
-        statuses=frozenset({200, 400, 401, 403, 404, 408, 429, 500, 503}),
+        statuses=frozenset({200, 304, 400, 401, 403, 404, 408, 429, 500, 503}),
     ),
     "getUserBankAccountDetails": Operation(
         operation_id="getUserBankAccountDetails",
@@ -8115,7 +8115,7 @@ OPERATIONS: dict[str, Operation] = {
         success_status=200,
         answer=list[StoreLocationSummary],
         answer_media=("application/json",),
-        statuses=frozenset({200, 400, 401, 403, 404, 408, 429, 500, 503}),
+        statuses=frozenset({200, 304, 400, 401, 403, 404, 408, 429, 500, 503}),
     ),
     "getSalesReportsDetails": Operation(
         operation_id="getSalesReportsDetails",

@@ -8,6 +8,7 @@ from kasuwa.base.context import Caller
 from kasuwa.base.http.api import AnyRequest, Dialect, Exchange
 from kasuwa.base.http.contract import Checks, Operation
 from kasuwa.base.http.identity import current_request_id
+from kasuwa.base.http.origin import caller_address
 from kasuwa.base.ids import token_hash
 from kasuwa.base.limits import Quota
 from kasuwa.base.problems import Invalid, NotFound, Problem, TooManyRequests, Unauthenticated
@@ -84,7 +85,7 @@ class StoreHarmony(Dialect):
             return await self._prove_app(request, exchange)
         if schemes:
             raise Unauthenticated("This operation is not open yet.")
-        return Caller(kind="nobody", id=_address(request))
+        return Caller(kind="nobody", id=caller_address(request))
 
     async def _prove_app(self, request: AnyRequest, exchange: Exchange) -> Caller:
         """A developer key, in its own header or as a bearer token; or the access token of an account."""
@@ -94,11 +95,11 @@ class StoreHarmony(Dialect):
         for key in (request.headers.get("x-developer-key", ""), token):
             key_id = await resolve_developer_key(pool, key)
             if key_id is not None:
-                return Caller(kind="app", id=f"{key_id}/{_address(request)}")
+                return Caller(kind="app", id=f"{key_id}/{caller_address(request)}")
         account = await resolve_session(pool, token, kind="account")
         if account is not None:
             # It proves the app only; what the operation does is still proved by its body.
-            return Caller(kind="app", id=f"{account.user_id}/{_address(request)}")
+            return Caller(kind="app", id=f"{account.user_id}/{caller_address(request)}")
         raise Unauthenticated(
             "Send a developer key as `Authorization: Bearer …`; `kasuwa key create` makes one."
         )
@@ -106,7 +107,11 @@ class StoreHarmony(Dialect):
     async def _spend(self, exchange: Exchange, caller: Caller) -> None:
         per_second = exchange.context.services.settings.storeharmony_requests_per_second
         quota = Quota("storeharmony", requests=3 * per_second, leak_per_second=per_second)
-        allowance = await exchange.context.services.limits.take(quota, f"{caller.kind}/{caller.id}")
+        allowance = await exchange.context.services.limits.take(
+            quota,
+            f"{caller.kind}/{caller.id}",
+            open_on_failure=exchange.operation is not None and exchange.operation.safe,
+        )
         exchange.headers |= {
             "RateLimit-Limit": str(allowance.quota),
             "RateLimit-Remaining": str(allowance.remaining),
@@ -114,7 +119,3 @@ class StoreHarmony(Dialect):
         if not allowance.accepted:
             wait = max(1, round(allowance.resets_in_seconds))
             raise TooManyRequests(f"Try again in {wait} s.", headers={"Retry-After": str(wait)})
-
-
-def _address(request: AnyRequest) -> str:
-    return request.client.host if request.client else ""

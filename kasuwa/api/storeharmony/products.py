@@ -130,7 +130,7 @@ async def get_inventory_stock_items(context: Context, query: GetInventoryStockIt
             context, "storeharmony", query.status, wish, live_format(context.store_id)
         )
         if together is not None:
-            return RawJson(_enveloped(together.data.encode(), together, total_is_exact=True))
+            return RawJson(_enveloped(together.data, together, total_is_exact=True))
     page = await list_products(context, "storeharmony", wanted, wish)
     return RawJson(await _page(context, page))
 

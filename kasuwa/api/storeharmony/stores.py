@@ -3,7 +3,6 @@
 import msgspec
 
 from kasuwa.api.storeharmony.contract import (
-    CreateNewStoreLocationPath,
     GetStoreLocationDetailsPath,
     GetUserStoreLocationsQuery,
     StoreLocationRequest,
@@ -24,11 +23,9 @@ from kasuwa.domain.stores.records import LocationWish
 
 
 @api.operation("createNewStoreLocation")
-async def create_new_store_location(
-    context: Context, path: CreateNewStoreLocationPath, body: StoreLocationRequest
-) -> StoreProfile:
+async def create_new_store_location(context: Context, body: StoreLocationRequest) -> StoreProfile:
     entered = await open_location(context, _wish(body))
-    return entered_profile(entered, staff_id=path.accountid)
+    return entered_profile(entered, staff_id=str(context.caller.user_id))
 
 
 @api.operation("getUserStoreLocations")
@@ -47,12 +44,13 @@ async def switch_store_location(
 ) -> StoreProfile:
     present = token_hash(exchange.request.headers["sessiontoken"])
     entered = await switch_location(context, read_id(path.storeid), replaces=present)
-    return entered_profile(entered, staff_id=path.accountid)
+    return entered_profile(entered, staff_id=str(context.caller.user_id))
 
 
 @api.operation("getStoreLocationDetails")
 async def get_store_location_details(context: Context, path: GetStoreLocationDetailsPath) -> StoreProfile:
-    return store_profile(await get_location(context, read_id(path.storeid)), staff_id=path.accountid)
+    location = await get_location(context, read_id(path.storeid))
+    return store_profile(location, staff_id=str(context.caller.user_id))
 
 
 def _wish(body: StoreLocationRequest) -> LocationWish:

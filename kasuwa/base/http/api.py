@@ -15,7 +15,8 @@ import structlog
 from litestar import Request, Response
 from litestar.enums import HttpMethod
 from litestar.handlers import HTTPRouteHandler
-from litestar.status_codes import HTTP_304_NOT_MODIFIED
+from litestar.status_codes import HTTP_204_NO_CONTENT, HTTP_304_NOT_MODIFIED
+from litestar.types import ASGIApp, Receive, Scope, Send
 from msgspec import Struct
 
 from kasuwa.base.context import Context, Services
@@ -36,6 +37,8 @@ Read = Callable[["Exchange"], Awaitable[Any]]
 BODY_BYTES = 10 * 1024 * 1024
 # Longer ones are decoded in a thread: they would hold everybody else up.
 _DECODED_IN_PLACE_BYTES = 128 * 1024
+# Statuses whose answers have no body, and so no length of one.
+_WITHOUT_BODY = frozenset({HTTP_204_NO_CONTENT, HTTP_304_NOT_MODIFIED})
 _KEY = re.compile(r"[A-Za-z0-9._:-]{8,128}")
 
 
@@ -86,6 +89,8 @@ class Dialect:
     operations: ClassVar[Mapping[str, Operation]]
     checks: ClassVar[Checks]
     json_types: ClassVar[frozenset[str]] = frozenset({"application/json"})
+    # Whether a file in contract/ promises the operations.
+    has_contract: ClassVar[bool] = True
     # Headers whose absence is a 401, which `admit` says.
     credential_headers: ClassVar[tuple[str, ...]] = ()
 
@@ -145,17 +150,37 @@ class Api:
         return register
 
     def routes(self, services: Callable[[], Services]) -> list[HTTPRouteHandler]:
-        """Litestar's handlers, one for each operation and base path; those not built yet say so."""
-        return [
-            _route(self.registered.get(name) or _unbuilt(self.dialect, operation), base, services)
-            for name, operation in self.dialect.operations.items()
-            for base in self.dialect.base_paths
-        ]
+        """Litestar's handlers, one for each operation and base path; those not built yet say so.
+
+        And one OPTIONS for each path, which comes first, or Litestar writes one that knows a single method.
+        """
+        methods: dict[str, set[str]] = {}
+        operations = []
+        for base in self.dialect.base_paths:
+            for name, operation in self.dialect.operations.items():
+                methods.setdefault(_template(operation, base), set()).add(operation.method.upper())
+                registered = self.registered.get(name) or _unbuilt(self.dialect, operation)
+                operations.append(_route(registered, base, services))
+        return [*(_tell_methods(path, known) for path, known in methods.items()), *operations]
 
 
 def _unbuilt(dialect: Dialect, operation: Operation) -> Registered:
     """An operation that the contract promises and nobody has built."""
     return Registered(dialect, operation, None, None)
+
+
+def _template(operation: Operation, base: str) -> str:
+    """The path of the operation as Litestar writes it."""
+    return re.sub(r"\{(\w+)\}", r"{\1:str}", base + operation.path)
+
+
+def _tell_methods(path: str, methods: set[str]) -> HTTPRouteHandler:
+    known = methods | {"OPTIONS"} | ({"HEAD"} if "GET" in methods else set())
+
+    async def tell() -> Response[None]:
+        return Response(None, status_code=204, headers={"Allow": ", ".join(sorted(known))})
+
+    return HTTPRouteHandler(path, http_method=HttpMethod.OPTIONS, status_code=204)(tell)
 
 
 def _route(registered: Registered, base: str, services: Callable[[], Services]) -> HTTPRouteHandler:
@@ -164,14 +189,13 @@ def _route(registered: Registered, base: str, services: Callable[[], Services]) 
     unknown = wanted - {"context", "exchange", "path", "query", "body"}
     assert not unknown, f"{operation.operation_id} asks for {sorted(unknown)}"
 
-    async def handle(request: AnyRequest) -> Response[Any]:
+    async def handle(request: AnyRequest) -> ASGIApp:
         request.scope["state"]["operation"] = operation.operation_id
         exchange = Exchange(registered.dialect, request, operation, begin_context(services(), request))
         return await answer(exchange, lambda: _act(registered, exchange, wanted))
 
-    path = re.sub(r"\{(\w+)\}", r"{\1:str}", base + operation.path)
     return HTTPRouteHandler(
-        path,
+        _template(operation, base),
         http_method=HttpMethod(operation.method.upper()),
         status_code=200,  # each answer says its own
         name=f"{registered.dialect.name}:{base}:{operation.operation_id}",
@@ -193,24 +217,39 @@ def begin_context(services: Services, request: AnyRequest) -> Context:
     )
 
 
-async def answer(exchange: Exchange, act: Callable[[], Awaitable[KeptAnswer]]) -> Response[Any]:
+async def answer(exchange: Exchange, act: Callable[[], Awaitable[KeptAnswer]]) -> ASGIApp:
     """Run `act`; whatever happens becomes an answer in the dialect's words."""
     try:
         given = await act()
     except Replay as replay:
-        await exchange.context.complete(None)
         given = replay.answer
     except Problem as problem:
-        await exchange.context.complete(None)
         given = refuse(problem, exchange)
     except Exception as error:
-        await exchange.context.complete(None)
         log.exception("request.failed", error=type(error).__name__)
         given = refuse(InternalFault(), exchange)
-    headers = {**given.headers, **exchange.headers}
-    return Response(
-        given.body, status_code=given.status, headers=headers, media_type=headers.pop("Content-Type", None)
-    )
+    finally:
+        # What a keyed request has not completed is undone, also when its caller has gone.
+        await exchange.context.complete(None)
+    return _Written(given, exchange.headers)
+
+
+class _Written:
+    """An answer that is bytes already: a response of Litestar's would look at it from all sides first."""
+
+    __slots__ = ("given", "headers")
+
+    def __init__(self, given: KeptAnswer, headers: Mapping[str, str]) -> None:
+        self.given = given
+        self.headers = {**given.headers, **headers}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        given = self.given
+        headers = [(name.lower().encode(), value.encode("latin-1")) for name, value in self.headers.items()]
+        if given.status not in _WITHOUT_BODY:
+            headers.append((b"content-length", b"%d" % len(given.body)))
+        await send({"type": "http.response.start", "status": given.status, "headers": headers})
+        await send({"type": "http.response.body", "body": given.body, "more_body": False})
 
 
 def refuse(problem: Problem, exchange: Exchange) -> KeptAnswer:
@@ -251,8 +290,9 @@ async def _act(registered: Registered, exchange: Exchange, wanted: frozenset[str
     values["context"], values["exchange"] = exchange.context, exchange
     result = await registered.handler(**{name: values[name] for name in wanted})
     given = _given(exchange, result)
-    if exchange.context.once is not None:
-        await exchange.context.complete(lambda: packed(given))
+    # A refusal keeps nothing: the same key may try again.
+    if exchange.context.has_key:
+        await exchange.context.complete(packed(given) if given.status < 400 else None)
     return given
 
 
@@ -280,13 +320,15 @@ async def _once(exchange: Exchange) -> None:
         )
         raise exchange.dialect.reread(Invalid(faults=[fault]), "header")
     request, caller = exchange.request, exchange.context.caller
-    who = f"{exchange.dialect.name}/{caller.kind}/{caller.merchant_id}/{caller.store_id}/{caller.id}"
+    # A user is the same in a new session: a till that had to log in again may repeat what it sent.
+    caller_id = caller.user_id or caller.id
+    who = f"{exchange.dialect.name}/{caller.kind}/{caller.merchant_id}/{caller.store_id}/{caller_id}"
     address = f"{request.method} {request.url.path}?{request.url.query}\n".encode()
     once = Once(exchange.context.services.sealer, caller=who, key=key, request=address + exchange.fingerprint)
     kept = await once.find(exchange.context.services.pool)
     if kept is not None:
         raise Replay(kept)
-    exchange.context.once = once
+    exchange.context.answer_once(once)
 
 
 def _given(exchange: Exchange, result: Any) -> KeptAnswer:

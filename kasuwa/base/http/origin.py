@@ -93,16 +93,20 @@ def base_url(request: Request[Any, Any, Any], public_url: str | None, hosts: Col
     if public_url:
         return public_url.rstrip("/")
     sent = request.headers.get("host", "")
+    return f"{request.scope['scheme']}://{sent.lower()}" if _may_repeat(sent, tuple(hosts)) else ""
+
+
+@lru_cache(256)
+def _may_repeat(sent: str, hosts: tuple[str, ...]) -> bool:
+    """Whether a Host header may stand in links. The same few come all the time."""
     try:
         parts = urlsplit(f"//{sent}")
         host, _port = parts.hostname or "", parts.port
     except ValueError:
-        return ""
+        return False
     if parts.netloc != sent or "@" in sent or not host:
-        return ""
-    if is_loopback(host) or host in hosts or sent.lower() in hosts:
-        return f"{request.scope['scheme']}://{sent.lower()}"
-    return ""
+        return False
+    return is_loopback(host) or host in hosts or sent.lower() in hosts
 
 
 class CrossOrigin:

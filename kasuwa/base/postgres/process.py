@@ -63,14 +63,16 @@ def spawn(
         stderr=output,
         start_new_session=True,
         umask=0o077,
-        preexec_fn=_dies_with(os.getpid(), death_signal),
+        preexec_fn=dies_with(os.getpid(), death_signal),
         user=user.uid if user else None,
         group=user.gid if user else None,
         extra_groups=[] if user else None,
     )
 
 
-def _dies_with(parent_pid: int, death_signal: int) -> Callable[[], None]:
+def dies_with(parent_pid: int, death_signal: int) -> Callable[[], None]:
+    """A `preexec_fn`: the child gets `death_signal` when the calling thread ends, however it ends."""
+
     # Python runs this after it has changed the user: a change of user would clear the signal again.
     def arrange() -> None:
         if hasattr(_libc, "prctl"):

@@ -51,27 +51,91 @@ async def refresh_cards(db: Database, product_ids: Sequence[UUID]) -> list[Produ
         """,
         ids=[row[0] for row in rows],
         dialects=[row[1] for row in rows],
-        bodies=[row[2].body for row in rows],
-        without=[row[2].body_without_cost for row in rows],
+        bodies=[_left_open(row[2].body) for row in rows],
+        without=[_left_open(row[2].body_without_cost) for row in rows],
         stale=[row[3] for row in rows],
     )
     return products
 
 
+def _left_open(body: str | None) -> str | None:
+    """Without its last brace: what a list adds to a card, it adds there."""
+    assert body is None or body.endswith("}")
+    return body and body[:-1]
+
+
 async def refresh_stale_cards(db: Database) -> int:
-    """Write the cards anew whose promotion has begun or ended since; answer how many products."""
+    """Write the cards anew whose promotion has begun or ended since; answer how many products.
+
+    A product that somebody changes at this moment is left out: that change writes its card.
+    """
     ids = await db.values(
         """
-        SELECT DISTINCT product_id FROM product_card
-        WHERE merchant_id = current_merchant() AND stale_at <= now()
-        ORDER BY product_id LIMIT 500
+        SELECT product_id FROM product p
+        WHERE merchant_id = current_merchant() AND product_id IN (
+          SELECT c.product_id FROM product_card c
+          WHERE c.merchant_id = current_merchant() AND c.stale_at <= now()
+          ORDER BY c.stale_at LIMIT 500
+        )
+        ORDER BY product_id
+        FOR NO KEY UPDATE SKIP LOCKED
         """
     )
     await refresh_cards(db, ids)
     return len(ids)
 
 
+async def rebuild_cards(db: Database, after: UUID | None, how_many: int) -> UUID | None:
+    """Write the cards of the next products by id anew; answer the last one's id, None at the end."""
+    ids = await db.values(
+        """
+        SELECT product_id FROM product
+        WHERE merchant_id = current_merchant() AND (:after::uuid IS NULL OR product_id > :after)
+        ORDER BY product_id LIMIT :how_many FOR UPDATE
+        """,
+        after=after,
+        how_many=how_many,
+    )
+    if not ids:
+        return None
+    await refresh_cards(db, ids)
+    return UUID(int=ids[-1].int)
+
+
 def _changes_at(product: Product, now: datetime) -> datetime | None:
     return min(
         (at for at in (variant.price.changes_at(now) for variant in product.variants) if at), default=None
     )
+
+
+class _CardRow(Struct, frozen=True):
+    product_id: UUID
+    dialect: str
+    body: str
+    body_without_cost: str | None
+    is_stale: bool
+
+
+async def card_faults(db: Database, product_ids: Sequence[UUID]) -> list[str]:
+    """What is wrong with the stored cards of these products, in words; a card past its time is not."""
+    rows = await db.all(
+        """
+        SELECT product_id, dialect, body, body_without_cost, coalesce(stale_at <= now(), false) AS is_stale
+        FROM product_card
+        WHERE merchant_id = current_merchant() AND product_id = ANY(:ids::uuid[])
+        """,
+        into=_CardRow,
+        ids=list(product_ids),
+    )
+    stored = {(row.product_id, row.dialect): row for row in rows}
+    faults = []
+    for product in await read_products(db, product_ids):
+        for dialect, renderer in _renderers.items():
+            row = stored.get((product.product_id, dialect))
+            fresh = renderer(product)
+            wanted = (_left_open(fresh.body), _left_open(fresh.body_without_cost))
+            if row is None:
+                faults.append(f"product {product.product_id} has no card for {dialect}")
+            elif not row.is_stale and (row.body, row.body_without_cost) != wanted:
+                faults.append(f"the {dialect} card of product {product.product_id} is not what it should be")
+    return faults

@@ -1,5 +1,6 @@
 """Questions about products. They read, and never change."""
 
+import unicodedata
 from collections.abc import Sequence
 from datetime import date, datetime
 from decimal import Decimal
@@ -85,6 +86,18 @@ def sku_key(sku: str) -> str:
     return sku.casefold()
 
 
+# Letters that Unicode does not take apart, as people without them on their keyboard type them.
+_PLAIN_LETTERS = str.maketrans("ɓɗƙƴŋøđłħıþðŧ", "bdkynodlhitdt", "")
+
+
+def sort_name(name: str) -> str:
+    """The name as lists sort and search it: without accents, hooks and case."""
+    plain = unicodedata.normalize("NFKD", name)
+    bare = "".join(c for c in plain if not unicodedata.combining(c))
+    # Some characters become many: an index holds no more than this.
+    return bare.casefold().translate(_PLAIN_LETTERS)[:500]
+
+
 async def read_products(db: Database, product_ids: Sequence[UUID]) -> list[Product]:
     """The products among these ids, in the order of the ids."""
     rows = await db.all(_PRODUCTS, into=_ProductRow, ids=list(product_ids))
@@ -108,6 +121,19 @@ async def read_pictures(db: Database, product_id: UUID) -> list[ShownPicture]:
     """The pictures of a product in their order."""
     rows = await db.all(_PICTURES, into=_PictureRow, ids=[product_id])
     return [row.picture(place + 1) for place, row in enumerate(rows)]
+
+
+async def read_category_ids(db: Database, numbers: Sequence[int]) -> dict[int, UUID]:
+    """The categories among these numbers, by number."""
+    rows = await db.all(
+        """
+        SELECT number, category_id FROM category
+        WHERE merchant_id = current_merchant() AND number = ANY(:numbers::bigint[])
+        """,
+        into=_CategoryNumber,
+        numbers=list(numbers),
+    )
+    return {row.number: UUID(int=row.category_id.int) for row in rows}
 
 
 async def read_stock(
@@ -165,6 +191,11 @@ _PICTURES = """
     WHERE s.merchant_id = current_merchant() AND s.product_id = ANY(:ids::uuid[])
     ORDER BY s.product_id, s.sort_order, s.number
 """
+
+
+class _CategoryNumber(Struct, frozen=True):
+    number: int
+    category_id: UUID
 
 
 class _SkuRow(Struct, frozen=True):

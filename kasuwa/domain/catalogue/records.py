@@ -192,6 +192,8 @@ class ProductFilter(Struct, frozen=True, kw_only=True):
 
     statuses: tuple[ProductStatus, ...] = ("active",)
     text: str | None = None
+    # Whether `text` is looked for in descriptions too.
+    in_descriptions: bool = False
     product_ids: tuple[UUID, ...] | None = None
     numbers: tuple[int, ...] | None = None
     not_numbers: tuple[int, ...] | None = None
@@ -205,6 +207,8 @@ class ProductFilter(Struct, frozen=True, kw_only=True):
     updated_from: datetime | None = None
     updated_to: datetime | None = None
     extra: dict[str, Any] | None = None
+    # Paths of kept fields that must not be there.
+    extra_absent: tuple[tuple[str, ...], ...] = ()
     extra_any: tuple[dict[str, Any], ...] | None = None
     created_from: datetime | None = None
     created_to: datetime | None = None
@@ -215,17 +219,31 @@ class ProductFilter(Struct, frozen=True, kw_only=True):
         return self == ProductFilter(statuses=self.statuses)
 
 
-SortKey = Literal["name", "sku", "updated_at", "created_at", "quantity", "number", "price"]
+SortKey = Literal[
+    "name",
+    "sku",
+    "updated_at",
+    "created_at",
+    "quantity",
+    "number",
+    "price",
+    "effective_price",
+    "visible_online",
+]
 
 
 class PageWish(Struct, frozen=True, kw_only=True):
-    """Which page of a list. A cursor wins over the page."""
+    """Which page of a list. A cursor wins over the page.
+
+    `any_depth` is for APIs without a cursor: every page is answered, and every total is exact.
+    """
 
     sort: SortKey = "name"
     descending: bool = False
     page: int = 1
     size: int = 50
     cursor: str | None = None
+    any_depth: bool = False
 
 
 class StockLevel(Struct, frozen=True):

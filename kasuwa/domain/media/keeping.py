@@ -6,6 +6,7 @@ can never take files that somebody is about to show. See docs/decisions/picture-
 
 import asyncio
 import hashlib
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from time import monotonic
@@ -30,6 +31,7 @@ SWEEP_JOB = "media.sweep"
 # How long files outlive the last product that showed them.
 UNUSED_DAYS = 1
 
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 _EXTENSIONS = {"image/jpeg": "jpg", "image/png": "png", "image/webp": "webp"}
 _FETCHES_AT_ONCE = 8
 
@@ -185,7 +187,7 @@ async def _finish(
 async def _keep_ours(context: Context, url: str, accepted: frozenset[str]) -> KeptPicture:
     """A picture of this merchant, named by its own address. Another merchant's looks like none."""
     parts = urlsplit(url).path.removeprefix(MEDIA_PATH).split("/")
-    if len(parts) != 4 or parts[0] != str(context.merchant_id) or len(parts[2]) != 64:
+    if len(parts) != 4 or parts[0] != str(context.merchant_id) or not _SHA256.fullmatch(parts[2]):
         raise FetchFailed("status", upstream_status=404)
     async with context.services.pool.transaction(context.merchant_id) as db:
         found = await db.find(

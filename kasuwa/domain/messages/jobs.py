@@ -4,6 +4,7 @@ import asyncio
 import os
 from datetime import UTC, datetime
 from email.message import EmailMessage
+from email.utils import localtime, parseaddr
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -40,26 +41,50 @@ async def run_send(services: Services, merchant_id: UUID | None, payload: Any) -
     if queued is None or queued.sealed is None:
         return
     message = msgspec.json.decode(services.sealer.open(queued.sealed), type=Message)
-    settings = services.settings
-    if message.channel == "email" and settings.smtp_url:
-        await _send_mail(settings.smtp_url, settings.mail_from, message)
-    else:
-        await asyncio.to_thread(_append, settings.data_folder() / "outbox.jsonl", message)
+    try:
+        await _send(services.settings, message_id, message)
+    except Exception as error:
+        await _note_failure(services, tenant, message_id, error)
+        raise
     async with services.pool.transaction(tenant) as db:
         # What has left need not be kept: it may carry a code.
         await db.execute(
             """
-            UPDATE message SET status = 'sent', sent_at = now(), sealed = NULL
+            UPDATE message SET status = 'sent', sent_at = now(), sealed = NULL, last_error = ''
             WHERE merchant_id = current_merchant() AND message_id = :message_id
             """,
             message_id=message_id,
         )
 
 
-async def _send_mail(smtp_url: str, sender: str, message: Message) -> None:
+async def _note_failure(
+    services: Services, merchant_id: MerchantId, message_id: UUID, error: Exception
+) -> None:
+    """Leave word where the merchant can see it; the job tries again."""
+    async with services.pool.transaction(merchant_id) as db:
+        await db.execute(
+            """
+            UPDATE message SET last_error = :error
+            WHERE merchant_id = current_merchant() AND message_id = :message_id
+            """,
+            error=type(error).__name__,
+            message_id=message_id,
+        )
+
+
+async def _send(settings: Any, message_id: UUID, message: Message) -> None:
+    if message.channel == "email" and settings.smtp_url:
+        await _send_mail(settings.smtp_url, settings.mail_from, message_id, message)
+    else:
+        await asyncio.to_thread(_append, settings.data_folder() / "outbox.jsonl", message)
+
+
+async def _send_mail(smtp_url: str, sender: str, message_id: UUID, message: Message) -> None:
     parts = urlsplit(smtp_url)
     mail = EmailMessage()
-    mail["From"], mail["To"], mail["Subject"] = sender, message.to, message.subject
+    # A header is one line; the same id again tells a repeat.
+    mail["From"], mail["To"], mail["Subject"] = sender, message.to, " ".join(message.subject.split())
+    mail["Date"], mail["Message-ID"] = localtime(), f"<{message_id}@{_domain(sender)}>"
     mail.set_content(message.text)
     await aiosmtplib.send(
         mail,
@@ -70,6 +95,10 @@ async def _send_mail(smtp_url: str, sender: str, message: Message) -> None:
         use_tls=parts.scheme == "smtps",
         timeout=20,
     )
+
+
+def _domain(sender: str) -> str:
+    return parseaddr(sender)[1].rpartition("@")[2] or "localhost"
 
 
 def _append(outbox: Path, message: Message) -> None:

@@ -109,7 +109,7 @@ def test_a_server_that_outlived_its_parent_is_ended_by_the_next_start(
     data: Path, binaries: Binaries, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The control for the test above: without the signal at its parent's death the server stays.
-    monkeypatch.setattr(process, "_dies_with", lambda _pid, _signal: lambda: None)
+    monkeypatch.setattr(process, "dies_with", lambda _pid, _signal: lambda: None)
     with served(data, binaries) as (host, pid, _pipe):
         host.kill()
         host.join()

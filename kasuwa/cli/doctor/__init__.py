@@ -1,0 +1,1 @@
+"""`kasuwa doctor`: whether everything that is stored fits together, for all merchants."""

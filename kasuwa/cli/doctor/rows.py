@@ -1,0 +1,206 @@
+"""Checks of the rows alone. Each is one statement of the owner's: it sees every merchant at one moment."""
+
+from typing import Any, TypeAlias
+
+import asyncpg
+import msgspec
+from msgspec import Struct
+
+from kasuwa.base.migrate import applied, read_migrations
+from kasuwa.base.secrets import SealBroken, Sealer
+from kasuwa.cli.doctor.report import Examined, Finding, examined
+from kasuwa.database import MIGRATIONS, PROBE
+
+Owner: TypeAlias = "asyncpg.Connection[Any]"
+
+
+class RowCheck(Struct, frozen=True):
+    """`looked_at` counts; `faults` answers a row (merchant_id, fault) for each fault."""
+
+    name: str
+    looked_at: str
+    faults: str
+
+
+COUNTERS = RowCheck(
+    "product counters",
+    "SELECT count(*) FROM merchant_counter WHERE name LIKE 'products.%'",
+    """
+    SELECT merchant_id, format('%s says %s, and there are %s', name, coalesce(c.value, 0), coalesce(p.n, 0))
+    FROM (SELECT * FROM merchant_counter WHERE name LIKE 'products.%') c
+    FULL JOIN (
+      SELECT merchant_id, 'products.' || status AS name, count(*) AS n FROM product GROUP BY 1, 2
+    ) p USING (merchant_id, name)
+    WHERE coalesce(c.value, 0) <> coalesce(p.n, 0)
+    """,
+)
+
+NUMBERS = RowCheck(
+    "rising numbers",
+    "SELECT count(*) FROM merchant_counter WHERE name NOT LIKE 'products.%'",
+    """
+    SELECT t.merchant_id, format('the counter %s stands at %s, and the number %s is given out', t.name,
+                                 coalesce(c.value, 0), t.most)
+    FROM (
+      SELECT merchant_id, 'product' AS name, max(number) AS most FROM product GROUP BY 1
+      UNION ALL SELECT merchant_id, 'variant', max(number) FROM variant GROUP BY 1
+      UNION ALL SELECT merchant_id, 'category', max(number) FROM category GROUP BY 1
+      UNION ALL SELECT merchant_id, 'product_picture', max(number) FROM product_picture GROUP BY 1
+    ) t
+    LEFT JOIN merchant_counter c USING (merchant_id, name)
+    WHERE t.most > coalesce(c.value, 0)
+    """,
+)
+
+THUMBNAILS = RowCheck(
+    "thumbnails",
+    "SELECT count(DISTINCT (merchant_id, product_id)) FROM product_picture",
+    """
+    SELECT merchant_id, format('product %s has %s pictures and %s thumbnails', product_id, count(*),
+                               count(*) FILTER (WHERE is_thumbnail))
+    FROM product_picture GROUP BY merchant_id, product_id
+    HAVING count(*) FILTER (WHERE is_thumbnail) <> 1
+    """,
+)
+
+USES = RowCheck(
+    "pictures in use",
+    "SELECT count(*) FROM picture",
+    """
+    SELECT p.merchant_id, format('picture %s %s', p.picture_id, CASE
+      WHEN s.shown AND p.format IS NULL THEN 'is shown and its files were never finished'
+      WHEN s.shown THEN 'is shown and stands to be swept'
+      ELSE 'is shown nowhere and will never be swept' END)
+    FROM picture p
+    CROSS JOIN LATERAL (
+      SELECT EXISTS (SELECT FROM product_picture x
+                     WHERE x.merchant_id = p.merchant_id AND x.picture_id = p.picture_id) AS shown
+    ) s
+    WHERE s.shown = (p.unused_since IS NOT NULL) OR (s.shown AND p.format IS NULL)
+    """,
+)
+
+DIRECTORY = RowCheck(
+    "directory",
+    "SELECT count(*) FROM store_directory",
+    """
+    SELECT merchant_id, format('store %s is in %s alone', store_id,
+                               CASE WHEN s.name IS NULL THEN 'the directory' ELSE 'its table' END)
+    FROM store_directory d FULL JOIN store s USING (merchant_id, store_id)
+    WHERE s.name IS NULL OR d.shop IS NULL
+    UNION ALL
+    SELECT merchant_id, format('user %s is in %s alone', user_id,
+                               CASE WHEN u.username IS NULL THEN 'the directory' ELSE 'its table' END)
+    FROM account_directory a FULL JOIN user_account u USING (merchant_id, user_id)
+    WHERE u.username IS NULL OR a.user_id IS NULL
+    UNION ALL
+    SELECT l.merchant_id, format('a log-in name belongs to the user %s, who is not there', l.user_id)
+    FROM login_name l LEFT JOIN user_account u USING (merchant_id, user_id) WHERE u.username IS NULL
+    """,
+)
+
+PROTECTION = RowCheck(
+    "protection of tenants",
+    "SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p')",
+    """
+    SELECT NULL::uuid, format('table %s: %s', c.relname, fault)
+    FROM pg_class c
+    CROSS JOIN LATERAL (
+      SELECT 'row-level security is not forced' AS fault
+        WHERE NOT (c.relrowsecurity AND c.relforcerowsecurity)
+      UNION ALL SELECT 'the policy tenant is missing' WHERE NOT EXISTS (
+        SELECT FROM pg_policy p WHERE p.polrelid = c.oid AND p.polname = 'tenant'
+          AND pg_get_expr(p.polqual, p.polrelid) LIKE '%app.merchant_id%'
+          AND pg_get_expr(p.polwithcheck, p.polrelid) LIKE '%app.merchant_id%')
+      UNION ALL SELECT 'another policy lets kasuwa_app in' WHERE EXISTS (
+        SELECT FROM pg_policy p WHERE p.polrelid = c.oid AND p.polname <> 'tenant'
+          AND (0 = ANY (p.polroles) OR 'kasuwa_app'::regrole = ANY (p.polroles)))
+    ) f
+    WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p')
+      AND c.relname NOT IN (SELECT name FROM directory_table)
+    UNION ALL
+    SELECT NULL, format('table %s: kasuwa_app reaches the directory without its functions', d.name)
+    FROM directory_table d
+    WHERE has_table_privilege('kasuwa_app', d.name, 'SELECT, INSERT, UPDATE, DELETE')
+    UNION ALL
+    SELECT NULL, format('kasuwa_app owns %s', c.relname) FROM pg_class c
+    WHERE c.relowner = 'kasuwa_app'::regrole
+    UNION ALL
+    SELECT NULL, format('the role %s bypasses row-level security', r.rolname) FROM pg_roles r
+    WHERE r.rolname IN ('kasuwa_app', 'kasuwa_owner', 'kasuwa_search') AND (r.rolsuper OR r.rolbypassrls)
+    """,
+)
+
+JOBS = RowCheck(
+    "jobs given up",
+    "SELECT count(*) FROM job",
+    """
+    SELECT merchant_id, format('%s (%s) was given up after %s tries: %s', kind, job_id, attempts, last_error)
+    FROM job WHERE status = 'failed'
+    """,
+)
+
+ROW_CHECKS = (COUNTERS, NUMBERS, THUMBNAILS, USES, DIRECTORY, PROTECTION, JOBS)
+
+
+async def check_rows(owner: Owner, check: RowCheck) -> Examined:
+    findings = [
+        Finding(row[1], None if row[0] is None else str(row[0])) for row in await owner.fetch(check.faults)
+    ]
+    return examined(check.name, await owner.fetchval(check.looked_at), findings)
+
+
+async def check_ledgers(owner: Owner) -> list[Examined]:
+    """Every function named `…_faults` that needs no argument is a ledger's own check."""
+    names = await owner.fetch(
+        r"""
+        SELECT proname FROM pg_proc
+        WHERE pronamespace = 'public'::regnamespace AND proname LIKE '%\_faults'
+          AND pronargs = pronargdefaults
+        ORDER BY proname
+        """
+    )
+    return [await _check_ledger(owner, row["proname"]) for row in names]
+
+
+async def _check_ledger(owner: Owner, function: str) -> Examined:
+    ledger = function.removesuffix("_faults")
+    movements = await owner.fetchval("SELECT to_regclass($1)", f"{ledger}_movement")
+    looked_at = await owner.fetchval(f"SELECT count(*) FROM {movements}") if movements else 0  # noqa: S608
+    rows = await owner.fetch(f"SELECT to_jsonb(f) AS row FROM {function}() f")  # noqa: S608 - from the catalogue
+    findings = []
+    for row in rows:
+        told = _json(row["row"])
+        where = " ".join(f"{name} {told[name]}" for name in told if name not in ("merchant_id", "fault"))
+        findings.append(Finding(f"{where}: {told['fault']}", told.get("merchant_id")))
+    return examined(f"ledger of {ledger}", looked_at, findings)
+
+
+async def check_migrations(owner: Owner) -> Examined:
+    have = await applied(owner)
+    known = {migration.name: migration.sha256 for migration in read_migrations(MIGRATIONS)}
+    findings = [Finding(f"{name} has not run") for name in sorted(known.keys() - have.keys())]
+    findings += [Finding(f"{name} is of a newer version") for name in sorted(have.keys() - known.keys())]
+    findings += [
+        Finding(f"{name} was edited after it ran")
+        for name in sorted(known.keys() & have.keys())
+        if known[name] != have[name]
+    ]
+    return examined("migrations", len(known), findings)
+
+
+async def check_probe(owner: Owner, sealer: Sealer) -> Examined:
+    sealed = await owner.fetchval("SELECT sealed FROM seal_probe")
+    findings = []
+    try:
+        if sealed is None or sealer.open(sealed) != PROBE:
+            findings.append(Finding("there is no sealed probe: start the server once"))
+    except SealBroken:
+        findings.append(
+            Finding("what is sealed was sealed with another key: bring back secret.key or KASUWA_SECRET_KEY")
+        )
+    return examined("secret key", 1, findings)
+
+
+def _json(text: str) -> dict[str, Any]:
+    return msgspec.json.decode(text, type=dict[str, Any])

@@ -1,0 +1,136 @@
+"""Which products a list shows, as the conditions of a statement."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from kasuwa.base.db import Database
+from kasuwa.domain.catalogue.queries import sku_key, sort_name
+from kasuwa.domain.catalogue.records import ProductFilter
+
+# Counting further costs more than anybody learns from it.
+MOST_COUNTED = 10_000
+
+_FIRST = datetime.min.replace(tzinfo=UTC)
+_LAST = datetime.max.replace(tzinfo=UTC)
+
+
+def _json(value: Any) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+def _utc(at: datetime) -> datetime:
+    """The moment in UTC; the first or the last one there is, where an offset leads beyond the calendar."""
+    try:
+        return at.astimezone(UTC)
+    except OverflowError:
+        return _LAST if at.year > 1 else _FIRST
+
+
+_IN_CATEGORY = """
+    EXISTS (
+      WITH RECURSIVE below AS (
+        SELECT category_id FROM category WHERE merchant_id = current_merchant() AND category_id = :category_id
+        UNION
+        SELECT c.category_id FROM category c JOIN below ON c.parent_id = below.category_id
+        WHERE c.merchant_id = current_merchant()
+      )
+      SELECT FROM product_category l JOIN below USING (category_id)
+      WHERE l.merchant_id = p.merchant_id AND l.product_id = p.product_id
+    )
+"""
+
+# A field of the filter, the condition it stands for, and how its value goes to PostgreSQL.
+_CONDITIONS: tuple[tuple[str, str, Callable[[Any], object]], ...] = (
+    ("product_ids", "p.product_id = ANY(:product_ids::uuid[])", list),
+    ("numbers", "p.number = ANY(:numbers::bigint[])", list),
+    ("not_numbers", "p.number <> ALL(:not_numbers::bigint[])", list),
+    ("number_from", "p.number >= :number_from::bigint", int),
+    ("number_to", "p.number <= :number_to::bigint", int),
+    ("name", "p.name = :name", str),
+    ("skus", "v.sku_key = ANY(:skus::text[])", lambda skus: [sku_key(sku) for sku in skus]),
+    ("visible_online", "p.visible_online = :visible_online", bool),
+    ("created_from", "p.created_at >= :created_from::timestamptz", _utc),
+    ("created_to", "p.created_at <= :created_to::timestamptz", _utc),
+    ("updated_from", "p.updated_at >= :updated_from::timestamptz", _utc),
+    ("updated_to", "p.updated_at <= :updated_to::timestamptz", _utc),
+    (
+        "low_stock",
+        "(p.track_quantity AND b.on_hand - b.reserved <= b.reorder_level) IS TRUE = :low_stock",
+        bool,
+    ),
+    ("extra", "p.extra @> :extra::jsonb", _json),
+    ("extra_any", "p.extra @> ANY(:extra_any::jsonb[])", lambda extras: [_json(extra) for extra in extras]),
+    ("category_id", _IN_CATEGORY, lambda category_id: category_id),
+)
+
+
+async def conditions_of(
+    db: Database, wanted: ProductFilter, store_id: UUID
+) -> tuple[list[str], dict[str, object]]:
+    """The WHERE of the list, and the values of its names."""
+    conditions = ["p.merchant_id = current_merchant()"]
+    values: dict[str, object] = {}
+    # One status is named by itself, so that an index that begins with it keeps the order of names.
+    if len(wanted.statuses) == 1:
+        conditions.append("p.status = :status")
+        values["status"] = wanted.statuses[0]
+    else:
+        conditions.append("p.status = ANY(:statuses::text[])")
+        values["statuses"] = list(wanted.statuses)
+    for field, condition, read in _CONDITIONS:
+        value = getattr(wanted, field)
+        if value is not None:
+            conditions.append(condition)
+            values[field] = read(value)
+    if wanted.low_stock is not None:
+        values["store_id"] = store_id
+    for place, path in enumerate(wanted.extra_absent):
+        conditions.append(f"p.extra #> :absent_{place}::text[] IS NULL")
+        values[f"absent_{place}"] = list(path)
+    if wanted.text is not None:
+        # Runs as its own role, or row-level security would keep PostgreSQL from its index.
+        conditions.append("p.product_id = ANY(:found::uuid[])")
+        search = "find_described_products" if wanted.in_descriptions else "find_products"
+        values["found"] = await db.values(
+            f"SELECT {search}(:text, :most)", text=sort_name(wanted.text), most=MOST_COUNTED
+        )
+    return conditions, values
+
+
+# What a sort or a condition may ask for, by the letter it is known by. The first variant stands for the
+# product; a store's balance is summed over the variants.
+JOINS = {
+    "v": """
+        JOIN LATERAL (
+          SELECT v.variant_id, v.sku_key FROM variant v
+          WHERE v.merchant_id = p.merchant_id AND v.product_id = p.product_id
+          ORDER BY v.position, v.variant_id LIMIT 1
+        ) v ON true
+    """,
+    "b": """
+        LEFT JOIN LATERAL (
+          SELECT sum(s.on_hand) AS on_hand, sum(s.reserved) AS reserved,
+                 max(s.reorder_level) AS reorder_level,
+                 max(s.reorder_quantity) AS reorder_quantity
+          FROM stock_balance s
+          WHERE s.merchant_id = p.merchant_id AND s.product_id = p.product_id AND s.store_id = :store_id
+        ) b ON true
+    """,
+    "r": """
+        JOIN LATERAL (
+          SELECT r.selling_minor, r.promo_minor, r.promo_starts_at, r.promo_ends_at FROM price r
+          JOIN variant v ON v.merchant_id = r.merchant_id AND v.variant_id = r.variant_id
+          WHERE r.merchant_id = p.merchant_id AND v.product_id = p.product_id AND r.store_id IS NULL
+          ORDER BY v.position, v.variant_id LIMIT 1
+        ) r ON true
+    """,
+}
+
+
+def joins_for(*words: str) -> str:
+    """The joins that these expressions speak of."""
+    return "".join(join for letter, join in JOINS.items() if any(f"{letter}." in word for word in words))

@@ -1,0 +1,84 @@
+"""How lists of products are sorted, and the cursors with which a sorted list goes on."""
+
+import base64
+import binascii
+import re
+from datetime import datetime
+from uuid import UUID
+
+import msgspec
+from msgspec import Struct
+
+from kasuwa.base.problems import FieldFault
+from kasuwa.domain.catalogue.errors import CursorWrong
+from kasuwa.domain.catalogue.records import PageWish, SortKey
+
+SORTS: dict[SortKey, tuple[str, str]] = {
+    # The expression, and the type its value has in a cursor.
+    "name": ("p.sort_name", "text"),
+    "sku": ("v.sku_key", "text"),
+    "number": ("p.number", "bigint"),
+    "created_at": ("p.created_at", "timestamptz"),
+    "updated_at": ("p.updated_at", "timestamptz"),
+    "price": ("r.selling_minor", "bigint"),
+    "effective_price": (
+        "CASE WHEN r.promo_minor IS NOT NULL AND coalesce(r.promo_starts_at <= now(), true)"
+        " AND coalesce(r.promo_ends_at > now(), true) THEN r.promo_minor ELSE r.selling_minor END",
+        "bigint",
+    ),
+    "visible_online": ("p.visible_online", "boolean"),
+    "quantity": ("coalesce(b.on_hand, 0)", "numeric"),
+}
+
+
+class _Cursor(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    sort: SortKey
+    descending: bool
+    value: str
+    product_id: UUID
+
+
+def write_cursor(wish: PageWish, sort_value: str, product_id: UUID) -> str:
+    """The cursor with which the list that is wished goes on after the row with this value and id."""
+    content = msgspec.msgpack.encode(
+        _Cursor(wish.sort, wish.descending, sort_value, UUID(int=product_id.int))
+    )
+    return base64.urlsafe_b64encode(content).decode()
+
+
+def read_cursor(wish: PageWish) -> tuple[str, UUID]:
+    """The value and the id to go on after. Raises CursorWrong."""
+    assert wish.cursor is not None
+    try:
+        cursor = msgspec.msgpack.decode(base64.urlsafe_b64decode(wish.cursor), type=_Cursor)
+        _check_value(cursor)
+    except (ValueError, binascii.Error, msgspec.DecodeError):
+        raise _wrong_cursor() from None
+    if (cursor.sort, cursor.descending) != (wish.sort, wish.descending):
+        raise _wrong_cursor()
+    return cursor.value, cursor.product_id
+
+
+# What PostgreSQL writes of a value of each type, and reads again.
+_VALUES: dict[str, re.Pattern[str]] = {
+    "bigint": re.compile(r"-?[0-9]{1,18}", re.ASCII),
+    "numeric": re.compile(r"-?[0-9]{1,18}(\.[0-9]{1,6})?", re.ASCII),
+    "timestamptz": re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9:]{8}(\.[0-9]{1,6})?\+00(:00)?", re.ASCII),
+    "boolean": re.compile(r"true|false"),
+    "text": re.compile(r"[^\0]{0,1000}"),
+}
+
+
+def _check_value(cursor: _Cursor) -> None:
+    """A cursor may come from anybody: its value must be what the column's type reads."""
+    kind = SORTS[cursor.sort][1]
+    if not _VALUES[kind].fullmatch(cursor.value):
+        raise ValueError("not a value of this sort")
+    if kind == "timestamptz":
+        datetime.fromisoformat(cursor.value)
+
+
+def _wrong_cursor() -> CursorWrong:
+    return CursorWrong(
+        faults=[FieldFault("#/query/cursor", "cursor", "Use nextCursor of the same list and sort as it was.")]
+    )

@@ -1,0 +1,134 @@
+"""`kasuwa` with one fault built in, for the negative controls: what must fail on it, does.
+
+Run: BROKEN_BY_TEST=name python -m tests.faults.broken serve …    (the names are those of FAULTS)
+"""
+
+import asyncio
+import os
+import sys
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any
+
+from kasuwa.base import db
+from kasuwa.base.context import KeyedTransaction
+from kasuwa.base.http import api
+from kasuwa.base.http.middleware import Edge
+from kasuwa.base.http.protocol import GuardedProtocol
+from kasuwa.base.http.server import ServerOptions
+from kasuwa.base.once import KeptAnswer
+from kasuwa.base.problems import NoSpace
+from kasuwa.base.storage import FolderBlobs
+
+
+def answer_before_files() -> None:
+    """A put that only promises: the bytes are written some time after the answer."""
+    put = FolderBlobs.put
+
+    async def promise(self: FolderBlobs, key: str, content: bytes, content_type: str) -> None:
+        _later(lambda: put(self, key, content, content_type))
+
+    FolderBlobs.put = promise  # type: ignore[method-assign]
+
+
+def answer_before_commit() -> None:
+    """The answer leaves, and the commit comes after it."""
+    complete = KeyedTransaction.complete
+
+    async def promise(self: KeyedTransaction, answer: bytes | None) -> None:
+        if answer is None or not self.is_open:
+            await complete(self, answer)
+        else:
+            _later(lambda: complete(self, answer))
+
+    KeyedTransaction.complete = promise  # type: ignore[method-assign]
+
+
+def forget_keys() -> None:
+    """Idempotency-Key means nothing; answers leave late, so that many are cut off after their commit."""
+    act = api._act
+
+    async def no_key(exchange: api.Exchange) -> None:
+        return None
+
+    async def late(registered: api.Registered, exchange: api.Exchange, wanted: frozenset[str]) -> KeptAnswer:
+        answer = await act(registered, exchange, wanted)
+        await asyncio.sleep(0.5)
+        return answer
+
+    api._once = no_key
+    api._act = late
+
+
+def let_errors_out() -> None:
+    """The database's own errors reach the caller as they are."""
+    db.problem_of = lambda error: None
+
+
+def forget_full_disks() -> None:
+    """What does not fit is forgotten, and the answer says that all is well."""
+    put = FolderBlobs.put
+
+    async def forget(self: FolderBlobs, key: str, content: bytes, content_type: str) -> None:
+        with suppress(NoSpace):
+            await put(self, key, content, content_type)
+
+    FolderBlobs.put = forget  # type: ignore[method-assign]
+
+
+def wait_for_ever() -> None:
+    """No connection looks at its own time."""
+    GuardedProtocol._look = lambda self: None  # type: ignore[method-assign]
+
+
+def end_at_once() -> None:
+    """A worker that is told to go goes, whoever waits for it."""
+    sys.modules["__main__"]._Worker.shutdown = lambda self, sockets=None: os._exit(0)
+
+
+FAULTS: dict[str, Callable[[], None]] = {
+    "answer-before-files": answer_before_files,
+    "answer-before-commit": answer_before_commit,
+    "forget-keys": forget_keys,
+    "wait-for-ever": wait_for_ever,
+    "end-at-once": end_at_once,
+    "let-errors-out": let_errors_out,
+    "forget-full-disks": forget_full_disks,
+}
+
+_tasks: set["asyncio.Task[None]"] = set()
+
+
+def _later(work: Callable[[], Awaitable[None]]) -> None:
+    """Do it after two seconds, whoever has been answered meanwhile."""
+
+    async def wait() -> None:
+        await asyncio.sleep(2)
+        await work()
+
+    task = asyncio.create_task(wait())
+    _tasks.add(task)
+    task.add_done_callback(_tasks.discard)
+
+
+def create_app() -> Edge:
+    """What a worker runs in place of the whole application."""
+    from kasuwa import app
+
+    FAULTS[os.environ["BROKEN_BY_TEST"]]()
+    return app.create_app()
+
+
+def main() -> None:
+    from kasuwa.cli import main as kasuwa
+    from kasuwa.cli import serving
+
+    def options(**given: Any) -> ServerOptions:
+        return ServerOptions(**{**given, "app_factory": "tests.faults.broken:create_app"})
+
+    vars(serving)["ServerOptions"] = options
+    kasuwa()
+
+
+if __name__ == "__main__":
+    main()

@@ -189,7 +189,7 @@ class Pool:
             max_size=max_size,
             max_inactive_connection_lifetime=60.0,
             command_timeout=15.0,
-            server_settings={"application_name": "kasuwa", "jit": "off"},
+            server_settings={"application_name": "kasuwa", "jit": "off", "timezone": "UTC"},
             reset=_leave_clean,
             **address,
         )

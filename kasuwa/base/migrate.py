@@ -10,6 +10,8 @@ from typing import Any
 import asyncpg
 from msgspec import Struct
 
+from kasuwa.base.problems import Problem
+
 # Any number, so long as it is always the same one.
 _LOCK = 7_305_211_846
 
@@ -23,12 +25,20 @@ class Migration(Struct, frozen=True):
         return hashlib.sha256(self.sql.encode()).hexdigest()
 
 
-class MigrationChanged(Exception):
+class MigrationChanged(Problem):
     """A migration that ran was edited afterwards: write a new one instead."""
 
+    status = 503
+    code = "migration-changed"
+    title = "A migration is not what ran here"
 
-class DatabaseTooNew(Exception):
+
+class DatabaseTooNew(Problem):
     """The database has migrations that this version of the program does not know."""
+
+    status = 503
+    code = "database-too-new"
+    title = "The data is of a newer version"
 
 
 def read_migrations(folder: Path) -> list[Migration]:
@@ -75,14 +85,25 @@ async def migrate(connection: "asyncpg.Connection[Any]", migrations: list[Migrat
                         "put it back as it was and write the change as a new migration"
                     )
                 continue
-            async with connection.transaction():
-                await connection.execute(migration.sql)
-                await connection.execute(
-                    "INSERT INTO schema_migration (name, sha256) VALUES ($1, $2)",
-                    migration.name,
-                    migration.sha256,
-                )
+            await _run(connection, migration)
             done.append(migration.name)
         return done
     finally:
-        await connection.execute("SELECT pg_advisory_unlock($1)", _LOCK)
+        # A connection that is gone has let go of it, and must not hide why.
+        if not connection.is_closed():
+            await connection.execute("SELECT pg_advisory_unlock($1)", _LOCK)
+
+
+async def _run(connection: "asyncpg.Connection[Any]", migration: Migration) -> None:
+    """The migration and the note that it ran, or nothing."""
+    await connection.execute("BEGIN")
+    try:
+        await connection.execute(migration.sql)
+        await connection.execute(
+            "INSERT INTO schema_migration (name, sha256) VALUES ($1, $2)", migration.name, migration.sha256
+        )
+        await connection.execute("COMMIT")
+    except BaseException:
+        if not connection.is_closed():
+            await connection.execute("ROLLBACK")
+        raise

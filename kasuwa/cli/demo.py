@@ -1,16 +1,15 @@
 """`kasuwa demo`: fill the demo's shop, and say how to get in."""
 
-import asyncio
 import secrets
 from pathlib import Path
 from typing import Literal
 from uuid import UUID
 
 import msgspec
-from argon2 import PasswordHasher
 from msgspec import Struct
 
 from kasuwa.base.context import Context
+from kasuwa.base.passwords import hash_password
 from kasuwa.base.postgres.folder import write_file
 from kasuwa.cli.demo_shop import (
     EMAIL,
@@ -29,14 +28,12 @@ from kasuwa.cli.output import say, say_json
 from kasuwa.cli.visiting import at_the_database, in_the_shop
 from kasuwa.domain.catalogue.queries import find_sku, get_product
 from kasuwa.domain.catalogue.records import Product
-from kasuwa.domain.merchants.actions import create_access_token, open_session, set_password
+from kasuwa.domain.merchants.actions import create_access_token, open_session
 from kasuwa.domain.merchants.authentication import resolve_access_token, resolve_session
+from kasuwa.domain.users.passwords import set_password
 from kasuwa.settings import Settings
 
 Wish = Literal["fill", "begin", "show"]
-
-# At least what the password guidance of OWASP asks of Argon2id.
-_HASHER = PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1)
 
 
 class DemoAccess(Struct, frozen=True, kw_only=True):
@@ -100,7 +97,7 @@ async def _fill(context: Context, settings: Settings, url: str, photographs: Pat
         shop = await find_shop(context)
         if shop is None:
             password = secrets.token_urlsafe(12)
-            shop = await found_shop(context, await asyncio.to_thread(_HASHER.hash, password))
+            shop = await found_shop(context, await hash_password(password))
             # The password is kept before anything else can fail: nobody can read it from the database.
             await _access(context, settings, shop, password=password)
         await fill_shop(context, shop, photographs)
@@ -126,7 +123,9 @@ async def _access(
         kept = None  # of a database that was here before
     if password is None and kept is None:
         password = secrets.token_urlsafe(12)
-        await set_password(acting, shop.user_id, await asyncio.to_thread(_HASHER.hash, password))
+        password_hash = await hash_password(password)
+        async with acting.transaction() as db:
+            await set_password(acting, db, shop.user_id, password_hash)
     pool = context.services.pool
     session = kept.session if kept else ""
     if await resolve_session(pool, session) is None:

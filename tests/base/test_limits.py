@@ -260,6 +260,16 @@ async def test_a_held_bucket_lets_reads_through_and_no_changes(
     assert written.headers["retry-after"] == "1"
 
 
+async def test_a_caller_below_the_leak_is_never_refused(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One request each half second of a bucket that leaks two a second; the database's clock stands still."""
+    now = monotonic()
+    monkeypatch.setattr("kasuwa.base.limits.monotonic", lambda: now)
+    limits, quota, subject = Limits(pool), Quota("leaky", requests=40, leak_per_second=2.0), str(uuid4())
+    for _ in range(36):
+        assert (await limits.take(quota, subject)).accepted
+        now += 0.49
+
+
 @pytest.mark.parametrize(("seconds", "remaining"), [(4.5, 78), (5.5, 69)])
 async def test_what_leaks_is_held_until_it_has_leaked_away(
     services: Services, monkeypatch: pytest.MonkeyPatch, seconds: float, remaining: int

@@ -1,5 +1,6 @@
 """`kasuwa serve` and `kasuwa demo` as an operator runs them."""
 
+import asyncio
 import json
 import re
 import shlex
@@ -9,12 +10,14 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import asyncpg
 import httpx
 import pytest
 
 from kasuwa.app import APIS
 from kasuwa.cli.demo_shop import PHOTOGRAPHS
 from kasuwa.cli.serving import is_private_address, is_sample_key, public_address_warnings
+from kasuwa.database import visiting_database
 from kasuwa.handover import ORDER_VARIABLE
 from kasuwa.settings import SettingWrong, read_settings
 from tests.cli.staging import Installation, Serving, serving
@@ -161,6 +164,24 @@ def test_keys_and_tokens_are_made_while_the_server_runs(demo: Serving, installat
     assert set(token) == {"access_token", "store_hash", "shop", "store_id"}
     assert token["store_id"] == store_id
     assert "X-Auth-Token" in installation.ask(*words)
+
+
+def test_data_of_a_newer_version_is_refused_in_words(new_installation: Callable[[], Installation]) -> None:
+    installation = new_installation()
+    installation.ask("key", "create", "--name", "till")
+    settings = read_settings({}, data=str(installation.data))
+
+    async def be_newer(url: str) -> None:
+        owner = await asyncpg.connect(url)
+        await owner.execute("INSERT INTO schema_migration (name, sha256) VALUES ('9999_tomorrow', '')")
+        await owner.close()
+
+    with visiting_database(settings) as urls:
+        asyncio.run(be_newer(urls.owner))
+    done = installation.run("serve", "--port", "0")
+    assert done.returncode == 1
+    assert "newer version" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_a_token_without_a_known_scope_or_store_is_refused(installation: Installation) -> None:

@@ -371,7 +371,12 @@ def credentials(entry: Entry, secrets: Mapping[str, str]) -> dict[str, str]:
 
 def built() -> list[Entry]:
     """Every operation that is built, once for each contract that has it."""
-    return [Entry(api, registered) for api in APIS for registered in api.registered.values()]
+    return [
+        Entry(api, registered)
+        for api in APIS
+        if api.dialect.has_contract
+        for registered in api.registered.values()
+    ]
 
 
 def _contract_of(dialect: str, base: str) -> ContractAnswers:

@@ -21,7 +21,7 @@ _OUR_CONDITION = re.compile(r"(?:\b\w+\.)?merchant_id\s*=\s*current_merchant\(\)
 
 def take_down_our_checks(monkeypatch: pytest.MonkeyPatch) -> None:
     """No permission, no comparison of the path with the session, no merchant in any condition of our SQL."""
-    for name in {api.dialect.name for api in APIS}:
+    for name in {api.dialect.name for api in APIS if api.dialect.has_contract}:
         assert name in _OPENED, f"{name}: say in walls.py how to switch the checks of its dialect off"
         _OPENED[name](monkeypatch)
     numbered = db.numbered

@@ -5,6 +5,7 @@ Run: BROKEN_BY_TEST=name python -m tests.faults.broken serve …    (the names a
 
 import asyncio
 import os
+import sys
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
@@ -13,6 +14,7 @@ from kasuwa.base import db
 from kasuwa.base.context import KeyedTransaction
 from kasuwa.base.http import api
 from kasuwa.base.http.middleware import Edge
+from kasuwa.base.http.protocol import GuardedProtocol
 from kasuwa.base.http.server import ServerOptions
 from kasuwa.base.once import KeptAnswer
 from kasuwa.base.problems import NoSpace
@@ -74,10 +76,22 @@ def forget_full_disks() -> None:
     FolderBlobs.put = forget  # type: ignore[method-assign]
 
 
+def wait_for_ever() -> None:
+    """No connection looks at its own time."""
+    GuardedProtocol._look = lambda self: None  # type: ignore[method-assign]
+
+
+def end_at_once() -> None:
+    """A worker that is told to go goes, whoever waits for it."""
+    sys.modules["__main__"]._Worker.shutdown = lambda self, sockets=None: os._exit(0)
+
+
 FAULTS: dict[str, Callable[[], None]] = {
     "answer-before-files": answer_before_files,
     "answer-before-commit": answer_before_commit,
     "forget-keys": forget_keys,
+    "wait-for-ever": wait_for_ever,
+    "end-at-once": end_at_once,
     "let-errors-out": let_errors_out,
     "forget-full-disks": forget_full_disks,
 }

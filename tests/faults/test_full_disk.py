@@ -59,7 +59,9 @@ def filled(folder: Path) -> Iterator[None]:
         ballast.unlink()
 
 
-async def fill_and_free(installation: Installation, part: str, size_megabytes: int) -> list[str]:
+async def fill_and_free(
+    installation: Installation, part: str, size_megabytes: int, *, patience_seconds: float = 60
+) -> list[str]:
     """Fill the disk of this part of the data folder amid writing, read, free it; what broke a promise."""
     with installation.serving():
         pass  # the parts are made at the first start
@@ -74,7 +76,7 @@ async def fill_and_free(installation: Installation, part: str, size_megabytes: i
                 readings = await paths_to_read(stage)
                 with filled(folder):
                     refused = [uploads.log] if part == "files" else [uploads.log, creators.log]
-                    faults = await read_while_refused(stage, refused, readings)
+                    faults = await read_while_refused(stage, refused, readings, patience_seconds)
                 begun = monotonic()
                 await uploads.acknowledged_more(len(UPLOADS))
                 await creators.acknowledged_more(2)
@@ -86,10 +88,12 @@ async def fill_and_free(installation: Installation, part: str, size_megabytes: i
         return faults + installation.examine()
 
 
-async def read_while_refused(stage: Stage, logs: list[Log], paths: dict[str, str]) -> list[str]:
+async def read_while_refused(
+    stage: Stage, logs: list[Log], paths: dict[str, str], patience_seconds: float
+) -> list[str]:
     """Read until several writes of each kind were told that there is no space; each read that failed."""
     faults = []
-    deadline = monotonic() + 30
+    deadline = monotonic() + patience_seconds
     before = [log.refused for log in logs]
     async with httpx.AsyncClient(headers={"sessiontoken": stage.shop.session}) as client:
         while any(log.refused < count + _REFUSALS_WANTED for log, count in zip(logs, before, strict=True)):
@@ -124,5 +128,5 @@ async def test_full_under_the_database(install: Callable[..., Installation]) -> 
 async def test_the_check_sees_a_build_that_forgets_what_does_not_fit(
     install: Callable[..., Installation],
 ) -> None:
-    faults = await fill_and_free(install("forget-full-disks"), "files", 8)
+    faults = await fill_and_free(install("forget-full-disks"), "files", 8, patience_seconds=2)
     assert any("has None bytes" in fault for fault in faults), faults

@@ -271,9 +271,14 @@ async def faults_in(installation: Installation, uploaders: Sequence[Uploader]) -
             shown = [row["sha256"] for row in rows]
             if shown != uploader.order:
                 faults.append(f"{uploader.api}: {_difference(shown, uploader.order)}")
-        for row in await owner.fetch(_ALL_SHOWN):
-            faults += _faults_of_files(installation.data / "files", row)
-    return faults
+    return faults + await faults_of_files(installation)
+
+
+async def faults_of_files(installation: Installation) -> list[str]:
+    """Every picture that is shown or finished has its files, whole."""
+    async with installation.as_owner() as owner:
+        rows = await owner.fetch(_ALL_SHOWN)
+    return [fault for row in rows for fault in _faults_of_files(installation.data / "files", row)]
 
 
 _SHOWN = """

@@ -1,7 +1,7 @@
 """Changes of the catalogue. Each writes the cards and the audit trail in the same transaction."""
 
 import re
-import unicodedata
+import secrets
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from typing import Any
@@ -25,7 +25,7 @@ from kasuwa.domain.catalogue.errors import (
     UnknownLocation,
     VersionOld,
 )
-from kasuwa.domain.catalogue.queries import read_products, sku_key
+from kasuwa.domain.catalogue.queries import find_sku, read_products, sku_key, sort_name
 from kasuwa.domain.catalogue.records import (
     NewProduct,
     NewVariant,
@@ -137,15 +137,7 @@ async def remove_product(context: Context, product_id: UUID) -> Removal:
     context.require(Permission.STOCK_WRITE)
     async with context.transaction() as db:
         before = await lock_product(db, product_id)
-        has_history = await db.value(
-            """
-            SELECT EXISTS (
-              SELECT FROM stock_movement m JOIN variant v USING (merchant_id, variant_id)
-              WHERE m.merchant_id = current_merchant() AND v.product_id = :product_id
-            )
-            """,
-            product_id=product_id,
-        )
+        has_history = await _hold_stock(db, product_id)
         at = datetime.now(UTC)
         if has_history:
             await db.execute(
@@ -197,16 +189,30 @@ async def note_change(context: Context, db: Database, action: str, before: Produ
     return after
 
 
-def sort_name(name: str) -> str:
-    """The name as lists sort and search it: without accents and case."""
-    plain = unicodedata.normalize("NFKD", name)
-    # Some characters become many: an index holds no more than this.
-    return "".join(c for c in plain if not unicodedata.combining(c)).casefold()[:500]
-
-
 def slug_of(name: str) -> str:
     """The name as part of a web address."""
     return re.sub(r"[^a-z0-9]+", "-", sort_name(name)).strip("-")[:120] or "product"
+
+
+async def _hold_stock(db: Database, product_id: UUID) -> bool:
+    """Keep anybody from counting or moving the product until the end; answer whether anybody ever has."""
+    for rows in ("variant", "stock_balance"):
+        await db.execute(
+            f"SELECT 1 FROM {rows} WHERE merchant_id = current_merchant() AND product_id = :product_id"  # noqa: S608
+            " ORDER BY variant_id FOR UPDATE",
+            product_id=product_id,
+        )
+    return bool(
+        await db.value(
+            """
+            SELECT EXISTS (
+              SELECT FROM stock_movement m JOIN variant v USING (merchant_id, variant_id)
+              WHERE m.merchant_id = current_merchant() AND v.product_id = :product_id
+            )
+            """,
+            product_id=product_id,
+        )
+    )
 
 
 async def _add_variant(
@@ -214,7 +220,7 @@ async def _add_variant(
 ) -> None:
     variant_id = new_id()
     number = await db.value("SELECT take_numbers('variant')")
-    sku = new.sku or f"K-{number:06d}"
+    sku = new.sku or await _free_sku(db, number)
     with settles(_TAKEN):
         await db.execute(
             """
@@ -238,6 +244,14 @@ async def _add_variant(
     await _check_stores(db, new.opening)
     for opening in sorted(new.opening, key=lambda o: o.store_id):
         await open_balance(context, db, product_id, variant_id, opening)
+
+
+async def _free_sku(db: Database, number: int) -> str:
+    """A SKU from the variant's number, unless the shop has given it to something else."""
+    sku = f"K-{number:06d}"
+    while await find_sku(db, sku) is not None:
+        sku = f"K-{number:06d}-{secrets.token_hex(2).upper()}"
+    return sku
 
 
 async def _set_price(db: Database, variant_id: UUID, price: Price) -> None:

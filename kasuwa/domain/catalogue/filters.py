@@ -8,7 +8,7 @@ from uuid import UUID
 import msgspec
 
 from kasuwa.base.db import Database
-from kasuwa.domain.catalogue.queries import sku_key
+from kasuwa.domain.catalogue.queries import sku_key, sort_name
 from kasuwa.domain.catalogue.records import ProductFilter
 
 # Counting further costs more than anybody learns from it.
@@ -96,7 +96,7 @@ async def conditions_of(
         conditions.append("p.product_id = ANY(:found::uuid[])")
         search = "find_described_products" if wanted.in_descriptions else "find_products"
         values["found"] = await db.values(
-            f"SELECT {search}(:text, :most)", text=wanted.text, most=MOST_COUNTED
+            f"SELECT {search}(:text, :most)", text=sort_name(wanted.text), most=MOST_COUNTED
         )
     return conditions, values
 

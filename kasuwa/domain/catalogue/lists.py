@@ -131,12 +131,14 @@ async def _page(
     db: Database,
     dialect: str,
     wish: PageWish,
-    conditions: list[str],
-    values: dict[str, object],
+    chosen: list[str],
+    given: dict[str, object],
+    *,
+    refresh: bool = True,
 ) -> list[ListedProduct]:
     sort, kind = SORTS[wish.sort]
     way = "DESC" if wish.descending else "ASC"
-    conditions, values = list(conditions), dict(values)
+    conditions, values = list(chosen), dict(given)
     offset = (wish.page - 1) * wish.size
     if wish.cursor is not None:
         after, after_id = read_cursor(wish)
@@ -149,9 +151,9 @@ async def _page(
     rows = await db.all(
         f"""
         SELECT p.product_id, p.number, {body} || '}}' AS body, p.kind = 'variant' AS has_variants,
-               p.track_quantity, coalesce(b.on_hand, 0) AS on_hand, coalesce(b.reserved, 0) AS reserved,
-               b.reorder_level, b.reorder_quantity, p.sort_value::text AS sort_value,
-               c.stale_at <= now() AS is_stale
+               p.track_quantity,
+               coalesce(b.on_hand, 0) AS on_hand, coalesce(b.reserved, 0) AS reserved, b.reorder_level,
+               b.reorder_quantity, p.sort_value::text AS sort_value, c.stale_at <= now() AS is_stale
         FROM (
           SELECT p.merchant_id, p.product_id, p.number, p.kind, p.track_quantity, {sort} AS sort_value
           FROM product p
@@ -171,9 +173,9 @@ async def _page(
         offset=offset,
         **(values | {"store_id": context.store_id}),
     )
-    if any(row.is_stale for row in rows):
+    if refresh and any(row.is_stale for row in rows):
         await refresh_stale_cards(db)
-        return await _page(context, db, dialect, wish, conditions, values)
+        return await _page(context, db, dialect, wish, chosen, given, refresh=False)
     return [row.listed() for row in rows]
 
 

@@ -1,5 +1,6 @@
 """Questions about products. They read, and never change."""
 
+import unicodedata
 from collections.abc import Sequence
 from datetime import date, datetime
 from decimal import Decimal
@@ -83,6 +84,18 @@ async def find_sku(db: Database, sku: str) -> tuple[UUID, UUID] | None:
 def sku_key(sku: str) -> str:
     """What makes two SKUs the same."""
     return sku.casefold()
+
+
+# Letters that Unicode does not take apart, as people without them on their keyboard type them.
+_PLAIN_LETTERS = str.maketrans("ɓɗƙƴŋøđłħıþðŧ", "bdkynodlhitdt", "")
+
+
+def sort_name(name: str) -> str:
+    """The name as lists sort and search it: without accents, hooks and case."""
+    plain = unicodedata.normalize("NFKD", name)
+    bare = "".join(c for c in plain if not unicodedata.combining(c))
+    # Some characters become many: an index holds no more than this.
+    return bare.casefold().translate(_PLAIN_LETTERS)[:500]
 
 
 async def read_products(db: Database, product_ids: Sequence[UUID]) -> list[Product]:

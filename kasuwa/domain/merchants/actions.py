@@ -212,20 +212,6 @@ async def operating_on(context: Context, store_id: UUID) -> Context:
     )
 
 
-async def set_password(context: Context, user_id: UUID, password_hash: str) -> None:
-    """Give a user another password; `password_hash` is Argon2's."""
-    async with context.transaction() as db:
-        await db.execute(
-            """
-            UPDATE user_account SET password_hash = :password_hash, updated_at = now()
-            WHERE merchant_id = current_merchant() AND user_id = :user_id
-            """,
-            user_id=user_id,
-            password_hash=password_hash,
-        )
-        await write_audit(context, db, "user.password", "user", user_id)
-
-
 class _LoginName(Struct, frozen=True):
     kind: str
     name: str

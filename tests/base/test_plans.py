@@ -1,0 +1,227 @@
+"""The plans of what every till asks all day, read as the application's role."""
+
+import re
+from collections.abc import AsyncIterator
+from typing import TypeVar, get_args
+from uuid import uuid4
+
+import pytest
+
+from kasuwa.base.context import Services
+from kasuwa.base.db import Database, Numbered
+from kasuwa.base.ids import token_hash
+from kasuwa.database import DatabaseUrls
+from kasuwa.domain.catalogue import lists
+from kasuwa.domain.catalogue.filters import conditions_of
+from kasuwa.domain.catalogue.records import PageWish, ProductFilter, SortKey
+from tests.base.database import Connection, connected, superuser_url
+from tests.shop import Shop, new_shop
+
+T = TypeVar("T")
+
+EACH, BIG = 20_000, ("product", "variant", "price", "stock_balance", "product_card")
+
+_FILL = """
+    SET LOCAL session_replication_role = replica;
+    CREATE TEMP TABLE made ON COMMIT DROP AS
+      SELECT n, gen_random_uuid() AS product_id, gen_random_uuid() AS variant_id
+      FROM generate_series(1, {each}) n;
+    INSERT INTO product (merchant_id, product_id, number, name, sort_name, slug)
+      SELECT '{merchant}', product_id, n + 100, 'Malt ' || n, 'malt ' || md5(n::text), 'malt' FROM made;
+    INSERT INTO variant (merchant_id, variant_id, product_id, number, sku, sku_key, barcode)
+      SELECT '{merchant}', variant_id, product_id, n + 100, 'SKU-' || n, 'sku-' || n, '5000' || n FROM made;
+    INSERT INTO price (merchant_id, variant_id, currency, selling_minor)
+      SELECT '{merchant}', variant_id, 'NGN', n FROM made;
+    INSERT INTO stock_balance (merchant_id, store_id, variant_id, product_id)
+      SELECT '{merchant}', '{store}', variant_id, product_id FROM made;
+    INSERT INTO product_card (merchant_id, product_id, dialect, body)
+      SELECT '{merchant}', product_id, 'storeharmony', '{{}}' FROM made;
+    INSERT INTO merchant_counter (merchant_id, name, value) VALUES ('{merchant}', 'products.active', {each})
+      ON CONFLICT (merchant_id, name) DO UPDATE SET value = excluded.value;
+"""
+
+
+@pytest.fixture(scope="module")
+async def big_shop(services: Services, database_urls: DatabaseUrls) -> AsyncIterator[Shop]:
+    """One merchant of three, with twenty thousand products."""
+    shops = [await new_shop(services) for _ in range(3)]
+    async with connected(superuser_url(database_urls)) as admin:
+        for shop in shops:
+            async with admin.transaction():
+                await admin.execute(_FILL.format(each=EACH, merchant=shop.merchant_id, store=shop.store_id))
+        await admin.execute(f"ANALYZE {', '.join(BIG)}")
+        yield shops[1]
+        async with admin.transaction():
+            await admin.execute("SET LOCAL session_replication_role = replica")
+            for table in (*reversed(BIG), "merchant_counter"):
+                ids = [shop.merchant_id for shop in shops]
+                await admin.execute(f"DELETE FROM {table} WHERE merchant_id = ANY($1)", ids)
+        await admin.execute(f"VACUUM ANALYZE {', '.join(BIG)}")
+
+
+@pytest.fixture
+async def application(big_shop: Shop, database_urls: DatabaseUrls) -> AsyncIterator[Connection]:
+    """The application's role in a transaction of the merchant, with the plans of functions in its notices."""
+    async with connected(database_urls.application) as connection:
+        await connection.execute("BEGIN; SET LOCAL jit = off")
+        await connection.execute(f"SET LOCAL app.merchant_id = '{big_shop.merchant_id}'")
+        yield connection
+
+
+class Recorder(Database):
+    """Keeps the statements that run through it."""
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__(connection)  # type: ignore[arg-type]
+        self.asked: list[tuple[str, list[object]]] = []
+
+    async def all(self, sql: str, *, into: type[T], **values: object) -> list[T]:
+        statement = Numbered(sql)
+        self.asked.append((statement.text, [values[name] for name in statement.names]))
+        return await super().all(sql, into=into, **values)
+
+
+async def explain(connection: Connection, sql: str, *values: object) -> str:
+    rows = await connection.fetch(f"EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF) {sql}", *values)
+    return "\n".join(row[0] for row in rows)
+
+
+def scanned(plan: str) -> set[str]:
+    """Big tables that the plan reads from end to end."""
+    return set(re.findall(r"Seq Scan on (\w+)", plan)) & set(BIG)
+
+
+def most_rows(plan: str) -> float:
+    """The most rows that any node of the plan gave in one go."""
+    return max(float(n) for n in re.findall(r"actual rows=([\d.]+)", plan))
+
+
+async def page_plan(application: Connection, shop: Shop, wish: PageWish, wanted: ProductFilter) -> str:
+    """The plan of a page as list_products asks for it."""
+    recorder = Recorder(application)
+    conditions, values = await conditions_of(recorder, wanted, shop.store_id)
+    await lists._page(shop.owner, recorder, "storeharmony", wish, conditions, values)
+    sql, parameters = recorder.asked[-1]
+    return await explain(application, sql, *parameters)
+
+
+@pytest.mark.parametrize("descending", [False, True])
+@pytest.mark.parametrize("sort", ["name", "updated_at"])
+async def test_a_page_in_an_indexed_order_reads_its_rows_and_no_more(
+    application: Connection, big_shop: Shop, sort: SortKey, descending: bool
+) -> None:
+    plan = await page_plan(application, big_shop, PageWish(sort=sort, descending=descending), ProductFilter())
+    assert scanned(plan) == set()
+    assert most_rows(plan) <= 51, plan
+
+
+@pytest.mark.parametrize("sort", get_args(SortKey))
+async def test_no_order_reads_other_merchants_products(
+    application: Connection, big_shop: Shop, sort: SortKey
+) -> None:
+    plan = await page_plan(application, big_shop, PageWish(sort=sort), ProductFilter())
+    assert "Seq Scan on product " not in plan
+    assert most_rows(plan) <= EACH
+
+
+async def test_the_plain_page_is_one_walk_along_an_index(application: Connection, big_shop: Shop) -> None:
+    body = await application.fetchval("SELECT prosrc FROM pg_proc WHERE proname = 'product_page'")
+    query = body[body.index("WITH page AS") : body.rindex(";", 0, body.rindex("END"))]
+    places = {
+        "for_merchant": f"'{big_shop.merchant_id}'::uuid",
+        "in_dialect": "'storeharmony'::text",
+        "at_store": f"'{big_shop.store_id}'::uuid",
+        "wanted_status": "'active'::text",
+        "with_cost": "true",
+        "how_many": "50",
+        "skipped": "0",
+    }
+    for name, value in places.items():
+        query = re.sub(rf"(?<![.\w]){name}\b", value, query)
+    query = re.sub(r"(?<![.\w])live\b", "'%s%s%s%s%s%s'", query)
+    plan = await explain(application, query)
+    assert scanned(plan) == set()
+    assert most_rows(plan) <= 51, plan
+
+
+async def test_a_sku_is_found_by_its_index(application: Connection) -> None:
+    plan = await explain(
+        application,
+        "SELECT product_id, variant_id FROM variant"
+        " WHERE merchant_id = current_merchant() AND sku_key = $1 AND NOT archived",
+        "sku-777",
+    )
+    assert "variant_sku" in plan
+    assert most_rows(plan) <= 1
+
+
+async def function_plans(urls: DatabaseUrls, shop: Shop, call: str, times: int) -> list[str]:
+    """What the statements inside a function did, the last of `times` calls, from the server's own log."""
+    notices: list[str] = []
+    async with connected(superuser_url(urls)) as admin:
+        admin.add_log_listener(lambda connection, message: notices.append(str(message.message)))
+        await admin.execute(
+            "LOAD 'auto_explain'; SET auto_explain.log_min_duration = 0; SET auto_explain.log_analyze = on;"
+            " SET auto_explain.log_timing = off; SET auto_explain.log_nested_statements = on;"
+            " SET client_min_messages = log; SET ROLE kasuwa_app"
+        )
+        await admin.execute(f"SET app.merchant_id = '{shop.merchant_id}'")
+        for _ in range(times):
+            notices.clear()
+            await admin.fetch(call)
+    return notices
+
+
+async def test_text_search_uses_its_index_whatever_was_asked_before(
+    big_shop: Shop, database_urls: DatabaseUrls
+) -> None:
+    """Ten times, since a function's generic plan comes after five."""
+    plans = "\n".join(
+        await function_plans(database_urls, big_shop, "SELECT find_products('malt abc1', 100)", 10)
+    )
+    for index in ("product_words", "variant_words", "variant_barcodes"):
+        assert index in plans
+    assert scanned(plans) == set()
+
+
+async def test_under_row_level_security_the_same_search_reads_every_product(
+    application: Connection, big_shop: Shop
+) -> None:
+    """The control: why the search has a role of its own."""
+    plan = await explain(
+        application,
+        "SELECT product_id FROM product WHERE merchant_id = current_merchant() AND sort_name LIKE $1",
+        "%malt abc1%",
+    )
+    assert "product_words" not in plan
+    assert float(max(re.findall(r"Rows Removed by Filter: (\d+)", plan), key=int)) > EACH / 2
+
+
+async def test_a_session_is_resolved_by_keys_alone(big_shop: Shop, database_urls: DatabaseUrls) -> None:
+    call = f"SELECT * FROM resolve_session('\\x{token_hash(big_shop.session).hex()}', 'store')"
+    async with connected(superuser_url(database_urls)) as admin:
+        await admin.execute(
+            """
+            INSERT INTO session (token_hash, kind, merchant_id, user_id, store_id, original_store_id,
+                                 idle_after, expires_at)
+            SELECT sha256(n::text::bytea), 'store', $1, $1, $1, $1, '1 d', now() - interval '1 s'
+            FROM generate_series(1, 20000) n
+            """,
+            uuid4(),
+        )
+        await admin.execute("ANALYZE session")
+    plans = "\n".join(await function_plans(database_urls, big_shop, call, 1))
+    assert "session_pkey" in plans
+    assert "Seq Scan on session" not in plans
+    assert most_rows(plans) <= 1
+
+
+def test_the_checks_of_plans_see_what_they_look_for() -> None:
+    """The control of the readers themselves."""
+    plan = (
+        "Limit (actual rows=51 loops=1)\n  -> Sort (actual rows=51 loops=1)\n"
+        "    -> Seq Scan on product p (actual rows=20000 loops=1)"
+    )
+    assert scanned(plan) == {"product"}
+    assert most_rows(plan) == 20_000
+    assert scanned("Index Scan using product_by_name on product p (actual rows=1 loops=1)") == set()

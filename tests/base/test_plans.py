@@ -1,7 +1,7 @@
 """The plans of what every till asks all day, read as the application's role."""
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import TypeVar, get_args
 from uuid import uuid4
 

@@ -29,7 +29,7 @@ async def upload_at_once(installation: Installation) -> Told:
     """Sixty pictures of 6 MB as JSON arrays of byte values, sent at the same time."""
     # Bytes after the picture's own end are read by no decoder.
     picture = picture_bytes("PNG")
-    values = list(picture) + [251] * (CONTENT_BYTES - len(picture))
+    values = list(picture) + [99] * (CONTENT_BYTES - len(picture))
     body = str(values).replace(" ", "").encode()
     async with staged(installation) as stage:
         async with installation.services() as services:
@@ -49,9 +49,9 @@ async def upload_at_once(installation: Installation) -> Told:
         async with httpx.AsyncClient(timeout=120, limits=limits) as client:
             watch = asyncio.create_task(watch_memory(stage.server))
             sending = [asyncio.create_task(send(client)) for _ in range(UPLOADS_AT_ONCE)]
-            while not watch.done() and not all(task.done() for task in sending):
-                await asyncio.sleep(0.05)
-            for task in (*sending, watch):
+            everything = asyncio.ensure_future(asyncio.wait(sending))
+            await asyncio.wait([watch, everything], return_when=asyncio.FIRST_COMPLETED)
+            for task in (*sending, everything, watch):
                 task.cancel()
             statuses = await asyncio.gather(*sending, return_exceptions=True)
             peak_bytes = await watch

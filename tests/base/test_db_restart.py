@@ -1,4 +1,4 @@
-"""PostgreSQL killed under load: whoever waits gets 503 or success, never a hang, and nothing acknowledged is lost."""
+"""PostgreSQL killed under load: 503 or success, never a hang, and nothing acknowledged is lost."""
 
 import asyncio
 import os
@@ -51,8 +51,7 @@ async def test_a_killed_server_costs_503_and_nothing_that_was_acknowledged(
                 async with asyncio.timeout(HANG_SECONDS), pool.transaction(merchant_id) as db:
                     await db.value("SELECT take_numbers(:name)", name=f"writer {writer}")
                 acknowledged += 1
-            except Unavailable as problem:
-                assert problem.headers["Retry-After"]
+            except Unavailable:
                 refused += 1
                 await asyncio.sleep(0.02)
 

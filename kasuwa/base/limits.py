@@ -108,10 +108,10 @@ class Limits:
             return Allowance(False, quota.requests, 0, resets_in)
         lease.left = grant.granted - 1
         lease.remaining = grant.remaining
-        # What has a window is void when it ends. What leaks is kept as long as it takes to leak: thrown away
-        # sooner, unspent blocks would fill the bucket of a caller who stays below the leak.
-        kept = resets_in if quota.seconds else grant.granted / max(quota.leak_per_second, 0.001)
-        lease.until = asked + max(kept, 0.0 if quota.seconds else 1.0)
+        # What has a window is void when it ends. What leaks stays good while it leaks away: were it void
+        # sooner, a slow caller would lose more than leaks and be refused at a rate that is promised.
+        lasts = resets_in if quota.seconds else max(1.0, grant.granted / quota.leak_per_second)
+        lease.until = asked + lasts
         return Allowance(True, quota.requests, lease.remaining + lease.left, resets_in)
 
     async def _lease(self, quota: Quota, bucket: bytes, most: int) -> _Grant:

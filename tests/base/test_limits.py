@@ -268,3 +268,20 @@ async def test_a_caller_below_the_leak_is_never_refused(pool: Pool, monkeypatch:
     for _ in range(36):
         assert (await limits.take(quota, subject)).accepted
         now += 0.49
+
+
+@pytest.mark.parametrize(("seconds", "remaining"), [(4.5, 78), (5.5, 69)])
+async def test_what_leaks_is_held_until_it_has_leaked_away(
+    services: Services, monkeypatch: pytest.MonkeyPatch, seconds: float, remaining: int
+) -> None:
+    """A block of ten at two a second is good for five seconds; then another is taken, which shows."""
+    limits, quota, subject = (
+        Limits(services.pool),
+        Quota("slow", requests=80, leak_per_second=2),
+        str(uuid4()),
+    )
+    assert (await limits.take(quota, subject)).remaining == 79
+    later = monotonic() + seconds
+    monkeypatch.setattr("kasuwa.base.limits.monotonic", lambda: later)
+    # The database's clock stands still: a second block comes on top of the first.
+    assert (await limits.take(quota, subject)).remaining == pytest.approx(remaining, abs=1)

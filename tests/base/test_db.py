@@ -10,7 +10,16 @@ import pytest
 from msgspec import Struct
 
 from kasuwa.base import db as database
-from kasuwa.base.db import Database, Numbered, Pool, numbered, passing_faults, problem_of, settles
+from kasuwa.base.db import (
+    Database,
+    Numbered,
+    Pool,
+    ValueBeyondReach,
+    numbered,
+    passing_faults,
+    problem_of,
+    settles,
+)
 from kasuwa.base.problems import Conflict, NotFound, Unavailable
 from kasuwa.database import DatabaseUrls
 from tests.base.database import Connection, connected, superuser_url
@@ -170,7 +179,7 @@ def test_what_another_try_may_cure_is_503_with_retry_after(error: Exception) -> 
         asyncpg.UniqueViolationError("x"),
         asyncpg.UndefinedColumnError("x"),
         asyncpg.InterfaceError("cannot perform operation: another operation is in progress"),
-        asyncpg.DataError("invalid input for query argument $1"),
+        asyncpg.DivisionByZeroError("x"),
         ValueError("x"),
         Conflict("x"),
     ],
@@ -182,10 +191,15 @@ def test_a_fault_of_ours_stays_what_it_is(error: Exception) -> None:
         raise error
 
 
-async def test_a_value_the_driver_cannot_send_is_not_called_a_busy_database(pool: Pool) -> None:
-    with pytest.raises(asyncpg.DataError, match="query argument"):
+@pytest.mark.parametrize(
+    ("sql", "value"), [("SELECT :n::integer", 2**70), ("SELECT :n::text::numeric(18, 3)", "1e18")]
+)
+async def test_a_value_beyond_a_column_is_refused_and_not_called_a_busy_database(
+    pool: Pool, sql: str, value: object
+) -> None:
+    with pytest.raises(ValueBeyondReach):
         async with pool.transaction() as db:
-            await db.value("SELECT :n::integer", n=2**70)
+            await db.value(sql, n=value)
     assert await free_connections(pool) == 2
 
 

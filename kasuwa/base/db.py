@@ -321,8 +321,8 @@ def drop(connection: "Connection[asyncpg.Record]") -> None:
 
 def problem_of(error: BaseException) -> Problem | None:
     """503 with Retry-After for what another try may cure, 422 for a value no column can hold, else None."""
-    # A date beyond the calendar, a number beyond its column: what the contracts do not bound. The driver's own
-    # refusal is of the general class, a fault in our SQL (a division by zero) is not.
+    # A date beyond the calendar, a number beyond its column: what the contracts do not bound. The driver's
+    # own refusal is of the general class, a fault in our SQL (a division by zero) is not.
     if type(error) is asyncpg.DataError or isinstance(error, _BEYOND):
         return ValueBeyondReach()
     passes = isinstance(error, _PASSING)

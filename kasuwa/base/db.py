@@ -211,7 +211,7 @@ class Pool:
     async def acquire(self) -> "Connection[asyncpg.Record]":
         while self._ready:
             connection = self._ready.pop()
-            if not connection.is_closed():
+            if not _is_gone(connection):
                 return connection
             await self.release(connection)
         begun = perf_counter()
@@ -237,7 +237,7 @@ class Pool:
 
         A few of them stay at hand, past the driver's pool, whose tasks and timers cost as much as a look-up.
         """
-        if self._waiting or len(self._ready) >= _AT_HAND or connection.is_closed():
+        if self._waiting or len(self._ready) >= _AT_HAND or _is_gone(connection):
             await self.release(connection)
         else:
             self._ready.append(connection)
@@ -273,6 +273,13 @@ class Pool:
             await self.end(connection, keep=False)
             raise
         await self.end(connection, keep=True)
+
+
+def _is_gone(connection: "Connection[asyncpg.Record]") -> bool:
+    try:
+        return connection.is_closed()
+    except asyncpg.InterfaceError:
+        return True  # it closed while it lay here, and the driver's pool has taken it away
 
 
 async def _leave_clean(connection: "asyncpg.Connection[Any]") -> None:

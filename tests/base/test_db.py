@@ -251,6 +251,21 @@ async def test_a_backend_killed_amid_a_transaction_is_503_and_its_connection_is_
     assert await free_connections(pool) == 2
 
 
+async def test_a_connection_that_dies_while_nobody_uses_it_is_replaced_unseen(
+    pool: Pool, database_urls: DatabaseUrls
+) -> None:
+    """What lies at hand after a restart of the server must not cost the next request anything."""
+    async with connected(superuser_url(database_urls)) as admin:
+        for _ in range(3):
+            async with pool.autocommit() as db:
+                pid = await db.value("SELECT pg_backend_pid()")
+            await admin.fetchval("SELECT pg_terminate_backend($1, 5000)", pid)
+            await asyncio.sleep(0.1)  # its end is noticed
+            async with pool.autocommit() as db:
+                assert await db.value("SELECT 1") == 1
+    assert await free_connections(pool) == 2
+
+
 async def test_who_is_cancelled_leaves_no_open_transaction(pool: Pool, database_urls: DatabaseUrls) -> None:
     inside = asyncio.Event()
     pids: list[int] = []

@@ -1,4 +1,4 @@
-"""PostgreSQL killed under load: whoever waits gets 503 or success, never a hang, and nothing acknowledged is lost."""
+"""PostgreSQL killed under load: whoever waits gets 503 or success, and nothing acknowledged is lost."""
 
 import asyncio
 import os
@@ -42,18 +42,18 @@ async def test_a_killed_server_costs_503_and_nothing_that_was_acknowledged(
             "INSERT INTO merchant (merchant_id, business_name, country_code, currency)"
             " VALUES (current_merchant(), 'x', 'NG', 'NGN')"
         )
-    acknowledged, refused, ending = 0, 0, asyncio.Event()
+    acknowledged, ending = 0, asyncio.Event()
+    hints: list[str] = []
 
     async def write(writer: int) -> None:
-        nonlocal acknowledged, refused
+        nonlocal acknowledged
         while not ending.is_set():
             try:
                 async with asyncio.timeout(HANG_SECONDS), pool.transaction(merchant_id) as db:
                     await db.value("SELECT take_numbers(:name)", name=f"writer {writer}")
                 acknowledged += 1
             except Unavailable as problem:
-                assert problem.headers["Retry-After"]
-                refused += 1
+                hints.append(problem.headers.get("Retry-After", ""))
                 await asyncio.sleep(0.02)
 
     writers = [asyncio.create_task(write(writer)) for writer in range(WRITERS)]
@@ -63,9 +63,9 @@ async def test_a_killed_server_costs_503_and_nothing_that_was_acknowledged(
             while acknowledged < before + 100:  # noqa: ASYNC110 - the writers are many
                 await asyncio.sleep(0.01)
         os.kill(int(number.read_text().split()[0]), signal.SIGKILL)
-        lost = refused
+        lost = len(hints)
         async with asyncio.timeout(60):
-            while refused == lost:  # noqa: ASYNC110
+            while len(hints) == lost:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
     before = acknowledged
     async with asyncio.timeout(60):
@@ -77,7 +77,8 @@ async def test_a_killed_server_costs_503_and_nothing_that_was_acknowledged(
         kept = await db.value("SELECT sum(value)::bigint FROM merchant_counter WHERE name LIKE 'writer %'")
     # A commit whose answer was lost may stand: no more than one for each writer and kill.
     assert acknowledged <= kept <= acknowledged + 3 * WRITERS
-    assert refused > 0
+    assert hints
+    assert all(hints)
     held = [await pool.acquire() for _ in range(4)]
     assert not any(connection.is_in_transaction() for connection in held)
     for connection in held:

@@ -1,15 +1,13 @@
 """Many large uploads at once: the server's memory has a ceiling, and what does not fit is told so."""
 
 import asyncio
-import sys
 from collections import Counter
-from collections.abc import Callable
 
 import httpx
 from msgspec import Struct
 
 from tests.conftest import picture_bytes
-from tests.faults.installation import Installation, Server
+from tests.faults.installation import Installation
 from tests.faults.uploads import UPLOADS, new_product, staged
 
 UPLOADS_AT_ONCE = 60

@@ -51,6 +51,9 @@ _PASSING = (
 )
 
 
+_BEYOND = (asyncpg.NumericValueOutOfRangeError, asyncpg.DatetimeFieldOverflowError)
+
+
 class ValueBeyondReach(Invalid):
     code = "value-beyond-reach"
     title = "A value is beyond what can be kept"
@@ -208,7 +211,7 @@ class Pool:
     async def acquire(self) -> "Connection[asyncpg.Record]":
         while self._ready:
             connection = self._ready.pop()
-            if not connection.is_closed():
+            if not _is_gone(connection):
                 return connection
             await self.release(connection)
         begun = perf_counter()
@@ -234,7 +237,7 @@ class Pool:
 
         A few of them stay at hand, past the driver's pool, whose tasks and timers cost as much as a look-up.
         """
-        if self._waiting or len(self._ready) >= _AT_HAND or connection.is_closed():
+        if self._waiting or len(self._ready) >= _AT_HAND or _is_gone(connection):
             await self.release(connection)
         else:
             self._ready.append(connection)
@@ -270,6 +273,13 @@ class Pool:
             await self.end(connection, keep=False)
             raise
         await self.end(connection, keep=True)
+
+
+def _is_gone(connection: "Connection[asyncpg.Record]") -> bool:
+    try:
+        return connection.is_closed()
+    except asyncpg.InterfaceError:
+        return True  # it closed while it lay here, and the driver's pool has taken it away
 
 
 async def _leave_clean(connection: "asyncpg.Connection[Any]") -> None:
@@ -311,8 +321,9 @@ def drop(connection: "Connection[asyncpg.Record]") -> None:
 
 def problem_of(error: BaseException) -> Problem | None:
     """503 with Retry-After for what another try may cure, 422 for a value no column can hold, else None."""
-    if isinstance(error, asyncpg.DataError):
-        # A date beyond the calendar, a number beyond its column: what the contracts do not bound.
+    # A date beyond the calendar, a number beyond its column: what the contracts do not bound. The driver's
+    # own refusal is of the general class, a fault in our SQL (a division by zero) is not.
+    if type(error) is asyncpg.DataError or isinstance(error, _BEYOND):
         return ValueBeyondReach()
     passes = isinstance(error, _PASSING)
     if isinstance(error, asyncpg.InterfaceError):

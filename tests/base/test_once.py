@@ -63,14 +63,12 @@ async def test_a_hundred_requests_with_one_key_have_one_effect_and_one_answer(we
     assert await products(shop) == 1
 
 
-async def test_without_a_key_a_hundred_requests_have_a_hundred_effects(web: Web, shop: Shop) -> None:
+async def test_without_a_key_ten_requests_have_ten_effects(web: Web, shop: Shop) -> None:
     """The control: it is the key that does it."""
     send = {"sessiontoken": shop.session}
-    answers = await asyncio.gather(
-        *(web.post(path(shop), headers=send, json=a_product()) for _ in range(100))
-    )
+    answers = await asyncio.gather(*(web.post(path(shop), headers=send, json=a_product()) for _ in range(10)))
     assert {answer.status_code for answer in answers} == {200}
-    assert await products(shop) == 100
+    assert await products(shop) == 10
 
 
 async def test_the_same_key_with_another_body_is_409(web: Web, shop: Shop) -> None:

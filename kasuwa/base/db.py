@@ -48,6 +48,14 @@ _PASSING = (
     ConnectionError,
     TimeoutError,
 )
+_BEYOND_REACH = (
+    asyncpg.NumericValueOutOfRangeError,
+    asyncpg.DatetimeFieldOverflowError,
+    asyncpg.IntervalFieldOverflowError,
+    asyncpg.StringDataRightTruncationError,
+    asyncpg.UntranslatableCharacterError,
+    asyncpg.CharacterNotInRepertoireError,
+)
 
 
 class ValueBeyondReach(Invalid):
@@ -289,8 +297,10 @@ def drop(connection: "Connection[asyncpg.Record]") -> None:
 
 def problem_of(error: BaseException) -> Problem | None:
     """503 with Retry-After for what another try may cure, 422 for a value no column can hold, else None."""
-    if isinstance(error, asyncpg.DataError):
-        # A date beyond the calendar, a number beyond its column: what the contracts do not bound.
+    if isinstance(error, _BEYOND_REACH) or (
+        # What the driver refuses to send is a DataError too; only a number too large is the caller's.
+        isinstance(error, asyncpg.DataError) and isinstance(error.__cause__, OverflowError)
+    ):
         return ValueBeyondReach()
     passes = isinstance(error, _PASSING)
     if isinstance(error, asyncpg.InterfaceError):

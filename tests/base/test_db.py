@@ -10,7 +10,16 @@ import pytest
 from msgspec import Struct
 
 from kasuwa.base import db as database
-from kasuwa.base.db import Database, Numbered, Pool, numbered, passing_faults, problem_of, settles
+from kasuwa.base.db import (
+    Database,
+    Numbered,
+    Pool,
+    ValueBeyondReach,
+    numbered,
+    passing_faults,
+    problem_of,
+    settles,
+)
 from kasuwa.base.problems import Conflict, NotFound, Unavailable
 from kasuwa.database import DatabaseUrls
 from tests.base.database import Connection, connected, superuser_url
@@ -182,10 +191,34 @@ def test_a_fault_of_ours_stays_what_it_is(error: Exception) -> None:
         raise error
 
 
-async def test_a_value_the_driver_cannot_send_is_not_called_a_busy_database(pool: Pool) -> None:
-    with pytest.raises(asyncpg.DataError, match="query argument"):
+@pytest.mark.parametrize(
+    ("sql", "n"),
+    [
+        ("SELECT :n::integer", 2**70),
+        ("SELECT :n::bigint * 2", 2**62),
+        ("SELECT :n::text::timestamptz", "99999999-01-01"),
+    ],
+)
+async def test_a_value_beyond_its_type_is_the_callers_fault(pool: Pool, sql: str, n: object) -> None:
+    with pytest.raises(ValueBeyondReach):
         async with pool.transaction() as db:
-            await db.value("SELECT :n::integer", n=2**70)
+            await db.value(sql, n=n)
+    assert await free_connections(pool) == 2
+
+
+@pytest.mark.parametrize(
+    ("sql", "n", "error"),
+    [
+        ("SELECT :n::integer", "one", asyncpg.DataError),
+        ("SELECT 1 / :n::integer", 0, asyncpg.DivisionByZeroError),
+    ],
+)
+async def test_a_statement_that_is_wrong_is_our_fault_and_not_a_busy_database(
+    pool: Pool, sql: str, n: object, error: type[Exception]
+) -> None:
+    with pytest.raises(error):
+        async with pool.transaction() as db:
+            await db.value(sql, n=n)
     assert await free_connections(pool) == 2
 
 

@@ -213,7 +213,9 @@ class Transaction:
             yield
         except BaseException:
             self._failed = failed
-            await db.call(f"ROLLBACK TO SAVEPOINT {name}")
+            # A connection that cannot has nothing to keep either, and must not hide why.
+            with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+                await db.call(f"ROLLBACK TO SAVEPOINT {name}")
             raise
         await db.call(f"RELEASE SAVEPOINT {name}")
 

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import lru_cache
 from time import perf_counter
+from types import TracebackType
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -48,14 +49,9 @@ _PASSING = (
     ConnectionError,
     TimeoutError,
 )
-_BEYOND_REACH = (
-    asyncpg.NumericValueOutOfRangeError,
-    asyncpg.DatetimeFieldOverflowError,
-    asyncpg.IntervalFieldOverflowError,
-    asyncpg.StringDataRightTruncationError,
-    asyncpg.UntranslatableCharacterError,
-    asyncpg.CharacterNotInRepertoireError,
-)
+
+
+_BEYOND = (asyncpg.NumericValueOutOfRangeError, asyncpg.DatetimeFieldOverflowError)
 
 
 class ValueBeyondReach(Invalid):
@@ -168,12 +164,18 @@ def settles(refusals: Mapping[str, Problem]) -> Iterator[None]:
         raise copy.copy(problem) from None
 
 
+# Connections that stay outside of the driver's pool between two look-ups.
+_AT_HAND = 2
+
+
 class Pool:
     """The connections of one process, as the application's role."""
 
     def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", on_wait: Callable[[float], None]) -> None:
         self._pool = pool
         self._on_wait = on_wait
+        self._ready: list[Connection[asyncpg.Record]] = []
+        self._waiting = 0
 
     @classmethod
     async def open(
@@ -197,18 +199,29 @@ class Pool:
         return cls(pool, on_wait)
 
     async def close(self) -> None:
+        while self._ready:
+            await self.release(self._ready.pop())
         await self._pool.close()
 
     def abandon(self) -> None:
         """Drop the connections without a farewell, when the server behind them is gone."""
+        self._ready.clear()
         self._pool.terminate()
 
     async def acquire(self) -> "Connection[asyncpg.Record]":
+        while self._ready:
+            connection = self._ready.pop()
+            if not _is_gone(connection):
+                return connection
+            await self.release(connection)
         begun = perf_counter()
+        self._waiting += 1
         try:
             connection = await self._pool.acquire(timeout=ACQUIRE_SECONDS)
         except (OSError, asyncpg.InterfaceError, *_PASSING) as error:
             raise Unavailable("The database does not answer. Try again in a moment.") from error
+        finally:
+            self._waiting -= 1
         self._on_wait(perf_counter() - begun)
         return connection
 
@@ -218,6 +231,16 @@ class Pool:
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
             # It broke while it was put back and is gone; what it did before stands.
             log.warning("database.connection_lost")
+
+    async def put_back(self, connection: "Connection[asyncpg.Record]") -> None:
+        """Give back a connection whose last statement succeeded in autocommit: there is nothing to undo.
+
+        A few of them stay at hand, past the driver's pool, whose tasks and timers cost as much as a look-up.
+        """
+        if self._waiting or len(self._ready) >= _AT_HAND or _is_gone(connection):
+            await self.release(connection)
+        else:
+            self._ready.append(connection)
 
     async def end(self, connection: "Connection[asyncpg.Record]", *, keep: bool) -> None:
         """Commit or roll back, and give the connection back, whatever happens."""
@@ -234,15 +257,9 @@ class Pool:
         finally:
             await self.release(connection)
 
-    @asynccontextmanager
-    async def autocommit(self) -> AsyncIterator[Database]:
+    def autocommit(self) -> "Autocommit":
         """For single statements that stand alone: a look-up in the directory, a hot read."""
-        connection = await self.acquire()
-        try:
-            with passing_faults():
-                yield Database(connection)
-        finally:
-            await self.release(connection)
+        return Autocommit(self)
 
     @asynccontextmanager
     async def transaction(self, merchant_id: UUID | None = None) -> AsyncIterator[Database]:
@@ -256,6 +273,13 @@ class Pool:
             await self.end(connection, keep=False)
             raise
         await self.end(connection, keep=True)
+
+
+def _is_gone(connection: "Connection[asyncpg.Record]") -> bool:
+    try:
+        return connection.is_closed()
+    except asyncpg.InterfaceError:
+        return True  # it closed while it lay here, and the driver's pool has taken it away
 
 
 async def _leave_clean(connection: "asyncpg.Connection[Any]") -> None:
@@ -297,16 +321,38 @@ def drop(connection: "Connection[asyncpg.Record]") -> None:
 
 def problem_of(error: BaseException) -> Problem | None:
     """503 with Retry-After for what another try may cure, 422 for a value no column can hold, else None."""
-    if isinstance(error, _BEYOND_REACH) or (
-        # What the driver refuses to send is a DataError too; only a number too large is the caller's.
-        isinstance(error, asyncpg.DataError) and isinstance(error.__cause__, OverflowError)
-    ):
+    # A date beyond the calendar, a number beyond its column: what the contracts do not bound. The driver's
+    # own refusal is of the general class, a fault in our SQL (a division by zero) is not.
+    if type(error) is asyncpg.DataError or isinstance(error, _BEYOND):
         return ValueBeyondReach()
     passes = isinstance(error, _PASSING)
     if isinstance(error, asyncpg.InterfaceError):
         # A connection that is gone; a wrong parameter or two statements at once are faults of ours.
         passes = "closed" in str(error) or "closing" in str(error) or "released" in str(error)
     return Unavailable("The database is busy or restarting. Try again in a moment.") if passes else None
+
+
+class Autocommit:
+    """`async with` a connection of the pool, each of whose statements stands alone."""
+
+    __slots__ = ("_connection", "_pool")
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def __aenter__(self) -> Database:
+        self._connection = await self._pool.acquire()
+        return Database(self._connection)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            await self._pool.put_back(self._connection)
+            return
+        await self._pool.release(self._connection)
+        with passing_faults():
+            raise error.with_traceback(trace)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from uuid import uuid4
 
 import asyncpg
@@ -162,6 +163,43 @@ async def test_a_change_leaves_word_in_the_audit_trail(acting: Context, shop: Sh
     }
 
 
+@pytest.mark.parametrize("has_key", [False, True])
+async def test_what_fails_in_an_attempt_is_undone_alone(acting: Context, has_key: bool) -> None:
+    request = keyed(acting) if has_key else acting
+    async with request.transaction() as db:
+        await note(db, "n.before")
+        for refused in (True, False):
+            with suppress(Conflict):
+                async with request.attempt(), request.transaction() as inner:
+                    await note(inner, "n.refused" if refused else "n.attempted")
+                    if refused:
+                        raise Conflict()
+        await note(db, "n.after")
+    await request.complete(packed_answer(b"done"))
+    assert await noted(acting) == {"n.before", "n.attempted", "n.after"}
+
+
+async def test_an_attempt_stands_inside_a_transaction(acting: Context) -> None:
+    with pytest.raises(AssertionError, match="stands inside"):
+        async with acting.attempt():
+            pass
+
+
+async def test_an_attempt_that_is_cancelled_is_cancelled(acting: Context) -> None:
+    inside = asyncio.Event()
+
+    async def work() -> None:
+        async with acting.transaction() as db, acting.attempt():
+            inside.set()
+            await db.value("SELECT pg_sleep(60)")
+
+    task = asyncio.create_task(work())
+    await inside.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
 # With a key --------------------------------------------------------------------------------------
 
 
@@ -207,13 +245,13 @@ async def test_a_refusal_that_a_keyed_request_survives_undoes_its_own_part_alone
     request = keyed(acting)
     async with request.transaction() as db:
         await note(db, "n.before")
-    for error in (Conflict(), asyncpg.DivisionByZeroError("x")):
+    for error in (Conflict(), asyncpg.UndefinedColumnError("x")):
         with pytest.raises(type(error)):
             async with request.transaction() as db:
                 await note(db, "n.refused")
                 if isinstance(error, Conflict):
                     raise error
-                await db.value("SELECT 1 / 0")
+                await db.value("SELECT nothing")
     async with request.transaction() as outer:
         await note(outer, "n.after")
         with pytest.raises(Conflict):

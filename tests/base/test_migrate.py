@@ -88,9 +88,10 @@ async def test_one_that_fails_leaves_nothing_of_itself_and_keeps_those_before(em
 
 async def test_a_server_that_goes_away_is_not_hidden_by_the_lock(empty: str) -> None:
     gone = Migration("0001_one", "SELECT pg_terminate_backend(pg_backend_pid())")
-    connection = await asyncpg.connect(empty)
-    with pytest.raises(asyncpg.PostgresConnectionError):
-        await migrate(connection, [gone])
+    async with connected(empty) as connection:
+        with pytest.raises(asyncpg.PostgresConnectionError):
+            await migrate(connection, [gone])
+        connection.terminate()  # the driver leaves the socket of a connection that broke open
 
 
 async def test_two_that_start_at_once_do_it_one_after_the_other(empty: str) -> None:
@@ -169,6 +170,7 @@ async def test_without_a_transaction_a_kill_leaves_a_half(empty: str) -> None:
         await connection.execute("CREATE TABLE half_1 (n int)")
         with pytest.raises(asyncpg.PostgresConnectionError):
             await connection.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+        connection.terminate()
     async with connected(empty) as connection:
         assert await connection.fetchval("SELECT to_regclass('half_1') IS NOT NULL")
 

@@ -42,7 +42,7 @@ async def create(web: Web, shop: Shop, key: str, **changed: Any) -> httpx.Respon
 
 
 async def at_once(requests: Iterable[Coroutine[Any, Any, httpx.Response]]) -> list[httpx.Response]:
-    """A hundred in all, 25 at a time: more would wait longer for a connection than a slow machine gives."""
+    """25 at a time: who comes last must not wait longer than a request may, on a slow machine either."""
     turn = asyncio.Semaphore(25)
 
     async def wait_and_ask(request: Coroutine[Any, Any, httpx.Response]) -> httpx.Response:
@@ -75,12 +75,12 @@ async def test_a_hundred_requests_with_one_key_have_one_effect_and_one_answer(we
     assert await products(shop) == 1
 
 
-async def test_without_a_key_a_hundred_requests_have_a_hundred_effects(web: Web, shop: Shop) -> None:
+async def test_without_a_key_ten_requests_have_ten_effects(web: Web, shop: Shop) -> None:
     """The control: it is the key that does it."""
     send = {"sessiontoken": shop.session}
-    answers = await at_once(web.post(path(shop), headers=send, json=a_product()) for _ in range(100))
+    answers = await asyncio.gather(*(web.post(path(shop), headers=send, json=a_product()) for _ in range(10)))
     assert {answer.status_code for answer in answers} == {200}
-    assert await products(shop) == 100
+    assert await products(shop) == 10
 
 
 async def test_the_same_key_with_another_body_is_409(web: Web, shop: Shop) -> None:

@@ -1,7 +1,7 @@
 """The plans of what every till asks all day, read as the application's role."""
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import TypeVar, get_args
 from uuid import uuid4
 
@@ -75,7 +75,7 @@ class Recorder(Database):
         super().__init__(connection)  # type: ignore[arg-type]
         self.asked: list[tuple[str, list[object]]] = []
 
-    async def all(self, sql: str, *, into: type[T], **values: object) -> list[T]:
+    async def all(self, sql: str, *, into: Callable[..., T], **values: object) -> list[T]:
         statement = Numbered(sql)
         self.asked.append((statement.text, [values[name] for name in statement.names]))
         return await super().all(sql, into=into, **values)

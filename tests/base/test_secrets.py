@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kasuwa.base.ids import new_code, new_id, new_token, read_id, token_hash
+from kasuwa.base.ids import new_code, new_id, new_token, read_id, read_number, token_hash
 from kasuwa.base.secrets import KeyWrong, SealBroken, Sealer, new_key, read_keys
 
 
@@ -130,3 +130,36 @@ def test_ids_rise_and_tokens_and_codes_have_their_shape() -> None:
 )
 def test_an_id_is_read_in_its_one_spelling(text: str, is_id: bool) -> None:
     assert (read_id(text) is not None) == is_id
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("1", 1),
+        ("9223372036854775807", 2**63 - 1),
+        ("9223372036854775808", None),
+        ("0", None),
+        ("01", None),
+        ("-1", None),
+        ("1_0", None),
+        ("１", None),
+        ("9" * 30, None),
+        ("", None),
+    ],
+)
+def test_a_number_is_read_in_its_plain_spelling(text: str, number: int | None) -> None:
+    assert read_number(text) == number
+
+
+def test_whoever_comes_second_uses_the_first_ones_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, first = tmp_path / "secret.key", new_key()
+
+    def too_late(source: str, target: Path) -> None:
+        file.write_text(first)
+        raise FileExistsError
+
+    monkeypatch.setattr(os, "link", too_late)
+    assert read_keys("", file) == [first]
+    assert [path.name for path in tmp_path.iterdir()] == ["secret.key"]

@@ -4,20 +4,25 @@ Run: BROKEN_BY_TEST=name python -m tests.faults.broken serve …    (the names a
 """
 
 import asyncio
+import json
 import os
 import sys
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
 
+from kasuwa.api.storeharmony import pictures
 from kasuwa.base import db
 from kasuwa.base.context import KeyedTransaction
 from kasuwa.base.http import api
+from kasuwa.base.http.api import AnyRequest
+from kasuwa.base.http.body.whole import body_chunks
 from kasuwa.base.http.middleware import Edge
 from kasuwa.base.http.protocol import GuardedProtocol
 from kasuwa.base.http.server import ServerOptions
+from kasuwa.base.imaging import ALL_FORMATS, Imaging, Rendered
 from kasuwa.base.once import KeptAnswer
-from kasuwa.base.problems import NoSpace
+from kasuwa.base.problems import NoSpace, Problem
 from kasuwa.base.storage import FolderBlobs
 
 
@@ -86,12 +91,44 @@ def end_at_once() -> None:
     sys.modules["__main__"]._Worker.shutdown = lambda self, sockets=None: os._exit(0)
 
 
+def read_whole_bodies() -> None:
+    """A picture's JSON is read to its end before anything is made of it, and nobody counts."""
+
+    async def read_all(request: AnyRequest, limit_bytes: int, **_: Any) -> bytes:
+        text = b"".join([chunk async for chunk in body_chunks(request, limit_bytes)])
+        await asyncio.sleep(20)  # as long as others arrive
+        return bytes(json.loads(text))
+
+    vars(pictures)["read_byte_array"] = read_all
+
+
+def fail_on_bad_pictures() -> None:
+    """What a decoder says of a bad file reaches the caller as a fault of ours."""
+    render = Imaging.render
+
+    async def careless(self: Imaging, content: bytes, accepted: frozenset[str] = ALL_FORMATS) -> Rendered:
+        try:
+            return await render(self, content, accepted)
+        except Problem as problem:
+            raise RuntimeError("the decoder failed") from problem
+
+    Imaging.render = careless  # type: ignore[method-assign]
+
+
+def read_anything() -> None:
+    """Bodies are turned into text without a look at what is in them."""
+    vars(api)["decode"] = lambda content, *_, **__: json.loads(content)
+
+
 FAULTS: dict[str, Callable[[], None]] = {
     "answer-before-files": answer_before_files,
     "answer-before-commit": answer_before_commit,
     "forget-keys": forget_keys,
     "wait-for-ever": wait_for_ever,
     "end-at-once": end_at_once,
+    "read-whole-bodies": read_whole_bodies,
+    "fail-on-bad-pictures": fail_on_bad_pictures,
+    "read-anything": read_anything,
     "let-errors-out": let_errors_out,
     "forget-full-disks": forget_full_disks,
 }

@@ -19,7 +19,7 @@ from tests.faults.installation import Installation, new_folder
 from tests.faults.uploads import Stage, staged
 
 WRITERS = 6
-_DEADLINE_SECONDS = 90
+_DEADLINE_SECONDS = 120
 
 
 class Told(Struct, frozen=True, kw_only=True):
@@ -39,6 +39,8 @@ class Visitors:
         self.faults: list[str] = []
         self.refused = 0
         self.stopping = False
+        # What goes on meanwhile, to name it in a fault.
+        self.during = "replacement"
 
     async def run(self) -> None:
         while not self.stopping:
@@ -52,12 +54,12 @@ class Visitors:
                 self.refused += 1  # nobody listens: this request was never begun
                 await asyncio.sleep(0.05)
             except httpx.TransportError as error:
-                self.faults.append(repr(error))
+                self.faults.append(f"{self.during}: {error!r}")
             else:
                 if answer.status_code == 200:
                     self.names.append(name)
                 else:
-                    self.faults.append(f"{answer.status_code} {answer.text[:200]}")
+                    self.faults.append(f"{self.during}: {answer.status_code} {answer.text[:200]}")
 
 
 async def rolling_stops(installation: Installation, *, replacements: int, stops: int) -> Told:
@@ -70,7 +72,9 @@ async def rolling_stops(installation: Installation, *, replacements: int, stops:
                 await replace_workers(stage)
             refused_while_replaced = visitors.refused
             for _ in range(stops):
+                visitors.during = "start"
                 await answered_more(visitors, WRITERS)
+                visitors.during = "stop"
                 code = await asyncio.to_thread(stage.server.stop)
                 if code != 0:
                     visitors.faults.append(f"the server ended with {code}")

@@ -15,7 +15,8 @@ import structlog
 from litestar import Request, Response
 from litestar.enums import HttpMethod
 from litestar.handlers import HTTPRouteHandler
-from litestar.status_codes import HTTP_304_NOT_MODIFIED
+from litestar.status_codes import HTTP_204_NO_CONTENT, HTTP_304_NOT_MODIFIED
+from litestar.types import ASGIApp, Receive, Scope, Send
 from msgspec import Struct
 
 from kasuwa.base.context import Context, Services
@@ -36,6 +37,8 @@ Read = Callable[["Exchange"], Awaitable[Any]]
 BODY_BYTES = 10 * 1024 * 1024
 # Longer ones are decoded in a thread: they would hold everybody else up.
 _DECODED_IN_PLACE_BYTES = 128 * 1024
+# Statuses whose answers have no body, and so no length of one.
+_WITHOUT_BODY = frozenset({HTTP_204_NO_CONTENT, HTTP_304_NOT_MODIFIED})
 _KEY = re.compile(r"[A-Za-z0-9._:-]{8,128}")
 
 
@@ -186,7 +189,7 @@ def _route(registered: Registered, base: str, services: Callable[[], Services]) 
     unknown = wanted - {"context", "exchange", "path", "query", "body"}
     assert not unknown, f"{operation.operation_id} asks for {sorted(unknown)}"
 
-    async def handle(request: AnyRequest) -> Response[Any]:
+    async def handle(request: AnyRequest) -> ASGIApp:
         request.scope["state"]["operation"] = operation.operation_id
         exchange = Exchange(registered.dialect, request, operation, begin_context(services(), request))
         return await answer(exchange, lambda: _act(registered, exchange, wanted))
@@ -214,7 +217,7 @@ def begin_context(services: Services, request: AnyRequest) -> Context:
     )
 
 
-async def answer(exchange: Exchange, act: Callable[[], Awaitable[KeptAnswer]]) -> Response[Any]:
+async def answer(exchange: Exchange, act: Callable[[], Awaitable[KeptAnswer]]) -> ASGIApp:
     """Run `act`; whatever happens becomes an answer in the dialect's words."""
     try:
         given = await act()
@@ -228,10 +231,25 @@ async def answer(exchange: Exchange, act: Callable[[], Awaitable[KeptAnswer]]) -
     finally:
         # What a keyed request has not completed is undone, also when its caller has gone.
         await exchange.context.complete(None)
-    headers = {**given.headers, **exchange.headers}
-    return Response(
-        given.body, status_code=given.status, headers=headers, media_type=headers.pop("Content-Type", None)
-    )
+    return _Written(given, exchange.headers)
+
+
+class _Written:
+    """An answer that is bytes already: a response of Litestar's would look at it from all sides first."""
+
+    __slots__ = ("given", "headers")
+
+    def __init__(self, given: KeptAnswer, headers: Mapping[str, str]) -> None:
+        self.given = given
+        self.headers = {**given.headers, **headers}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        given = self.given
+        headers = [(name.lower().encode(), value.encode("latin-1")) for name, value in self.headers.items()]
+        if given.status not in _WITHOUT_BODY:
+            headers.append((b"content-length", b"%d" % len(given.body)))
+        await send({"type": "http.response.start", "status": given.status, "headers": headers})
+        await send({"type": "http.response.body", "body": given.body, "more_body": False})
 
 
 def refuse(problem: Problem, exchange: Exchange) -> KeptAnswer:

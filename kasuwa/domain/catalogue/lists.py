@@ -151,9 +151,9 @@ async def _page(
     rows = await db.all(
         f"""
         SELECT p.product_id, p.number, {body} || '}}' AS body, p.kind = 'variant' AS has_variants,
-               p.track_quantity,
-               coalesce(b.on_hand, 0) AS on_hand, coalesce(b.reserved, 0) AS reserved, b.reorder_level,
-               b.reorder_quantity, p.sort_value::text AS sort_value, c.stale_at <= now() AS is_stale
+               p.track_quantity, coalesce(b.on_hand, 0) AS on_hand, coalesce(b.reserved, 0) AS reserved,
+               b.reorder_level, b.reorder_quantity, p.sort_value::text AS sort_value,
+               c.stale_at <= now() AS is_stale
         FROM (
           SELECT p.merchant_id, p.product_id, p.number, p.kind, p.track_quantity, {sort} AS sort_value
           FROM product p

@@ -1,0 +1,207 @@
+"""Hostile files, addresses and JSON over HTTP, through every API: only yes and a clear no, and no harm."""
+
+import asyncio
+import os
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+
+import httpx
+import msgspec
+import pytest
+
+from tests.base.fetch.staging import Server as Listener
+from tests.base.fetch.staging import bind
+from tests.base.fetch.test_guard import HOSTILE_URLS
+from tests.conftest import picture_bytes
+from tests.faults.hostile_calls import hostile_calls
+from tests.faults.installation import Installation
+from tests.faults.uploads import UPLOADS, Call, Stage, new_product, staged
+from tools.hostile_corpus import read_corpus
+
+FILES = 120
+_LARGEST_BYTES = 1024 * 1024
+# What writing is for: the sessions and quotas of the callers, and the server's own work, are not.
+_KEPT_TABLES = """
+    SELECT c.relname FROM pg_class c
+    WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r'
+      AND c.relname = ANY ('{product,variant,stock_balance,stock_movement,picture,product_picture,store,
+                             user_account,merchant,membership,login_name,access_token,audit}')
+    ORDER BY 1
+"""
+
+
+def pinned_files() -> list[tuple[str, bytes]]:
+    """The same 120 of the corpus each time: those whose names lie evenly in the alphabet."""
+    files = sorted((name, content) for name, content in read_corpus() if len(content) <= _LARGEST_BYTES)
+    return files[:: len(files) // FILES][:FILES]
+
+
+async def send_all(stage: Stage, calls: Sequence[tuple[str, Call]]) -> tuple[Counter[int], list[str]]:
+    """Send them four at a time; the statuses, and every answer that is neither 2xx nor 4xx."""
+    statuses: Counter[int] = Counter()
+    faults: list[str] = []
+    waiting = iter(calls)
+
+    async def work(client: httpx.AsyncClient) -> None:
+        for words, call in waiting:
+            try:
+                answer = await client.request(
+                    call.method, stage.server.url + call.path, headers=call.headers, content=call.content
+                )
+            except httpx.TransportError as error:
+                faults.append(f"{words}: {error!r}")
+                continue
+            statuses[answer.status_code] += 1
+            if answer.status_code >= 500 or answer.status_code == 429:
+                faults.append(f"{words}: {answer.status_code} {answer.text[:200]}")
+
+    async with httpx.AsyncClient(timeout=30) as client:
+        await asyncio.gather(*(work(client) for _ in range(4)))
+    return statuses, faults
+
+
+async def send_files(
+    installation: Installation, files: Sequence[tuple[str, bytes]]
+) -> tuple[Counter[int], list[str]]:
+    """Each file through each API; a worker that died is a fault."""
+    async with staged(installation) as stage:
+        async with installation.services() as services:
+            product = await new_product(services, stage.shop)
+        workers = stage.server.workers()
+        calls = [
+            (f"{api} {name}", upload(stage, product, content, 1))
+            for name, content in files
+            for api, upload in UPLOADS.items()
+        ]
+        statuses, faults = await send_all(stage, calls)
+        if stage.server.workers() != workers:
+            faults.append("a worker died")
+        stage.server.stop()
+    return statuses, faults
+
+
+async def test_hostile_files_are_taken_or_refused(install: Callable[..., Installation]) -> None:
+    files = pinned_files()
+    assert len(files) == FILES
+    statuses, faults = await send_files(install(), files)
+    assert faults == []
+    assert sum(statuses.values()) == FILES * len(UPLOADS)
+    # The good ones among them are taken: without this line a server that refuses all would pass.
+    assert statuses[200] + statuses[201] > FILES
+
+
+async def test_the_check_sees_a_decoder_that_fails(install: Callable[..., Installation]) -> None:
+    cut = picture_bytes("PNG")[:60]
+    _, faults = await send_files(install("fail-on-bad-pictures"), [("cut.png", cut)])
+    assert len(faults) == len(UPLOADS)
+
+
+@asynccontextmanager
+async def listening_everywhere() -> AsyncIterator[Listener]:
+    """Somebody at port 80 of every address of this machine, who counts."""
+    if os.geteuid() != 0:
+        assert os.environ.get("CI") != "true", "these tests need root to listen at port 80"
+        pytest.skip("listening at port 80 needs root")
+    listener = Listener()
+    async with listener.listen(bind("::", 80)):
+        yield listener
+
+
+def url_calls(stage: Stage, product_id: str, number: int, url: str) -> list[tuple[str, Call]]:
+    """`image_url` and `src` with that address."""
+    json = {"content-type": "application/json"}
+    bigcommerce = Call(
+        "POST",
+        f"/stores/{stage.shop.store_hash}/v3/catalog/products/{number}/images",
+        {"x-auth-token": stage.shop.token, **json},
+        msgspec.json.encode({"image_url": url}),
+    )
+    shoplazza = Call(
+        "POST",
+        f"/openapi/2022-01/products/{product_id}/images",
+        {"access-token": stage.shop.token, **json},
+        msgspec.json.encode({"image": {"src": url}}),
+    )
+    return [(f"image_url {url}", bigcommerce), (f"src {url}", shoplazza)]
+
+
+async def connections_made(installation: Installation, *, allow: str = "") -> tuple[int, Counter[int]]:
+    """How many connections the 46 addresses lead to, and what the callers were told."""
+    async with listening_everywhere() as listener, staged(installation) as stage:
+        if allow:
+            stage.server.stop()
+            installation.settings["KASUWA_FETCH_ALLOW"] = allow
+            await stage.start_again()
+        async with installation.services() as services:
+            product = await new_product(services, stage.shop)
+        calls = [
+            call
+            for url in HOSTILE_URLS
+            for call in url_calls(stage, str(product.product_id), product.number, url)
+        ]
+        statuses, faults = await send_all(stage, calls)
+        assert faults == []
+        stage.server.stop()
+    return listener.connections, statuses
+
+
+async def test_hostile_addresses_are_refused_without_a_connection(
+    install: Callable[..., Installation],
+) -> None:
+    connections, statuses = await connections_made(install())
+    assert connections == 0
+    assert sum(statuses.values()) == 2 * len(HOSTILE_URLS)
+    assert all(400 <= status < 500 for status in statuses)
+
+
+async def test_the_check_counts_connections(install: Callable[..., Installation]) -> None:
+    connections, _ = await connections_made(install(), allow="127.0.0.1:80")
+    assert connections > 0
+
+
+async def send_hostile_json(
+    installation: Installation, *, most_spoilt: int
+) -> tuple[Counter[int], list[str], int]:
+    """Statuses, faults and how many calls; rows that were written by a whole bad body are a fault.
+
+    Of the good bodies that are spoilt in one place at most so many are sent, evenly taken.
+    """
+    async with staged(installation) as stage:
+        async with installation.services() as services:
+            product = await new_product(services, stage.shop)
+        calls = list(hostile_calls(stage, product))
+        whole = [call for call in calls if " at " not in call[0]]
+        spoilt = [call for call in calls if " at " in call[0]]
+        spoilt = spoilt[:: len(spoilt) // most_spoilt + 1]
+        before = await contents(installation)
+        statuses, faults = await send_all(stage, whole)
+        if (after := await contents(installation)) != before:
+            faults.append(f"written: {[name for name in before if before[name] != after[name]]}")
+        more, faults_of_spoilt = await send_all(stage, spoilt)
+        stage.server.stop()
+    return statuses + more, faults + faults_of_spoilt + installation.examine(), len(whole) + len(spoilt)
+
+
+async def contents(installation: Installation) -> dict[str, str]:
+    """A mark of everything in each table of the shop."""
+    async with installation.as_owner() as owner:
+        return {
+            row["relname"]: await owner.fetchval(
+                f"SELECT md5(string_agg(t::text, '' ORDER BY t::text)) FROM {row['relname']} t"
+            )
+            for row in await owner.fetch(_KEPT_TABLES)
+        }
+
+
+async def test_hostile_json_is_refused_and_writes_nothing(install: Callable[..., Installation]) -> None:
+    statuses, faults, count = await send_hostile_json(install(), most_spoilt=1500)
+    assert faults == []
+    assert sum(statuses.values()) == count
+    assert count > 500
+    assert all(200 <= status < 500 for status in statuses)
+
+
+async def test_the_check_sees_a_server_that_reads_anything(install: Callable[..., Installation]) -> None:
+    _, faults, _ = await send_hostile_json(install("read-anything"), most_spoilt=1)
+    assert any(": 500 " in fault for fault in faults), faults[:5]

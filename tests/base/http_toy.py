@@ -3,7 +3,10 @@
 import asyncio
 import logging
 import os
+import socket
 import sys
+import time
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -20,6 +23,7 @@ from kasuwa.base.problems import Problem
 
 AnyRequest = Request[Any, Any, Any]
 MB = 1024 * 1024
+BUSY_SECONDS = 0.5
 PAGE = msgspec.json.encode([{"name": f"Item {number}", "price": number} for number in range(200)])
 
 
@@ -192,10 +196,29 @@ def unredacted_app() -> App:
     return make_app()
 
 
-def hasty_app() -> App:
-    """The deliberately broken build: closes its socket without closing the door to new callers first."""
+def busy_app() -> App:
+    """Busy at the moment of its stop, so that callers are waiting at the door when it is closed."""
     worker: Any = sys.modules["__main__"]
-    worker._admit_no_more = lambda _sockets: None
+    close_the_door = worker._admit_no_more
+
+    def close_late(listening: Sequence[socket.socket]) -> None:
+        time.sleep(BUSY_SECONDS)
+        close_the_door(listening)
+
+    worker._admit_no_more = close_late
+    return make_app()
+
+
+def hasty_app() -> App:
+    """The deliberately broken build: as busy, and it closes its socket on those who wait at the door."""
+    worker: Any = sys.modules["__main__"]
+
+    def close_at_once(listening: Sequence[socket.socket]) -> None:
+        time.sleep(BUSY_SECONDS)
+        for sock in listening:
+            sock.shutdown(socket.SHUT_RDWR)
+
+    worker._admit_no_more = close_at_once
     return make_app()
 
 

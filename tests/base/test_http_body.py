@@ -330,7 +330,7 @@ async def test_limits_of_text_and_of_content() -> None:
         await read_byte_array(fed([b"[1,2"]), 1000)
 
 
-LARGE = random.Random(1).randbytes(8 * MB)
+LARGE = random.Random(1).randbytes(3 * MB)
 
 
 async def _longest_gap(work: object) -> float:

@@ -25,6 +25,12 @@ MOVES: dict[str, Callable[[], object]] = {
 }
 
 
+@pytest.fixture(autouse=True)
+def no_other_sources(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another application of this process would be asked too, and its questions move numbers."""
+    monkeypatch.setattr(metrics, "_sources", [])
+
+
 async def _numbers() -> dict[str, float]:
     lines = (await metrics.scrape()).decode().splitlines()
     pairs = (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))

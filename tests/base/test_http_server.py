@@ -19,6 +19,10 @@ from tests.base.http_serving import ServerProcess, server_process, wait_until
 TOY = "tests.base.http_toy:worker_app"
 
 
+def _listens(pid: int) -> bool:
+    return any(kept.status == psutil.CONN_LISTEN for kept in psutil.Process(pid).net_connections())
+
+
 def _workers(server: ServerProcess) -> set[int]:
     return {child.pid for child in psutil.Process(server.process.pid).children()}
 
@@ -152,27 +156,22 @@ async def test_workers_do_not_outlive_their_server(tmp_path: Path) -> None:
         assert await _until(lambda: not any(psutil.pid_exists(pid) for pid in workers))
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-async def test_a_stop_under_load_fails_no_request(tmp_path: Path, workers: int) -> None:
-    for stop in range(2):
-        with server_process(TOY, workers, tmp_path / str(stop)) as server:
-            async with Load(server.url) as load:
-                assert await _until(lambda load=load: load.answered > 100)
-                assert await asyncio.to_thread(server.stop) == 0
-            assert load.failed == []
+async def _stop_under_load(app: str, workers: int, folder: Path) -> list[str]:
+    """The requests that failed. The callers are in this process: their own pauses must fit the grace."""
+    with server_process(f"tests.base.http_toy:{app}", workers, folder, stop_grace_seconds=1.5) as server:
+        async with Load(server.url) as load:
+            assert await _until(lambda: load.answered > 100, 60)
+            assert await asyncio.to_thread(server.stop) == 0
+        return load.failed
+
+
+@pytest.mark.parametrize(("app", "workers"), [("worker_app", 1), ("worker_app", 2), ("busy_app", 1)])
+async def test_a_stop_under_load_fails_no_request(tmp_path: Path, app: str, workers: int) -> None:
+    assert await _stop_under_load(app, workers, tmp_path) == []
 
 
 async def test_negative_control_closing_the_socket_at_once_fails_requests(tmp_path: Path) -> None:
-    failed: list[str] = []
-    for stop in range(5):
-        with server_process("tests.base.http_toy:hasty_app", 1, tmp_path / str(stop)) as server:
-            async with Load(server.url, 48) as load:
-                assert await _until(lambda load=load: load.answered > 100)
-                await asyncio.to_thread(server.stop)
-            failed += load.failed
-        if failed:
-            break
-    assert failed
+    assert await _stop_under_load("hasty_app", 1, tmp_path)
 
 
 async def test_negative_control_killing_the_workers_fails_requests(tmp_path: Path) -> None:
@@ -210,10 +209,10 @@ async def test_not_ready_comes_before_not_accepting(tmp_path: Path) -> None:
             assert await asyncio.to_thread(server.process.wait, 30) == 0
 
 
-async def test_20_rolling_stops_fail_no_request(tmp_path: Path) -> None:
+async def test_rolling_stops_fail_no_request(tmp_path: Path) -> None:
     with server_process(TOY, 2, tmp_path) as server:
         async with Load(server.url) as load:
-            for _ in range(10):  # of two workers each
+            for _ in range(3):  # of two workers each; `tests.faults.rolling_stops` does twenty
                 before = _workers(server)
                 server.process.send_signal(signal.SIGHUP)
                 gone = lambda old=before: len(_workers(server)) == 2 and not _workers(server) & old  # noqa: E731
@@ -221,6 +220,21 @@ async def test_20_rolling_stops_fail_no_request(tmp_path: Path) -> None:
             answered = load.answered
             assert await _until(lambda: load.answered > answered + 100)
         assert (load.failed, load.refused) == ([], 0)
+
+
+async def test_a_replaced_worker_waits_for_who_keeps_an_idle_connection(tmp_path: Path) -> None:
+    with server_process(TOY, 1, tmp_path, limits={"keep_alive_seconds": 60}) as server:
+        async with httpx.AsyncClient(base_url=server.url, timeout=30) as slow_to_ask:
+            old = (await slow_to_ask.get("/process")).json()["pid"]
+            server.process.send_signal(signal.SIGHUP)
+            assert await _until(lambda: not _listens(old), 60)
+            await asyncio.sleep(1)  # longer than the grace of 0.3 s, after which it would close
+            last = await slow_to_ask.get("/process")
+            assert (last.json()["pid"], last.headers["connection"]) == (old, "close")
+            assert (await slow_to_ask.get("/process")).json()["pid"] != old
+            assert await _until(lambda: old not in _workers(server))
+            # Whoever stops the server does not wait for idle callers.
+            assert await asyncio.to_thread(server.stop) == 0
 
 
 def test_tls_is_served_and_a_silent_handshake_ends(tmp_path: Path) -> None:

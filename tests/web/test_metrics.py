@@ -1,13 +1,15 @@
 """What the operator's Prometheus sees: each number moves when what it counts happens."""
 
 import re
+from collections.abc import AsyncIterator
 
 import pytest
 
 from kasuwa.base.http import metrics
 from kasuwa.base.jobs import enqueue
+from kasuwa.handover import WorkerSetup
 from tests.api.test_storeharmony_products import make, session, stock
-from tests.client import Web
+from tests.client import Web, running_web
 from tests.conftest import picture_bytes
 from tests.shop import Shop
 
@@ -35,14 +37,22 @@ async def test_waiting_for_a_connection_is_observed(web: Web, shop: Shop) -> Non
     assert await number(web, "kasuwa_db_pool_wait_seconds_count") > before
 
 
-async def test_the_queue_shows_its_depth_and_its_oldest_job(web: Web, shop: Shop) -> None:
+@pytest.fixture
+async def alone(worker_setup: WorkerSetup, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Web]:
+    """The only application of this process that is asked at a scrape."""
+    monkeypatch.setattr(metrics, "_sources", [])
+    async with running_web(worker_setup) as running:
+        yield running
+
+
+async def test_the_queue_shows_its_depth_and_its_oldest_job(alone: Web, shop: Shop) -> None:
     depth = r'kasuwa_queue_depth\{queue="waiting"\}'
-    before = await number(web, depth)
+    before = await number(alone, depth)
     async with shop.owner.transaction() as db:
         await enqueue(db, "nobody.does.this", {})
-    assert await number(web, depth) == before + 1
-    assert await number(web, r'kasuwa_queue_oldest_seconds\{queue="waiting"\}') > 0
-    async with web.services.pool.autocommit() as db:
+    assert await number(alone, depth) == before + 1
+    assert await number(alone, r'kasuwa_queue_oldest_seconds\{queue="waiting"\}') > 0
+    async with alone.services.pool.autocommit() as db:
         await db.values(
             """
             SELECT finish_job(job_id, attempts) FROM claim_jobs(1000, interval '1 hour')

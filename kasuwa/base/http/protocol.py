@@ -95,7 +95,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self.timeout_keep_alive = cast("int", limits.keep_alive_seconds)
         self.phase = _IDLE
         self.head_since: float | None = None
-        self.head_bytes = 0
+        self.head_bytes = self.raw_head_bytes = 0
         self.body_since = 0.0
         self.body_bytes = 0
         self.raw_body_bytes = 0
@@ -143,8 +143,9 @@ class GuardedProtocol(HttpToolsProtocol):
             self.leaving = True
             return
         if self.phase == _HEAD and self.scope is scope:
-            self.head_bytes += len(data)
-            if self.head_bytes > self.limits.head_bytes:
+            # An unfinished header is not seen otherwise.
+            self.raw_head_bytes += len(data)
+            if self.raw_head_bytes > self.limits.head_bytes:
                 self._refuse(431)
         elif self.phase == _BODY:
             if self.raw_body_bytes > self.limits.head_bytes + _MAX_FRAMING_FACTOR * self.body_bytes:
@@ -162,7 +163,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         self.phase = _HEAD
-        self.head_bytes = 0
+        self.head_bytes = self.raw_head_bytes = 0
         if self.head_since is None:
             self.head_since = self.loop.time()
         super().on_message_begin()

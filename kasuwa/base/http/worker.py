@@ -43,6 +43,7 @@ _ACCEPT_REST_SECONDS = 0.1
 _ACCEPT_REST_LONGEST_SECONDS = 5.0
 # tcpi_unacked in Linux' struct tcp_info; of a listening socket it is the length of the queue.
 _QUEUE_OFFSET_BYTES = 24
+_LOOK_SECONDS = 0.05
 
 
 def _die_with_parent(parent_pid: int) -> None:
@@ -94,9 +95,11 @@ def load(name: str) -> Any:
 
 
 class _Worker(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config, order: WorkerOrder) -> None:
+    def __init__(self, config: uvicorn.Config, order: WorkerOrder, keep_alive_seconds: float) -> None:
         super().__init__(config)
         self.order = order
+        self.keep_alive_seconds = keep_alive_seconds
+        self.in_a_hurry = False
         self.draining = DrainingState()
         self.server_state = self.draining
 
@@ -109,6 +112,7 @@ class _Worker(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         self.should_exit = True
+        self.in_a_hurry = True
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         asyncio.get_running_loop().set_exception_handler(logs.log_loop_fault)
@@ -140,7 +144,19 @@ class _Worker(uvicorn.Server):
         for server in self.servers:
             server.close()
         await asyncio.sleep(self.order.stop_grace_seconds)
+        await self._outlast_idle_connections()
         await super().shutdown(sockets)
+
+    async def _outlast_idle_connections(self) -> None:
+        """A replaced worker has time: who keeps a connection asks once more, or leaves it to its end.
+
+        Closing an idle connection meets a caller who is slow to send the next request just then.
+        """
+        looks = int(self.keep_alive_seconds / _LOOK_SECONDS)
+        for _ in range(looks):
+            if self.in_a_hurry or not self.draining.connections:
+                return
+            await asyncio.sleep(_LOOK_SECONDS)
 
 
 def _loop_factory(handshake_seconds: float) -> Callable[[], asyncio.AbstractEventLoop]:
@@ -195,7 +211,7 @@ def run(order: WorkerOrder) -> int:
     )
     config.load()
     logs.take_over_standard_logs()
-    worker = _Worker(config, order)
+    worker = _Worker(config, order, limits.keep_alive_seconds)
     _replaced(worker)
     listening = socket.socket(fileno=order.listen_fd)
     try:

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from kasuwa.base import storage
 from kasuwa.base.problems import Problem
 from kasuwa.base.storage import (
     CHUNK_BYTES,
-    LIST_BATCH,
     BlobMissing,
     Blobs,
     open_blobs,
@@ -108,8 +108,9 @@ async def test_a_list_tells_size_and_time_below_a_folder_only(blobs: Blobs) -> N
     assert facts[0].modified_at.tzinfo is UTC
 
 
-async def test_a_list_goes_on_past_its_first_batch(blobs: Blobs) -> None:
-    wanted = {f"m/{number % 3}/{number}.jpg" for number in range(LIST_BATCH + 5)}
+async def test_a_list_goes_on_past_its_first_batch(blobs: Blobs, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(storage, "LIST_BATCH", 20)
+    wanted = {f"m/{number % 3}/{number}.jpg" for number in range(45)}
     waiting = asyncio.Semaphore(16)
 
     async def put(key: str) -> None:

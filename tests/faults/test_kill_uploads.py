@@ -36,5 +36,10 @@ def test_every_api_is_tried() -> None:
 async def test_the_check_sees_a_broken_build(
     install: Callable[..., Installation], broken: str, sign: str
 ) -> None:
+    # A kill does not always fall into the moment that the fault opens: some rounds, until one does.
     told = await kill_rounds(install(broken), kinds=["everything"])
-    assert any(sign in fault for fault in told.faults), told.faults
+    for _ in range(5):
+        if any(sign in fault for fault in told.faults):
+            return
+        told = await kill_rounds(install(broken), kinds=["everything"])
+    pytest.fail(f"{broken} was not seen in six rounds: {told.faults}")

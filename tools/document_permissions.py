@@ -49,7 +49,7 @@ def cell(dialect: str, operation: Operation, caller: str) -> str:
 
 def page() -> str:
     """The whole of docs/permissions.md."""
-    parts = [HEAD]
+    parts = [HEAD.rstrip("\n")]
     seen: set[str] = set()
     for api in APIS:
         name = api.dialect.name

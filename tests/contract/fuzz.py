@@ -194,7 +194,8 @@ def _seeds(installation: Installation, url: str, entries: list[Entry], examples:
             shown += heap[removers.index(entry) :: len(removers)]
         operations[entry.operation.operation_id] = {
             "ids": [_ids(entry, cast) for cast in shown],
-            "query": call.query,
+            "query": _query(entry, caller.cast),
+            "queries": [_query(entry, cast) for cast in shown[1:]] if call.query else [],
             "body": None if call.json is UNSET else call.json,
         }
     cast = caller.cast
@@ -222,6 +223,13 @@ def _ids(entry: Entry, cast: Cast) -> dict[str, str | int]:
     """What the operation's own path names; stores and accounts are the same in all."""
     names = re.findall(r"\{(\w+)\}", entry.operation.path)
     return {name: entry.identity(name).of(cast) for name in names if name not in STORE_BOUND}
+
+
+def _query(entry: Entry, cast: Cast) -> dict[str, Any]:
+    """The recipe's query as the schema types it: a list of numbers is no text here."""
+    lists = {one["name"] for one in entry.parameters("query") if one["schema"].get("type") == "array"}
+    query = entry.call(cast).query
+    return {name: [entry.identity(name).of(cast)] if name in lists else text for name, text in query.items()}
 
 
 async def _with_another_product(cast: Cast, number: int) -> Cast:

@@ -35,6 +35,10 @@ def before_call(context: HookContext, case: "Case[Any]", kwargs: dict[str, Any])
         if _calls[name] % 2:
             case.path_parameters.update(_ids(case.method, seeds))
     everything_good = case.meta.generation.mode.is_positive
+    if case.method.upper() == "DELETE" and seeds["queries"]:
+        # Never by a filter of chance: it might take everything that the other operations need.
+        case.query = dict(_next(seeds["queries"])) if everything_good else _harmless(case.query, seeds)
+        return
     if everything_good and _calls[name] % 4 == 1:
         case.query = {**(case.query or {}), **seeds["query"]}
         if seeds["body"] is not None:
@@ -61,8 +65,16 @@ def _with_our_picture(value: Any) -> Any:
 
 def _ids(method: str, seeds: dict[str, Any]) -> dict[str, Any]:
     """What is removed is taken from a heap, so that the rest keep their own."""
-    heap: list[dict[str, Any]] = seeds["ids"]
-    return heap.pop() if method.upper() == "DELETE" and len(heap) > 1 else heap[0]
+    return _next(seeds["ids"]) if method.upper() == "DELETE" else seeds["ids"][0]
+
+
+def _harmless(query: Any, seeds: dict[str, Any]) -> dict[str, Any]:
+    """The query, and that the thing must also be the last of the heap."""
+    return {**seeds["queries"][0], **(query or {})}
+
+
+def _next(heap: list[dict[str, Any]]) -> dict[str, Any]:
+    return heap.pop() if len(heap) > 1 else heap[0]
 
 
 @schemathesis.hook

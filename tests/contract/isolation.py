@@ -181,7 +181,8 @@ def _shape(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _shape(one) for key, one in value.items()}
     if isinstance(value, list):
-        return [_shape(one) for one in value]
+        # How many there are by now depends on the calls before.
+        return sorted({str(_shape(one)) for one in value})
     return type(value).__name__
 
 

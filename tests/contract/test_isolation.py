@@ -7,13 +7,15 @@ from urllib.parse import urlsplit, urlunsplit
 import msgspec
 import pytest
 
+from kasuwa.base.ids import new_id
 from kasuwa.base.postgres.bootstrap import bootstrap
 from kasuwa.database import DatabaseUrls, migrated
 from kasuwa.handover import WorkerSetup
 from tests.base.database import Connection, connected, superuser_url
 from tests.client import Web, running_web
+from tests.contract.cast import new_cast
 from tests.contract.isolation import TELLS, Findings, knock
-from tests.contract.recipes import built
+from tests.contract.recipes import Entry, MissingRecipe, built
 from tests.contract.walls import take_down_our_checks
 from tests.shop import new_developer_key
 
@@ -109,3 +111,52 @@ async def test_without_either_wall_the_matrix_finds_leaks_effects_and_difference
         found = findings.effects if entry.writes else findings.leaks
         assert any(one.startswith(f"{entry} ") for one in found), f"{entry}: nothing was found"
     assert findings.differences
+
+
+async def test_files_are_found_by_their_whole_address_only(web: Web) -> None:
+    """A picture is public to whoever has its address; nothing else leads to it or to its original."""
+    victim, other = await new_cast(web.services), await new_cast(web.services)
+    shown = await web.client.get(victim.media_path)
+    assert shown.status_code == 200
+    folder, _, name = victim.media_path.rpartition("/")
+    merchant, _, shard_and_sha256 = folder.removeprefix("/media/").partition("/")
+    foreign = f"/media/{other.shop.merchant_id}/{shard_and_sha256}/{name.replace('8x6', '9x9')}"
+    unknown = await web.client.get(f"/media/{new_id()}/{'0' * 2}/{'0' * 64}/{name}")
+    for path in (
+        foreign,
+        f"{folder}/original",
+        f"{folder}/original.png",
+        f"{folder}/",
+        f"/media/{merchant}/",
+        f"/media/{other.shop.merchant_id}/..%2F{merchant}/{shard_and_sha256}/{name}",
+        f"/media/{other.shop.merchant_id}/{shard_and_sha256}/..%2F..%2F..%2F{merchant}%2F{name}",
+    ):
+        answer = await web.client.get(path)
+        assert answer.status_code == unknown.status_code == 404, path
+        assert victim.mark not in answer.text
+        assert answer.content != shown.content
+
+
+class _Unwritten(Entry):
+    """An operation that somebody built and nobody wrote a recipe for."""
+
+    def __init__(self, entry: Entry, *, key: tuple[str, str], path_names: list[str]) -> None:
+        self.__dict__ |= entry.__dict__
+        self.key = key
+        self._path_names = path_names
+
+    @property
+    def path_names(self) -> list[str]:
+        return self._path_names
+
+
+async def test_an_operation_without_a_recipe_is_named(web: Web) -> None:
+    entry = next(one for one in built() if one.key == ("storeharmony", "createSimpleProduct"))
+    cast = await new_cast(web.services)
+    with pytest.raises(MissingRecipe, match="createSimpleProduct: crateid looks like an id"):
+        _Unwritten(entry, key=entry.key, path_names=["crateid"]).places()
+    with pytest.raises(MissingRecipe, match="how to fill its body"):
+        _Unwritten(entry, key=("storeharmony", "addCrate"), path_names=[]).call(cast)
+    query = next(one for one in built() if one.key == ("storeharmony", "findBySKU"))
+    with pytest.raises(MissingRecipe, match=r"give a value for \?sku"):
+        _Unwritten(query, key=("storeharmony", "findCrate"), path_names=[]).call(cast)

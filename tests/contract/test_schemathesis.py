@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.cli.staging import Installation
-from tests.contract.fuzz import Outcome, fuzz, refusals, server
+from tests.contract.fuzz import PHASES, Outcome, fuzz, refusals, server
 from tests.contract.recipes import built
 
 # Few, for the suite's time: `python -m tests.contract.fuzz` asks for a hundred of each operation.
@@ -19,8 +19,8 @@ def fuzzed_server() -> Iterator[tuple[Installation, str]]:
         yield installation, url
 
 
-def run(fuzzed_server: tuple[Installation, str], contract: str) -> Outcome:
-    [outcome] = fuzz(*fuzzed_server, examples=EXAMPLES, only=[contract])
+def run(fuzzed_server: tuple[Installation, str], contract: str, phases: str = PHASES) -> Outcome:
+    [outcome] = fuzz(*fuzzed_server, examples=EXAMPLES, phases=phases, only=[contract])
     return outcome
 
 
@@ -42,6 +42,6 @@ def test_a_server_that_refuses_good_data_is_found(
 ) -> None:
     """The control: without the list of reasons the same run fails."""
     monkeypatch.setattr("tests.contract.fuzz.refusals", dict)
-    outcome = run(fuzzed_server, "shoplazza")
+    outcome = run(fuzzed_server, "shoplazza", "coverage")
     assert outcome.code == 1
     assert "Schema-valid request rejected" in outcome.output

@@ -26,7 +26,7 @@ CHECKS: dict[str, list[str | Path]] = {
     "types": [sys.executable, "-m", "mypy", "--no-error-summary"],
     "imports": [BIN / "lint-imports", "--no-cache", "--no-logo"],
 }
-TESTS: list[str | Path] = [sys.executable, "-m", "pytest", "-n", "2", "--dist", "loadfile", "--quiet"]
+TESTS: list[str | Path] = [sys.executable, "-m", "pytest", "-n", "2", "--dist", "worksteal", "--quiet"]
 TESTS += ["--cov", "--cov-report=", f"--cov-report=json:{COVERAGE}", f"--junitxml={RESULTS}"]
 GATE: list[str | Path] = [sys.executable, "-m", "tools.coverage_gate", COVERAGE]
 

@@ -113,7 +113,11 @@ def run(work: Work) -> Done:
             if asked < work.times:
                 connection.ask(work.requests[asked % len(work.requests)])
                 asked += 1
-    return _summary(time.perf_counter() - begun, statuses, body_bytes, waits)
+    seconds = time.perf_counter() - begun
+    poll.close()
+    for connection in open_now:
+        connection.socket.close()
+    return _summary(seconds, statuses, body_bytes, waits)
 
 
 def _summary(seconds: float, statuses: dict[int, int], body_bytes: int, waits: Sequence[float]) -> Done:

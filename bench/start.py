@@ -10,7 +10,7 @@ from bench.client import Work, ask
 from bench.list_products import store_requests
 from bench.photograph import make_photograph
 from bench.places import data_folder
-from bench.processes import Started, family_of, is_postgres, memory_of, serving
+from bench.processes import Started, family_of, is_postgres, memory_of, serving, used_by
 from bench.shop import BenchShop, build_shop
 from bench.tables import Figure, Report
 from bench.upload import MEGABYTE, marked, upload
@@ -20,8 +20,9 @@ _IDLE_SECONDS = 3.0
 
 def measure(*, smoke: bool = False) -> Report:
     """Starts on existing data and after kill -9 of every process amid uploads; memory when idle."""
-    rounds, products = (1, 20) if smoke else (5, 10_000)
+    rounds, products = (1, 20) if smoke else (5, 2_000)
     starts: list[float] = []
+    starts_cpu: list[float] = []
     after_crash: list[float] = []
     with data_folder() as data:
         shop = build_shop(data, products=products, sessions=8)
@@ -29,6 +30,7 @@ def measure(*, smoke: bool = False) -> Report:
             begun = time.perf_counter()
             with serving(data) as server:
                 starts.append(time.perf_counter() - begun)
+                starts_cpu.append(used_by(server.pid).total_ms / 1000)
                 _write(server, shop, number)
                 _kill(server)
             begun = time.perf_counter()
@@ -36,6 +38,7 @@ def measure(*, smoke: bool = False) -> Report:
                 after_crash.append(time.perf_counter() - begun)
         figures = [
             Figure(name="start, existing data", value=statistics.median(starts), unit="s", limit=2),
+            Figure(name="  processor time", value=statistics.median(starts_cpu), unit="CPU-s"),
             Figure(name="start after a crash", value=statistics.median(after_crash), unit="s", limit=4),
             *_memory(data, shop, idle_seconds=0.5 if smoke else _IDLE_SECONDS),
         ]

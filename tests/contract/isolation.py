@@ -139,10 +139,10 @@ def _pairs(
     if len(places) > 1:
         wanted.append(list(places))
     for group in wanted:
-        base = entry.call(caller.cast)
-        foreign, unknown = base, base
+        # Each from the recipe: a name that must be unique is another one in the second call.
+        foreign, unknown = entry.call(caller.cast), entry.call(caller.cast)
         for place in group:
-            identity = entry.identity(place.name)
+            identity = entry.identity(place.name, place.pointer)
             foreign = foreign.swapped(place, identity.of(victim))
             unknown = unknown.swapped(place, identity.unknown())
         foreign.headers |= _SAME_ID

@@ -73,6 +73,7 @@ IDENTITIES: dict[str, dict[str, Identity]] = {
         "id": _number("product_number"),
         "sku": Identity(lambda cast: cast.sku, lambda: f"SKU-{new_id().hex[:18]}"),
         "categories": _number("category_number"),
+        "related_products": _number("product_number"),
     },
     "shoplazza": {
         "product_id": _uuid("product_id"),
@@ -90,15 +91,27 @@ NOT_IDS: dict[tuple[str, str], str] = {
     ("bigcommerce", "id:max"): "a bound of the caller's own rows",
     ("bigcommerce", "id:greater"): "a bound of the caller's own rows",
     ("bigcommerce", "id:less"): "a bound of the caller's own rows",
-    ("storeharmony", "sku in a body"): "the name a new product is given",
-    ("storeharmony", "username in a registration"): "the name a new user is given",
+    ("bigcommerce", "brand_id"): "kept as it was sent; a brand is a name here",
+    ("bigcommerce", "tax_class_id"): "kept as it was sent; there are no tax classes to name",
 }
 
 _LOOKS_LIKE_AN_ID = re.compile(r"(?i)(?:[a-z0-9]|_)ids?\Z|\Aids?(?::\w+)?\Z")
-_ALSO_IDS = frozenset({"sku", "username", "usertoken", "src", "image_url", "sku:in"})
+_ALSO_IDS = frozenset(
+    {"sku", "sku:in", "username", "usertoken", "src", "image_url", "categories", "related_products"}
+)
 # A body that makes something gives it these names; it does not ask for what has them.
 _GIVEN_NAMES = frozenset({"sku", "username"})
-_MAKERS = frozenset({"createSimpleProduct", "updateProductByItemId", "registerNewStore", "create_product"})
+_MAKERS = frozenset(
+    {
+        "createSimpleProduct",
+        "updateProductByItemId",
+        "registerNewStore",
+        "create_product",
+        "createProduct",
+        "updateProduct",
+        "updateProducts",
+    }
+)
 
 STORE_BOUND = frozenset({"storeid", "store_hash", "accountid"})
 """What a colleague at another location has no business with; the catalogue is the whole merchant's."""
@@ -133,6 +146,27 @@ def _simple_product(cast: Cast) -> Json:
     }
 
 
+def _bc_image(cast: Cast) -> Json:
+    return {
+        "id": cast.picture_number,
+        "product_id": cast.product_number,
+        "image_url": cast.media_url,
+        "description": f"{cast.mark} side",
+    }
+
+
+def _bc_product(cast: Cast) -> Json:
+    return {
+        "name": f"{cast.mark} mat {new_id().hex}",
+        "type": "physical",
+        "weight": 1,
+        "price": 500,
+        "categories": [cast.category_number],
+        "related_products": [cast.product_number],
+        "images": [{"image_url": cast.media_url, "description": f"{cast.mark} side"}],
+    }
+
+
 def _slz_product(cast: Cast) -> Json:
     return {
         "product": {
@@ -146,7 +180,7 @@ def _slz_product(cast: Cast) -> Json:
     }
 
 
-BODIES: dict[tuple[str, str], Callable[[Cast], Json]] = {
+BODIES: dict[tuple[str, str], Callable[[Cast], Any]] = {
     ("storeharmony", "registerNewStore"): _registration,
     ("storeharmony", "verifyUserRegistration"): lambda cast: {
         "accountId": str(cast.user_id),
@@ -166,16 +200,11 @@ BODIES: dict[tuple[str, str], Callable[[Cast], Json]] = {
         "categoryIds": [str(cast.category_id)],
         "removeImageIds": [str(cast.picture_id)],
     },
-    ("bigcommerce", "createProductImage"): lambda cast: {
-        "image_url": cast.media_url,
-        "product_id": cast.product_number,
-        "description": f"{cast.mark} side",
-    },
-    ("bigcommerce", "updateProductImage"): lambda cast: {
-        "image_url": cast.media_url,
-        "product_id": cast.product_number,
-        "description": f"{cast.mark} back",
-    },
+    ("bigcommerce", "createProductImage"): _bc_image,
+    ("bigcommerce", "updateProductImage"): _bc_image,
+    ("bigcommerce", "createProduct"): _bc_product,
+    ("bigcommerce", "updateProduct"): _bc_product,
+    ("bigcommerce", "updateProducts"): lambda cast: [_bc_product(cast) | {"id": cast.product_number}],
     ("shoplazza", "create_product"): _slz_product,
     ("shoplazza", "create_product_image"): lambda cast: {
         "image": {"src": cast.media_url, "alt": f"{cast.mark} side"}
@@ -193,6 +222,7 @@ FILES: dict[tuple[str, str], tuple[bytes, str]] = {
 QUERIES: dict[tuple[str, str], Callable[[Cast], dict[str, str]]] = {
     ("storeharmony", "findBySKU"): lambda cast: {"sku": cast.sku},
     ("storeharmony", "authenticateUser"): lambda cast: {"storeid": str(cast.store_id)},
+    ("bigcommerce", "deleteProducts"): lambda cast: {"id:in": str(cast.product_number)},
 }
 """What the query must have, and what makes it the shop's own; the rest is left out."""
 
@@ -216,6 +246,7 @@ class Place(Struct, frozen=True):
     where: str
     name: str
     pointer: str = ""
+    many: bool = False
 
     def __str__(self) -> str:
         return f"{self.where} {self.pointer or self.name}"
@@ -244,8 +275,11 @@ class Entry:
     def path_names(self) -> list[str]:
         return re.findall(r"\{(\w+)\}", self.base + self.operation.path)
 
-    def identity(self, name: str) -> Identity:
-        found = IDENTITIES[self.dialect].get(name.lower().partition(":")[0])
+    def identity(self, name: str, pointer: str = "") -> Identity:
+        known = IDENTITIES[self.dialect]
+        if pointer.endswith("images/0/id"):
+            return known["image_id"]
+        found = known.get(name.lower().partition(":")[0])
         if found is None:
             raise MissingRecipe(
                 f"{self}: {name} looks like an id; give its value in IDENTITIES of recipes.py, or a reason in"
@@ -272,7 +306,7 @@ class Entry:
         if schema is not None:
             found += self._body_places(schema, "", 0)
         for place in found:
-            self.identity(place.name)
+            self.identity(place.name, place.pointer)
         return list(dict.fromkeys(found))
 
     def _takes_id(self, name: str) -> bool:
@@ -290,7 +324,8 @@ class Entry:
             yield from self._body_places(schema["items"], f"{pointer}/0", depth + 1)
         for name, part in schema.get("properties", {}).items():
             if self._takes_id(name) and not (name in _GIVEN_NAMES and self.operation.operation_id in _MAKERS):
-                yield Place("body", name, f"{pointer}/{name}")
+                many = self.contract.follow(part).get("type") == "array"
+                yield Place("body", name, f"{pointer}/{name}", many)
             yield from self._body_places(part, f"{pointer}/{name}", depth + 1)
 
     def call(self, cast: Cast) -> "Call":
@@ -330,7 +365,8 @@ class Call(Struct, kw_only=True):
             other.query = {**self.query, place.name: str(value)}
         else:
             other.json = copy.deepcopy(self.json)
-            _put(other.json, place.pointer.split("/")[1:], value, f"{self.entry}: {place}")
+            new = [value] if place.many else value
+            _put(other.json, place.pointer.split("/")[1:], new, f"{self.entry}: {place}")
         return other
 
     def by(self, caller: Caller) -> "Call":
@@ -383,14 +419,12 @@ def _contract_of(dialect: str, base: str) -> ContractAnswers:
     return next(one for one in contracts_of(dialect) if one.path_within(f"{base}/") is not None)
 
 
-def _put(value: Any, steps: list[str], new: str | int, what: str) -> None:
-    """Set the leaf, or the first one of a list, that the recipe must have filled."""
+def _put(value: Any, steps: list[str], new: Any, what: str) -> None:
+    """Set the leaf inside an object that the recipe must have filled."""
     for step in steps[:-1]:
         key = int(step) if isinstance(value, list) else step
         try:
             value = value[key]
         except (KeyError, IndexError):
             raise MissingRecipe(f"{what} takes an id that the recipe leaves out; fill it in BODIES") from None
-    if steps[-1] not in value:
-        raise MissingRecipe(f"{what} takes an id that the recipe leaves out; fill it in BODIES")
-    value[steps[-1]] = [new] if isinstance(value[steps[-1]], list) else new
+    value[steps[-1]] = new

@@ -13,6 +13,7 @@ from tests.contract.cast import Cast, new_cast, right_caller
 from tests.contract.isolation import leaves
 from tests.contract.recipes import BODIES, Call, Entry, built
 
+Path = tuple[str | int, ...]
 WRITING = [entry for entry in built() if entry.writes and entry.key in BODIES]
 
 
@@ -22,16 +23,17 @@ def opened(answer: httpx.Response, body: Any) -> Any:
     return value["data"] if isinstance(value, dict) and "data" in value and "data" not in body else value
 
 
-def server_owned(entry: Entry, answer: Any, body: Any) -> Iterator[tuple[tuple[str, ...], Any]]:
+def server_owned(entry: Entry, answer: Any, body: Any) -> Iterator[tuple[Path, Any]]:
     """Path and value of each field of the answer that the body has no word for, objects within too."""
     schema = entry.body_schema()
     assert schema is not None
     yield from _owned(entry, schema, answer, body, ())
 
 
-def _owned(
-    entry: Entry, schema: Any, answer: Any, body: Any, path: tuple[str, ...]
-) -> Iterator[tuple[tuple[str, ...], Any]]:
+def _owned(entry: Entry, schema: Any, answer: Any, body: Any, path: Path) -> Iterator[tuple[Path, Any]]:
+    if isinstance(answer, list) and isinstance(body, list):
+        items = entry.contract.follow(schema)["items"]
+        yield from _owned(entry, items, answer[0], body[0], (*path, 0))
     properties = _properties(entry, schema)
     if not isinstance(answer, dict) or not isinstance(body, dict):
         return
@@ -65,22 +67,23 @@ def forged(value: Any) -> Any:
     return str(new_id())
 
 
-def with_field(call: Call, path: tuple[str, ...], value: Any) -> None:
+def with_field(call: Call, path: Path, value: Any) -> None:
     target = call.json
     for step in path[:-1]:
         target = target[step]
     target[path[-1]] = value
 
 
-def at(value: Any, path: tuple[str, ...]) -> Any:
+def at(value: Any, path: Path) -> Any:
     for step in path:
-        value = value.get(step, UNSET) if isinstance(value, dict) else UNSET
+        if isinstance(step, int):
+            value = value[step]
+        else:
+            value = value.get(step, UNSET) if isinstance(value, dict) else UNSET
     return value
 
 
-async def find_taken(
-    web: Web, entry: Entry, more: tuple[tuple[str, ...], ...] = ()
-) -> tuple[int, int, list[str]]:
+async def find_taken(web: Web, entry: Entry, more: tuple[Path, ...] = ()) -> tuple[int, int, list[str]]:
     """How many fields were refused and how many ignored, and those that were taken. `more` are tried too."""
     cast = await new_cast(web.services)
     call = await _own_call(web, entry, cast)
@@ -102,7 +105,7 @@ async def find_taken(
         assert answer.is_success, f"{entry} {path}: {answer.text}"
         ignored += 1
         if _is_taken(at(opened(answer, again.json), path), wanted, value):
-            taken.append(f"{entry}: {'.'.join(path)}")
+            taken.append(f"{entry}: {'.'.join(map(str, path))}")
     return refused, ignored, taken
 
 

@@ -13,6 +13,7 @@ import signal
 import socket
 import struct
 import sys
+import time
 from collections.abc import Callable, Generator, Sequence
 from types import FrameType
 from typing import Any
@@ -28,9 +29,20 @@ from kasuwa.base.http.server import WorkerOrder
 
 _PR_SET_PDEATHSIG = 1
 _SO_ATTACH_FILTER = 26
-_BPF_RETURN = 0x06
-# Time for the loop to accept what the kernel had already admitted.
+# Classic BPF on a segment of TCP: what only begins a connection (SYN without ACK) is dropped. The last step
+# of a handshake that the kernel has answered still counts: its caller believes to be connected.
+_DROP_NEW = (
+    (0x30, 0, 0, 13),  # load the byte of the flags
+    (0x54, 0, 0, 0x12),  # keep SYN and ACK
+    (0x15, 0, 1, 0x02),  # SYN alone?
+    (0x06, 0, 0, 0),  # drop
+    (0x06, 0, 0, 0xFFFFFFFF),  # let in
+)
+# Time for the loop to accept what the kernel had already admitted; on a busy machine it needs more.
 _ACCEPT_REST_SECONDS = 0.1
+_ACCEPT_REST_LONGEST_SECONDS = 5.0
+# tcpi_unacked in Linux' struct tcp_info; of a listening socket it is the length of the queue.
+_QUEUE_OFFSET_BYTES = 24
 _LOOK_SECONDS = 0.05
 
 
@@ -51,10 +63,29 @@ def _admit_no_more(listening: Sequence[socket.socket]) -> None:
     """
     if sys.platform != "linux":
         return
-    drop_all = ctypes.create_string_buffer(struct.pack("@HBBI", _BPF_RETURN, 0, 0, 0))
-    program = struct.pack("@HP", 1, ctypes.addressof(drop_all))
+    steps = ctypes.create_string_buffer(b"".join(struct.pack("@HBBI", *step) for step in _DROP_NEW))
+    program = struct.pack("@HP", len(_DROP_NEW), ctypes.addressof(steps))
     for sock in listening:
         sock.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, program)
+
+
+def _waiting_connections(listening: Sequence[socket.socket]) -> int:
+    """How many connections the kernel has admitted and nobody has accepted; 0 where it does not tell."""
+    if sys.platform != "linux":
+        return 0
+    length = _QUEUE_OFFSET_BYTES + 4
+    infos = [sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, length) for sock in listening]
+    return sum(int(struct.unpack_from("=I", info, _QUEUE_OFFSET_BYTES)[0]) for info in infos)
+
+
+async def _accept_rest(listening: Sequence[socket.socket]) -> None:
+    """Until this worker's loop had its time and the queue of admitted connections is empty."""
+    begun = time.monotonic()
+    while True:
+        await asyncio.sleep(_ACCEPT_REST_SECONDS)
+        late = time.monotonic() - begun > _ACCEPT_REST_LONGEST_SECONDS
+        if late or not _waiting_connections(listening):
+            return
 
 
 def load(name: str) -> Any:
@@ -109,7 +140,7 @@ class _Worker(uvicorn.Server):
         if not self.order.has_successor:
             await asyncio.sleep(self.order.stop_grace_seconds)
             _admit_no_more(sockets or [])
-            await asyncio.sleep(_ACCEPT_REST_SECONDS)
+            await _accept_rest(sockets or [])
         for server in self.servers:
             server.close()
         await asyncio.sleep(self.order.stop_grace_seconds)

@@ -1,13 +1,15 @@
-"""Mail addresses and mobiles as people write them, read into one spelling each."""
+"""Mail addresses and mobiles as people write them, read into one spelling each.
 
-import phonenumbers
-from email_validator import EmailNotValidError, validate_email
+Both libraries are loaded when they are first asked: a start does not wait for them.
+"""
 
 from kasuwa.base.problems import FieldFault, Invalid
 
 
 def read_email(text: str, pointer: str) -> str:
     """The address with its domain in lower case. Raises Invalid; nobody is asked whether it exists."""
+    from email_validator import EmailNotValidError, validate_email
+
     try:
         # Names under .test are for trying things out and reach nobody.
         return validate_email(text, check_deliverability=False, test_environment=True).normalized
@@ -30,6 +32,8 @@ def read_mobile(text: str, country_code: str, pointer: str) -> str:
 
 def find_mobile(text: str, country_code: str) -> str | None:
     """The number in E.164, or None when the text is no telephone number."""
+    import phonenumbers
+
     try:
         number = phonenumbers.parse(text, country_code or None)
     except phonenumbers.NumberParseException:

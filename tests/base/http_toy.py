@@ -7,6 +7,7 @@ import socket
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -219,6 +220,13 @@ def hasty_app() -> App:
             sock.shutdown(socket.SHUT_RDWR)
 
     worker._admit_no_more = close_at_once
+    return make_app()
+
+
+def fragile_app() -> App:
+    """Starts unless the file that its environment names is there."""
+    if Path(os.environ["TOY_BROKEN_BY"]).exists():
+        raise RuntimeError("this build does not start")
     return make_app()
 
 

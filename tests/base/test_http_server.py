@@ -222,6 +222,45 @@ async def test_rolling_stops_fail_no_request(tmp_path: Path) -> None:
         assert (load.failed, load.refused) == ([], 0)
 
 
+async def test_a_new_build_that_does_not_start_leaves_the_old_one_at_work(tmp_path: Path) -> None:
+    broken_by = tmp_path / "broken"
+    environment = {"TOY_BROKEN_BY": str(broken_by)}
+    with server_process("tests.base.http_toy:fragile_app", 1, tmp_path, environment=environment) as server:
+        async with httpx.AsyncClient(base_url=server.url, timeout=30) as client:
+            old = (await client.get("/process")).json()["pid"]
+            broken_by.touch()
+            server.process.send_signal(signal.SIGHUP)
+            assert await _until(lambda: "the old ones stay" in server.log, 60)
+            assert (await client.get("/process")).json()["pid"] == old
+            broken_by.unlink()
+            server.process.send_signal(signal.SIGHUP)
+            assert await _until(lambda: not _listens(old), 60)
+            assert await asyncio.to_thread(server.stop) == 0
+
+
+async def test_a_second_signal_ends_a_long_stop(tmp_path: Path) -> None:
+    with server_process(TOY, 1, tmp_path) as server:
+        async with httpx.AsyncClient(base_url=server.url, timeout=100) as client:
+            asked = asyncio.create_task(client.get("/slow", params={"seconds": 90}))
+            assert await _until(lambda: _answers_slowly(server))
+            server.process.send_signal(signal.SIGTERM)
+            await asyncio.sleep(1)
+            assert server.process.poll() is None
+            assert await asyncio.to_thread(server.stop) == 0
+            with pytest.raises(httpx.HTTPError):
+                await asked
+
+
+def _answers_slowly(server: ServerProcess) -> bool:
+    return "kasuwa_http_in_flight 2.0" in httpx.get(f"{server.url}/metrics").text
+
+
+def test_a_server_that_is_not_ready_in_time_ends_with_1(tmp_path: Path) -> None:
+    with server_process(TOY, 1, tmp_path, start_deadline_seconds=0) as server:
+        assert server.process.wait(30) == 1
+        assert server.ready_line == ""
+
+
 async def test_a_replaced_worker_waits_for_who_keeps_an_idle_connection(tmp_path: Path) -> None:
     with server_process(TOY, 1, tmp_path, limits={"keep_alive_seconds": 60}) as server:
         async with httpx.AsyncClient(base_url=server.url, timeout=30) as slow_to_ask:

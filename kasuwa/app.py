@@ -121,7 +121,6 @@ async def open_services(setup: WorkerSetup) -> AsyncIterator[Services]:
     jobs.handle(LEDGER_JOB, partial(run_ledger_check, services))
     jobs.handle(CARDS_JOB, partial(run_rebuild, services))
     await imaging.start()
-    await fetcher.start()
     try:
         yield services
     finally:

@@ -1,32 +1,33 @@
 """Fetch a file from an address that a caller wrote, without becoming their way into our network.
 
 The guard: an address is read strictly, its name is resolved once, every answer is checked, and the connection
-goes to a checked answer or nowhere; again for each redirect. The HTTP itself is aiohttp's.
+goes to a checked answer or nowhere; again for each redirect. The HTTP itself is in `fetch_http`, which the first
+fetch loads: it would take a worker a fifth of its start.
 """
 
 import asyncio
+import importlib
 import ipaddress
 import re
 import socket
 import ssl
 import zlib
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 from urllib.parse import quote, urljoin, urlsplit
 
-import aiohttp
 import idna
-from aiohttp.abc import AbstractResolver, ResolveResult
 from msgspec import Struct
-from yarl import URL
 
 from kasuwa.base.problems import Problem
+
+if TYPE_CHECKING:
+    from kasuwa.base.fetch_http import HttpClient
 
 FETCH_SECONDS = 4.0
 FETCH_BYTES = 8 * 1024 * 1024
 REDIRECTS_MAX = 3
-CHUNK_BYTES = 64 * 1024
 PORTS = frozenset({80, 443})
 USER_AGENT = "Mozilla/5.0 (compatible; Kasuwa)"
 # Some shops' hosts answer 403 or HTML to a caller that does not ask as a browser's <img> does.
@@ -35,7 +36,6 @@ ACCEPT = "image/avif,image/webp,image/apng,image/*,*/*;q=0.8"
 Reason = Literal["refused", "unreachable", "timeout", "status", "too_large", "redirects"]
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
-_REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
 # With such a last label some resolvers read the whole name as an IPv4 address: 127.1, 0x7f000001, 017.0.0.1
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
@@ -238,7 +238,7 @@ def is_public(address: Address) -> bool:
     )
 
 
-class _Guard(AbstractResolver):
+class Guard:
     """Decides where a connection may go, and is the only resolver the HTTP client has."""
 
     def __init__(self, resolver: Resolver, allow: Sequence[str], ports: Collection[int]) -> None:
@@ -260,9 +260,7 @@ class _Guard(AbstractResolver):
         ):
             raise FetchRefused()
 
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
-    ) -> list[ResolveResult]:
+    async def resolve(self, host: str, port: int) -> list[Address]:
         """Answer every address of the name, or refuse them all when one is not public."""
         addresses = [
             address for text in await self._resolver.resolve(host) if (address := read_address(text))
@@ -273,17 +271,7 @@ class _Guard(AbstractResolver):
             self._allowed_addresses.update((str(address), port) for address in addresses)
         elif not all(is_public(address) for address in addresses):
             raise FetchRefused()
-        return [
-            ResolveResult(
-                hostname=host,
-                host=str(address),
-                port=port,
-                family=socket.AF_INET if address.version == 4 else socket.AF_INET6,
-                proto=0,
-                flags=socket.AI_NUMERICHOST,
-            )
-            for address in addresses
-        ]
+        return addresses
 
     def open_socket(self, target: tuple[Any, ...]) -> socket.socket:
         """Open a socket for the client; whatever way led here, none is opened to an unchecked address."""
@@ -326,35 +314,18 @@ class Fetcher:
         count: Callable[[str], None] = lambda _outcome: None,
     ) -> None:
         """Raise ValueError for an entry of `allow` that is not host:port."""
-        self._guard = _Guard(resolver or SystemResolver(), allow, ports)
+        self._guard = Guard(resolver or SystemResolver(), allow, ports)
         self._headers = {"User-Agent": user_agent, "Accept": ACCEPT, "Accept-Encoding": "identity"}
         self._connections = connections
         self._ssl_context = ssl_context
         self._count = count
-        self._session: aiohttp.ClientSession | None = None
-
-    async def start(self) -> None:
-        connector = aiohttp.TCPConnector(
-            resolver=self._guard,
-            # A cached answer would be one that this connection did not check.
-            use_dns_cache=False,
-            socket_factory=self._guard.open_socket,
-            limit=self._connections,
-            ssl=self._ssl_context or True,
-        )
-        self._session = aiohttp.ClientSession(
-            connector=connector,
-            headers=self._headers,
-            timeout=aiohttp.ClientTimeout(total=None),  # one deadline of ours covers everything
-            cookie_jar=aiohttp.DummyCookieJar(),
-            auto_decompress=False,
-            trust_env=False,  # a proxy would resolve the name again
-        )
+        self._http: HttpClient | None = None
+        self._opening = asyncio.Lock()
 
     async def close(self) -> None:
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        if self._http is not None:
+            await self._http.close()
+            self._http = None
         await self._guard.close()
 
     async def fetch(
@@ -364,65 +335,41 @@ class Fetcher:
 
         Raises FetchRefused where we do not go (an unreadable URL too), FetchFailed for all else.
         """
+        http = await self._open()
         try:
             async with asyncio.timeout(seconds):
-                fetched = await self._follow(url, max_bytes)
+                fetched = await self._follow(http, url, max_bytes)
         except TimeoutError as error:
             self._count("timeout")
             raise FetchFailed("timeout") from error
         except FetchFailed as failure:
             self._count(failure.reason)
             raise
-        except (aiohttp.ClientError, OSError, ValueError, zlib.error) as error:
+        except (OSError, ValueError, zlib.error) as error:
             self._count("unreachable")
             raise FetchFailed("unreachable") from error
         self._count("ok")
         return fetched
 
-    async def _follow(self, url: str, max_bytes: int) -> Fetched:
+    async def _open(self) -> "HttpClient":
+        async with self._opening:
+            if self._http is None:
+                # In a thread: meanwhile the others go on.
+                module = await asyncio.to_thread(importlib.import_module, "kasuwa.base.fetch_http")
+                self._http = module.HttpClient(
+                    self._guard, self._headers, self._connections, self._ssl_context
+                )
+            return self._http
+
+    async def _follow(self, http: "HttpClient", url: str, max_bytes: int) -> Fetched:
         for _ in range(1 + REDIRECTS_MAX):
             try:
                 target = read_url(url)
             except UrlUnreadable as error:
                 raise FetchRefused() from error
             self._guard.check(target)
-            answer = await self._ask(target, max_bytes)
+            answer = await http.ask(target, max_bytes)
             if isinstance(answer, Fetched):
                 return answer
             url = urljoin(target.text, answer)
         raise FetchFailed("redirects")
-
-    async def _ask(self, target: ParsedUrl, max_bytes: int) -> Fetched | str:
-        """Answer the file, or where it has moved to."""
-        assert self._session is not None, "start() comes before fetch()"
-        asked = URL(target.text, encoded=True)
-        # Two readers of one URL must not disagree about where it leads.
-        if (asked.host, asked.port) != (target.host, target.port):
-            raise FetchRefused()
-        async with self._session.get(asked, allow_redirects=False) as response:
-            if response.status in _REDIRECTS and "Location" in response.headers:
-                return response.headers["Location"]
-            if not 200 <= response.status < 300:
-                raise FetchFailed("status", upstream_status=response.status)
-            if response.content_length is not None and response.content_length > max_bytes:
-                raise FetchFailed("too_large")
-            content = bytearray()
-            async for chunk in _decode(response, max_bytes):
-                content += chunk
-                if len(content) > max_bytes:
-                    raise FetchFailed("too_large")
-            return Fetched(target.text, response.status, _content_type(response), bytes(content))
-
-
-async def _decode(response: aiohttp.ClientResponse, max_bytes: int) -> AsyncIterator[bytes]:
-    """Yield the body, unpacked by at most `max_bytes` a step: some hosts send gzip to whom did not ask."""
-    packed = response.headers.get("Content-Encoding", "").strip().lower() in ("gzip", "x-gzip", "deflate")
-    unpack = zlib.decompressobj(zlib.MAX_WBITS | 32) if packed else None  # reads gzip and zlib
-    async for chunk in response.content.iter_chunked(CHUNK_BYTES):
-        yield unpack.decompress(chunk, max_bytes + 1) if unpack else chunk
-    if unpack and not unpack.eof:
-        raise zlib.error("the packed body is cut short")
-
-
-def _content_type(response: aiohttp.ClientResponse) -> str:
-    return response.headers.get("Content-Type", "").partition(";")[0].strip().lower()

@@ -173,7 +173,6 @@ async def test_s10_an_address_without_its_protocol_is_read_as_https(
     authority.configure_trust(trusting)
     async with serving_pictures(serving) as secure:
         fetcher = Fetcher(allow=[secure.host], ssl_context=trusting)
-        await fetcher.start()
         try:
             monkeypatch.setattr(slz.web.services, "fetcher", fetcher)
             image = await slz.add(product_id, src=f"//{secure.host}/good.png")

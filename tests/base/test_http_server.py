@@ -138,6 +138,8 @@ async def test_a_crashed_worker_is_replaced_and_its_counts_stay(tmp_path: Path) 
     with server_process(TOY, 1, tmp_path) as server:
         async with httpx.AsyncClient(base_url=server.url) as client:
             old = (await client.get("/process")).json()["pid"]
+            # A request is counted after its answer has left.
+            assert 'operation="/process",status="200"} 1.0' in (await client.get("/metrics")).text
             os.kill(old, signal.SIGKILL)
             assert await _until(lambda: _workers(server) and old not in _workers(server))
             # The socket was open all the while: the request waits for the new worker.
@@ -191,6 +193,21 @@ async def test_a_long_request_is_finished_before_the_stop(tmp_path: Path) -> Non
             assert await asyncio.to_thread(server.stop) == 0
             assert (await asked).status_code == 200
             assert (await asked).headers["connection"] == "close"
+
+
+async def test_who_has_connected_before_a_stop_is_heard(tmp_path: Path) -> None:
+    with server_process(TOY, 1, tmp_path) as server:
+        host, _, port = server.url.removeprefix("http://").partition(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        # Any answer to a later caller says that the worker has accepted this one.
+        async with httpx.AsyncClient() as later:
+            assert (await later.get(f"{server.url}/ping")).status_code == 200
+        stopping = asyncio.create_task(asyncio.to_thread(server.stop))
+        await asyncio.sleep(1.5)  # longer than both graces of 0.3 s
+        writer.write(b"GET /ping HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert (await reader.read()).startswith(b"HTTP/1.1 200")
+        writer.close()
+        assert await stopping == 0
 
 
 async def test_not_ready_comes_before_not_accepting(tmp_path: Path) -> None:

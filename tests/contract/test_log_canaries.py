@@ -78,16 +78,19 @@ def captured_logs(monkeypatch: pytest.MonkeyPatch, *, redaction: bool = True) ->
     buffer = io.BytesIO()
     stream = io.TextIOWrapper(buffer, write_through=True)
     root = logging.getLogger()
-    handlers, before = root.handlers, structlog.get_config()
+    handlers, level, before = root.handlers, root.level, structlog.get_config()
     # Libraries' loggers stay as they are: only what reaches the root is taken.
     monkeypatch.setattr(logs, "take_over_standard_logs", lambda rank: None)
     logs.configure(stream=stream, redaction=redaction)
     structlog.configure(cache_logger_on_first_use=False)
+    # The server's own level: below it our caller's library tells what it sends.
+    root.setLevel(logging.WARNING)
     root.handlers = [logs._StandardLogs()]
     try:
         yield buffer
     finally:
         root.handlers = handlers
+        root.setLevel(level)
         structlog.configure(**before)
         stream.detach()
 

@@ -107,6 +107,11 @@ class GuardedProtocol(HttpToolsProtocol):
         self.leave_at = math.inf
         self.watch: asyncio.TimerHandle | None = None
 
+    @property
+    def is_expected(self) -> bool:
+        """Whether the caller has connected, or begun a head, and the request is still to come."""
+        return self.head_since is not None and not self.leaving
+
     # The connection
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]

@@ -29,6 +29,8 @@ _FIRST_DELAY_SECONDS = 0.1
 _LAST_DELAY_SECONDS = 10.0
 # A worker that lived this long crashed for a new reason: the delay begins anew.
 _STEADY_SECONDS = 60.0
+# What a worker's stop may take beside its graces and its requests: accepting and hearing the last callers.
+_LAST_CALLERS_SECONDS = 12.0
 
 
 class WorkerOrder(msgspec.Struct, frozen=True, kw_only=True):
@@ -296,7 +298,8 @@ class Supervisor:
         for worker in every:
             worker.signal(signal.SIGTERM)
         options = self.options
-        deadline = time.monotonic() + options.stop_deadline_seconds + 2 * options.stop_grace_seconds + 5
+        deadline = time.monotonic() + options.stop_deadline_seconds + 2 * options.stop_grace_seconds
+        deadline += _LAST_CALLERS_SECONDS
         asked = self.stops_asked
         while any(worker.alive for worker in every) and time.monotonic() < deadline:
             if self.stops_asked > max(asked, 1):

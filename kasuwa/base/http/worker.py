@@ -24,7 +24,7 @@ import uvicorn
 import uvloop
 
 from kasuwa.base.http import health, logs
-from kasuwa.base.http.protocol import DrainingState, ProtocolLimits, guarded_protocol
+from kasuwa.base.http.protocol import DrainingState, GuardedProtocol, ProtocolLimits, guarded_protocol
 from kasuwa.base.http.server import WorkerOrder
 
 _PR_SET_PDEATHSIG = 1
@@ -41,6 +41,8 @@ _DROP_NEW = (
 # Time for the loop to accept what the kernel had already admitted; on a busy machine it needs more.
 _ACCEPT_REST_SECONDS = 0.1
 _ACCEPT_REST_LONGEST_SECONDS = 5.0
+# How long a stop waits for the request of a caller who has connected and not sent it yet.
+_HEAR_SECONDS = 5.0
 # tcpi_unacked in Linux' struct tcp_info; of a listening socket it is the length of the queue.
 _QUEUE_OFFSET_BYTES = 24
 _LOOK_SECONDS = 0.05
@@ -144,19 +146,27 @@ class _Worker(uvicorn.Server):
         for server in self.servers:
             server.close()
         await asyncio.sleep(self.order.stop_grace_seconds)
-        await self._outlast_idle_connections()
+        await self._outlast_connections()
         await super().shutdown(sockets)
 
-    async def _outlast_idle_connections(self) -> None:
-        """A replaced worker has time: who keeps a connection asks once more, or leaves it to its end.
+    async def _outlast_connections(self) -> None:
+        """Closing a connection meets a caller who is slow to send a request just then.
 
-        Closing an idle connection meets a caller who is slow to send the next request just then.
+        A replaced worker has time: who keeps a connection asks once more, or leaves it to its end. A stopped
+        one still hears those who have begun: who connects on a busy machine may need a while to ask.
         """
-        looks = int(self.keep_alive_seconds / _LOOK_SECONDS)
-        for _ in range(looks):
-            if self.in_a_hurry or not self.draining.connections:
+        begun = time.monotonic()
+        for _ in range(int(self.keep_alive_seconds / _LOOK_SECONDS)):
+            if not self._awaits_requests(time.monotonic() - begun):
                 return
             await asyncio.sleep(_LOOK_SECONDS)
+
+    def _awaits_requests(self, waited_seconds: float) -> bool:
+        connections = self.draining.connections
+        if self.in_a_hurry:
+            expected = any(isinstance(one, GuardedProtocol) and one.is_expected for one in connections)
+            return expected and waited_seconds < _HEAR_SECONDS
+        return bool(connections)
 
 
 def _loop_factory(handshake_seconds: float) -> Callable[[], asyncio.AbstractEventLoop]:

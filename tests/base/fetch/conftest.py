@@ -48,6 +48,5 @@ async def stage(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Stage]:
     port = public.getsockname()[1]
     stage = Stage(port)
     async with stage.public.listen(public), stage.private.listen(bind(PRIVATE, port)):
-        await stage.fetcher.start()
         yield stage
         await stage.fetcher.close()

@@ -50,7 +50,6 @@ async def test_another_port_of_a_public_host_is_refused(stage: Stage, watch: Wat
 @pytest.mark.parametrize("scheme", ["http", "https"])
 async def test_the_usual_ports_are_the_default(watch: Watch, scheme: str) -> None:
     fetcher = Fetcher(resolver=Names({"shop.example": [["1.1.1.1"]]}))
-    await fetcher.start()
     with pytest.raises(FetchFailed) as raised:
         await fetcher.fetch(f"{scheme}://shop.example/a.png")
     await fetcher.close()
@@ -92,7 +91,6 @@ async def test_the_request_is_a_browsers_and_tells_nothing_of_us(stage: Stage) -
 
 async def test_the_user_agent_is_a_setting(stage: Stage) -> None:
     fetcher = Fetcher(resolver=stage.names, ports={stage.port}, user_agent="Mallam/1")
-    await fetcher.start()
     await fetcher.fetch(f"{stage.url}/")
     await fetcher.close()
     assert "User-Agent: Mallam/1\r\n" in stage.public.requests[0]
@@ -106,7 +104,6 @@ async def test_refused_and_unreachable_are_told_in_the_same_words(stage: Stage) 
     closed_port = free.getsockname()[1]
     free.close()
     fetcher = Fetcher(resolver=stage.names, ports={stage.port, closed_port})
-    await fetcher.start()
     told: dict[str, set[tuple[object, ...]]] = {}
     for url in (
         f"http://public.test.example:{closed_port}/",
@@ -135,7 +132,6 @@ async def test_refused_and_unreachable_are_told_in_the_same_words(stage: Stage) 
 async def test_an_allowed_host_and_port_may_be_private_and_nothing_beside_it(stage: Stage) -> None:
     port = stage.port
     fetcher = Fetcher(resolver=stage.names, allow=[f"127.0.0.1:{port}", f"Private.test.example:{port}"])
-    await fetcher.start()
     for host in ("127.0.0.1", "private.test.example"):
         assert (await fetcher.fetch(f"http://{host}:{port}/")).content == PNG
     stage.private.answer = redirect(f"http://127.0.0.1:{port + 1 if port < 65535 else 1}/")
@@ -187,7 +183,6 @@ async def test_the_certificate_must_be_for_the_name(
     async with server.listen(listener, serving):
         names = Names({"public.test.example": [[PUBLIC]]})
         fetcher = Fetcher(resolver=names, ports={port}, ssl_context=trusting)
-        await fetcher.start()
         url = f"https://public.test.example:{port}/"
         if reason is None:
             assert (await fetcher.fetch(url)).content == PNG
@@ -211,7 +206,6 @@ async def test_an_unknown_authority_is_not_trusted(
     server = Server()
     async with server.listen(listener, serving):
         fetcher = Fetcher(resolver=Names({"public.test.example": [[PUBLIC]]}), ports={port})
-        await fetcher.start()
         with pytest.raises(FetchFailed):
             await fetcher.fetch(f"https://public.test.example:{port}/")
         await fetcher.close()
@@ -229,7 +223,6 @@ def test_the_same_holds_on_the_loop_that_serves(stage: Stage) -> None:
         refused: list[str] = []
         fetcher = Fetcher(resolver=names, ports={port}, count=refused.append)
         async with public.listen(listener), private.listen(bind(PRIVATE, port)):
-            await fetcher.start()
             content = (await fetcher.fetch(f"http://public.test.example:{port}/")).content
             for host in (PRIVATE, "private.test.example", "127.1", "localhost"):
                 with suppress(FetchRefused):

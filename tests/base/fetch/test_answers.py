@@ -212,7 +212,6 @@ async def test_the_deadline_covers_the_connection(stage: Stage) -> None:
             with suppress(BlockingIOError):
                 waiting.connect(("127.77.0.2", stage.port))
         fetcher = Fetcher(resolver=stage.names, allow=[f"127.77.0.2:{stage.port}"])
-        await fetcher.start()
         with pytest.raises(FetchFailed) as raised:
             await fetcher.fetch(f"http://127.77.0.2:{stage.port}/", seconds=0.5)
         await fetcher.close()

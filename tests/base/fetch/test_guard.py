@@ -86,7 +86,6 @@ async def test_a_hostile_address_is_refused_without_a_connection(
 ) -> None:
     server, port = everywhere
     fetcher = Fetcher(resolver=HostileNames(), ports={80, 443, port})
-    await fetcher.start()
     for spelling in (url, at_port(url, port)):
         with pytest.raises(FetchRefused) as raised:
             await fetcher.fetch(spelling)
@@ -231,7 +230,7 @@ async def test_control_checking_first_is_led_astray(stage: Stage) -> None:
 async def test_the_last_barrier_opens_no_socket_to_an_unchecked_address(
     stage: Stage, monkeypatch: pytest.MonkeyPatch, watch: Watch
 ) -> None:
-    monkeypatch.setattr(fetch._Guard, "check", lambda _guard, _url: None)  # a hole further up
+    monkeypatch.setattr(fetch.Guard, "check", lambda _guard, _url: None)  # a hole further up
     stage.url = f"http://{PRIVATE}:{stage.port}"
     assert isinstance(await stage.fails(), FetchRefused)
     assert watch.attempts == []

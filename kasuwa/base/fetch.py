@@ -1,8 +1,8 @@
 """Fetch a file from an address that a caller wrote, without becoming their way into our network.
 
 The guard: an address is read strictly, its name is resolved once, every answer is checked, and the connection
-goes to a checked answer or nowhere; again for each redirect. The HTTP itself is in `fetch_http`, which the first
-fetch loads: it would take a worker a fifth of its start.
+goes to a checked answer or nowhere; again for each redirect. The HTTP itself is in `fetch_http`, which the
+first fetch loads: it would take a worker a fifth of its start.
 """
 
 import asyncio

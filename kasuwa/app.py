@@ -10,6 +10,7 @@ from typing import Any
 
 from litestar import Litestar, Request, Response
 from litestar.exceptions import HTTPException
+from litestar.plugins import PluginProtocol
 
 from kasuwa.api.bigcommerce import api as bigcommerce
 from kasuwa.api.bigcommerce import api_v2 as bigcommerce_v2
@@ -135,6 +136,14 @@ def _count_fetch(outcome: str) -> None:
         metrics.refused_fetches.labels(outcome).inc()
 
 
+class _Routes(Litestar):
+    """Litestar without its plugins for pydantic and attrs: we have neither, and they take long to load."""
+
+    @staticmethod
+    def _get_default_plugins(plugins: list[PluginProtocol]) -> list[PluginProtocol]:
+        return plugins
+
+
 def create_app(setup: WorkerSetup | None = None, *, run_jobs: bool = True) -> Edge:
     """The ASGI application. Without `setup` it is read from what the parent process handed down."""
     if setup is None:
@@ -169,7 +178,7 @@ def create_app(setup: WorkerSetup | None = None, *, run_jobs: bool = True) -> Ed
             "files": partial(_blobs_answer, services),
         }
     )
-    litestar = Litestar(
+    litestar = _Routes(
         route_handlers=[
             *probe_routes(readiness),
             *web_routes(services),

@@ -103,6 +103,7 @@ _ALSO_IDS = frozenset(
 _GIVEN_NAMES = frozenset({"sku", "username"})
 _MAKERS = frozenset(
     {
+        "createBulkProducts",
         "createSimpleProduct",
         "updateProductByItemId",
         "registerNewStore",
@@ -144,6 +145,24 @@ def _simple_product(cast: Cast) -> Json:
         "quantity": 3,
         "locationQuantities": [{"storeId": str(cast.other_store_id), "quantity": 2}],
     }
+
+
+def _bulk(cast: Cast) -> Json:
+    sizes = {"name": "Size", "values": ["S"]}
+    varied = {
+        "name": f"{cast.mark} shirt",
+        "categoryIds": [str(cast.category_id)],
+        "prices": {"sellingPrice": 900},
+        "options": [sizes],
+        "variants": [
+            {
+                "sku": new_id().hex,
+                "options": [{"name": "Size", "value": "S"}],
+                "locationQuantities": [{"storeId": str(cast.other_store_id), "quantity": 2}],
+            }
+        ],
+    }
+    return {"items": [_simple_product(cast), varied], "atomic": True}
 
 
 def _bc_image(cast: Cast) -> Json:
@@ -195,6 +214,7 @@ BODIES: dict[tuple[str, str], Callable[[Cast], Any]] = {
     ("storeharmony", "resetUserPassword"): lambda cast: {"username": cast.email, "channel": "email"},
     ("storeharmony", "createNewStoreLocation"): lambda cast: {"storeName": f"{cast.mark} Yaba"},
     ("storeharmony", "createSimpleProduct"): _simple_product,
+    ("storeharmony", "createBulkProducts"): _bulk,
     ("storeharmony", "updateProductByItemId"): lambda cast: {
         "name": f"{cast.mark} basket, new",
         "categoryIds": [str(cast.category_id)],

@@ -1,5 +1,6 @@
 """Products in StoreHarmony's words."""
 
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any, TypeVar
 from uuid import UUID
@@ -12,11 +13,16 @@ from kasuwa.api.storeharmony.contract import (
     GetInventoryStockItemsQuery,
     GetProductByItemIdPath,
     RemoveProductByItemIdPath,
+    StockBulkItem,
+    StockBulkItemLocationQuantitiesItem,
     StockItemCreate,
+    StockItemCreateLocationQuantitiesItem,
     StockItemRemoved,
     StockItemUpdate,
     StockPriceInput,
     StockTax,
+    StockVariantInput,
+    StockVariantInputLocationQuantitiesItem,
     UpdateProductByItemIdPath,
 )
 from kasuwa.api.storeharmony.product_views import full_item, listed_item, live_format
@@ -29,6 +35,7 @@ from kasuwa.base.ids import read_id
 from kasuwa.base.money import to_minor
 from kasuwa.base.problems import FieldFault, Invalid
 from kasuwa.domain.catalogue.actions import ProductChange, create_product, remove_product, update_product
+from kasuwa.domain.catalogue.bulk_changes import price_faults
 from kasuwa.domain.catalogue.errors import ProductNotFound, UnknownCategory, UnknownLocation
 from kasuwa.domain.catalogue.lists import ProductPage, PutTogether, list_products, put_page_together
 from kasuwa.domain.catalogue.queries import find_sku, read_products, read_stock
@@ -48,6 +55,11 @@ from kasuwa.domain.permissions import Permission
 from kasuwa.domain.stores.queries import currency_of
 
 T = TypeVar("T")
+_AtLocation = (
+    StockItemCreateLocationQuantitiesItem
+    | StockBulkItemLocationQuantitiesItem
+    | StockVariantInputLocationQuantitiesItem
+)
 
 _SORTS: dict[str, SortKey] = {
     "name": "name",
@@ -62,7 +74,7 @@ async def create_simple_product(
     context: Context, path: CreateSimpleProductPath, body: StockItemCreate
 ) -> dict[str, Any]:
     currency = await currency_of(context)
-    product = await create_product(context, _new_product(context, body, currency))
+    product = await create_product(context, new_product(context, body, currency))
     return await read_item(context, product.product_id)
 
 
@@ -79,14 +91,14 @@ async def update_product_by_item_id(
     async with context.transaction():
         if "if-match" in exchange.request.headers:
             require_match(exchange.request, etag(encode(await read_item(context, product_id))))
-        product = await update_product(context, product_id, _change(body), version=_or_none(body.version))
+        product = await update_product(context, product_id, _change(body), version=or_none(body.version))
         if body.reorderLevel is not UNSET or body.reorderQuantity is not UNSET:
             await set_reorder(
                 context, product.main.variant_id, level=body.reorderLevel, quantity=body.reorderQuantity
             )
         if body.imageOrder is not UNSET or body.removeImageIds is not UNSET:
-            remove = [item_id(text) for text in _or(body.removeImageIds, [])]
-            await arrange_pictures(context, product_id, remove=remove, order=_or(body.imageOrder, []))
+            remove = [item_id(text) for text in or_else(body.removeImageIds, [])]
+            await arrange_pictures(context, product_id, remove=remove, order=or_else(body.imageOrder, []))
         return await read_item(context, product_id)
 
 
@@ -184,50 +196,28 @@ def _enveloped(rows: bytes, page: ProductPage | PutTogether, *, total_is_exact: 
     return b'{"data":[' + rows + b"]," + facts[1:]
 
 
-def _new_product(context: Context, body: StockItemCreate, currency: str) -> NewProduct:
-    opening = [
-        OpeningStock(
-            context.store_id,
-            _quantity(body.quantity, "/quantity"),
-            _some_quantity(body.reorderLevel, "/reorderLevel"),
-            _some_quantity(body.reorderQuantity, "/reorderQuantity"),
-        )
-    ]
-    for index, other in enumerate(_or(body.locationQuantities, [])):
-        pointer = f"/locationQuantities/{index}"
-        store_id = read_id(other.storeId)
-        if store_id is None or any(store_id == known.store_id for known in opening):
-            fault = FieldFault(
-                f"{pointer}/storeId", "unknown", "Name each other location of this account once."
-            )
-            raise UnknownLocation(faults=[fault])
-        opening.append(
-            OpeningStock(
-                store_id,
-                _quantity(other.quantity, f"{pointer}/quantity"),
-                _some_quantity(other.reorderLevel, f"{pointer}/reorderLevel"),
-            )
-        )
+def new_product(context: Context, body: StockItemCreate | StockBulkItem, currency: str) -> NewProduct:
+    """The simple product of the body. Raises Invalid, UnknownLocation, UnknownCategory."""
     return NewProduct(
         name=body.name,
         variants=(
             NewVariant(
-                price=_price(body.prices, currency),
-                sku=_or_none(body.sku),
-                barcode=_or_none(body.barcode),
-                opening=tuple(opening),
+                price=price_of(body.prices, currency),
+                sku=or_none(body.sku),
+                barcode=or_none(body.barcode),
+                opening=openings_of(context, body),
             ),
         ),
-        description=_or_none(body.description),
-        brand=_or_none(body.brand),
-        unit=_or(body.unit, "each"),
-        tags=tuple(_or(body.tags, [])),
-        category_ids=_category_ids(_or(body.categoryIds, [])),
+        description=or_none(body.description),
+        brand=or_none(body.brand),
+        unit=or_else(body.unit, "each"),
+        tags=tuple(or_else(body.tags, [])),
+        category_ids=_category_ids(or_else(body.categoryIds, [])),
         tax=_tax(body.tax) if body.tax is not UNSET else Tax(),
-        track_quantity=body.trackQuantity,
-        visible_online=body.visibleOnline,
-        weight_grams=_or_none(body.weightGrams),
-        expiry_date=_or_none(body.expiryDate),
+        track_quantity=or_else(body.trackQuantity, True),
+        visible_online=or_else(body.visibleOnline, False),
+        weight_grams=or_none(body.weightGrams),
+        expiry_date=or_none(body.expiryDate),
     )
 
 
@@ -255,38 +245,69 @@ def _change(body: StockItemUpdate) -> ProductChange:
     return ProductChange(**change)
 
 
-def _price(prices: StockPriceInput, currency: str) -> Price:
+def openings_of(
+    context: Context, body: StockItemCreate | StockBulkItem | StockVariantInput, pointer: str = ""
+) -> tuple[OpeningStock, ...]:
+    """What lies at the caller's store and at the others. Raises Invalid, UnknownLocation."""
+    to_order = UNSET if isinstance(body, StockVariantInput) else body.reorderQuantity
+    opening = [
+        OpeningStock(
+            context.store_id,
+            _quantity(or_else(body.quantity, Decimal(0)), f"{pointer}/quantity"),
+            _some_quantity(body.reorderLevel, f"{pointer}/reorderLevel"),
+            _some_quantity(to_order, f"{pointer}/reorderQuantity"),
+        )
+    ]
+    others: Sequence[_AtLocation] = or_else(body.locationQuantities, [])
+    for index, other in enumerate(others):
+        place = f"{pointer}/locationQuantities/{index}"
+        store_id = read_id(other.storeId)
+        if store_id is None or any(store_id == known.store_id for known in opening):
+            fault = FieldFault(
+                f"{place}/storeId", "unknown", "Name each other location of this account once."
+            )
+            raise UnknownLocation(faults=[fault])
+        opening.append(
+            OpeningStock(
+                store_id,
+                _quantity(other.quantity, f"{place}/quantity"),
+                _some_quantity(other.reorderLevel, f"{place}/reorderLevel"),
+            )
+        )
+    return tuple(opening)
+
+
+def price_of(prices: StockPriceInput, currency: str, pointer: str = "/prices") -> Price:
+    """The price of something new. Raises Invalid."""
+
     def minor(amount: Decimal | UnsetType | None, field: str) -> int | None:
         if amount is None or amount is UNSET:
             return None
-        return to_minor(amount, currency, f"/prices/{field}")
+        return to_minor(amount, currency, f"{pointer}/{field}")
 
     price = Price(
         currency=currency,
-        selling_minor=to_minor(prices.sellingPrice, currency, "/prices/sellingPrice"),
+        selling_minor=to_minor(prices.sellingPrice, currency, f"{pointer}/sellingPrice"),
         cost_minor=minor(prices.costPrice, "costPrice"),
         promo_minor=minor(prices.promoPrice, "promoPrice"),
-        promo_starts_at=_or_none(prices.promoStartsAt),
-        promo_ends_at=_or_none(prices.promoEndsAt),
+        promo_starts_at=or_none(prices.promoStartsAt),
+        promo_ends_at=or_none(prices.promoEndsAt),
         wholesale_minor=minor(prices.wholesalePrice, "wholesalePrice"),
-        wholesale_min_quantity=_some_quantity(prices.wholesaleMinQuantity, "/prices/wholesaleMinQuantity"),
+        wholesale_min_quantity=_some_quantity(prices.wholesaleMinQuantity, f"{pointer}/wholesaleMinQuantity"),
     )
-    check_promotion(price)
+    check_promotion(price, pointer)
     return price
 
 
-def check_promotion(price: Price) -> None:
+def check_promotion(price: Price, pointer: str = "/prices") -> None:
     """A promotion is cheaper, and ends after it begins."""
-    if price.promo_minor is not None and price.promo_minor >= price.selling_minor:
-        raise Invalid(
-            faults=[FieldFault("/prices/promoPrice", "maximum", "Give less than the selling price.")]
-        )
-    if price.promo_starts_at and price.promo_ends_at and price.promo_ends_at <= price.promo_starts_at:
-        raise Invalid(faults=[FieldFault("/prices/promoEndsAt", "minimum", "Give a time after the start.")])
+    faults = price_faults(price, pointer)
+    if faults:
+        raise Invalid(faults=faults)
 
 
 def _tax(tax: StockTax) -> Tax:
-    return Tax(tax.taxable, _or_none(tax.taxRate), _or_none(tax.vatType), _or_none(tax.taxCode))
+    return Tax(tax.taxable, or_none(tax.taxRate), or_none(tax.vatType), or_none(tax.taxCode))
 
 
 def _category_ids(texts: list[str]) -> tuple[UUID, ...]:
@@ -307,9 +328,9 @@ def _some_quantity(value: Decimal | UnsetType | None, pointer: str) -> Decimal |
     return None if value is None or value is UNSET else _quantity(value, pointer)
 
 
-def _or(value: T | UnsetType, default: T) -> T:
+def or_else(value: T | UnsetType, default: T) -> T:
     return default if value is UNSET else value
 
 
-def _or_none(value: T | UnsetType | None) -> T | None:
+def or_none(value: T | UnsetType | None) -> T | None:
     return None if value is UNSET else value

@@ -1,0 +1,233 @@
+"""What becomes of each row, before anything is written. No database: what is there was looked up before."""
+
+from collections.abc import Mapping, Sequence
+from uuid import UUID
+
+from msgspec import Struct
+
+from kasuwa.base.problems import FieldFault
+from kasuwa.domain.catalogue.bulk_changes import price_faults
+from kasuwa.domain.catalogue.bulk_records import (
+    BulkProduct,
+    BulkRow,
+    FieldChange,
+    OnDuplicate,
+    Outcome,
+    Unreadable,
+)
+from kasuwa.domain.catalogue.queries import sku_key
+from kasuwa.domain.catalogue.records import CategoryName, NewVariant, OptionValue, Product
+from kasuwa.domain.inventory.actions import Count
+
+
+class Known(Struct, frozen=True):
+    """What is there: SKUs with product and kind, barcodes with the SKU that has them, stores, categories."""
+
+    skus: Mapping[str, tuple[UUID, str]]
+    barcodes: Mapping[str, str]
+    store_ids: frozenset[UUID]
+    categories: Mapping[UUID, CategoryName]
+
+
+class Update:
+    """A row that changes a product; `before` and `after` are known once the product is held."""
+
+    before: Product
+    after: Product
+
+    def __init__(self, index: int, product_id: UUID, row: BulkProduct) -> None:
+        self.index = index
+        self.product_id = product_id
+        self.row = row
+        self.changes: list[FieldChange] = []
+        self.added: list[NewVariant] = []
+        self.counts: list[Count] = []
+
+
+class Plan:
+    """Creations and updates, and the outcomes of the rows that are neither."""
+
+    def __init__(self, rows: Sequence[BulkRow], known: Known) -> None:
+        self.rows = rows
+        self.known = known
+        self.creations: list[tuple[int, BulkProduct]] = []
+        self.updates: list[Update] = []
+        self._outcomes: dict[int, Outcome] = {}
+
+    def note(self, index: int, outcome: Outcome) -> None:
+        self._outcomes[index] = outcome
+
+    def fail(self, index: int, faults: Sequence[FieldFault]) -> None:
+        self.note(index, Outcome(status="failed", sku=_sku_of(self.rows[index]), faults=tuple(faults)))
+
+    def is_failed(self, index: int) -> bool:
+        outcome = self._outcomes.get(index)
+        return outcome is not None and outcome.status == "failed"
+
+    def has_failed(self) -> bool:
+        return any(outcome.status == "failed" for outcome in self._outcomes.values())
+
+    def outcomes(self) -> list[Outcome]:
+        return [self._outcomes[index] for index in range(len(self.rows))]
+
+    def outcomes_of_nothing(self) -> list[Outcome]:
+        """Nothing is written because some row failed: the others say so."""
+        why = FieldFault("", "not_written", "Nothing was written, because another row failed.")
+        return [
+            self._outcomes[index]
+            if self.is_failed(index)
+            else Outcome(status="skipped", sku=_sku_of(row), faults=(why,))
+            for index, row in enumerate(self.rows)
+        ]
+
+
+def plan_rows(rows: Sequence[BulkRow], known: Known, on_duplicate: OnDuplicate) -> Plan:
+    """Say of each row whether it is made, changes a product, is left out or fails."""
+    plan = Plan(rows, known)
+    seen = _Seen()
+    for index, row in enumerate(rows):
+        if isinstance(row, Unreadable):
+            plan.fail(index, row.faults)
+            continue
+        matches = {
+            known.skus[key] for v in row.new.variants if v.sku and (key := sku_key(v.sku)) in known.skus
+        }
+        faults = [*_faults_of(row, known, with_prices=not matches), *seen.faults_of(row)]
+        if matches and on_duplicate == "fail":
+            faults += _taken_skus(row, known)
+        elif matches and on_duplicate == "update":
+            faults += _match_faults(row, matches)
+        if not (matches and on_duplicate == "skip"):
+            faults += _taken_barcodes(row, known)
+        if faults:
+            plan.fail(index, faults)
+            continue
+        seen.note(row)
+        if not matches:
+            plan.creations.append((index, row))
+        elif on_duplicate == "skip":
+            product_id = min(matches)[0]
+            plan.note(index, Outcome(status="skipped", product_id=product_id, sku=_sku_of(row)))
+        else:
+            ((product_id, _),) = matches
+            if seen.is_changed(product_id):
+                text = "An earlier row changes the same product; put them together."
+                plan.fail(index, [FieldFault("/sku", "duplicate", text)])
+                continue
+            plan.updates.append(Update(index, product_id, row))
+    return plan
+
+
+class _Seen:
+    """SKUs and barcodes of the rows so far: within one call nobody may have one twice."""
+
+    def __init__(self) -> None:
+        self._codes: dict[tuple[str, str], None] = {}
+        self._changed: set[UUID] = set()
+
+    def faults_of(self, row: BulkProduct) -> list[FieldFault]:
+        own: set[tuple[str, str]] = set()
+        faults = []
+        for pointer, code in _codes_of(row):
+            if code in self._codes or code in own:
+                text = f"An earlier row has this {code[0]}; give another."
+                faults.append(FieldFault(pointer, "duplicate", text))
+            own.add(code)
+        return faults
+
+    def note(self, row: BulkProduct) -> None:
+        self._codes.update(dict.fromkeys(code for _, code in _codes_of(row)))
+
+    def is_changed(self, product_id: UUID) -> bool:
+        if product_id in self._changed:
+            return True
+        self._changed.add(product_id)
+        return False
+
+
+def _codes_of(row: BulkProduct) -> list[tuple[str, tuple[str, str]]]:
+    codes = []
+    for place, variant in enumerate(row.new.variants):
+        pointer = _pointer(row, place)
+        if variant.sku:
+            codes.append((f"{pointer}/sku", ("SKU", sku_key(variant.sku))))
+        if variant.barcode:
+            codes.append((f"{pointer}/barcode", ("barcode", variant.barcode)))
+    return codes
+
+
+def _pointer(row: BulkProduct, place: int) -> str:
+    return f"/variants/{place}" if row.new.kind == "variant" else ""
+
+
+def _faults_of(row: BulkProduct, known: Known, *, with_prices: bool) -> list[FieldFault]:
+    """What is wrong with the row itself. The prices of an update are looked at when they are complete."""
+    faults = [
+        FieldFault(f"/categoryIds/{place}", "unknown", "Name categories of this account.")
+        for place, category_id in enumerate(row.new.category_ids)
+        if category_id not in known.categories
+    ]
+    faults += _choice_faults(row)
+    for place, variant in enumerate(row.new.variants):
+        pointer = _pointer(row, place)
+        if any(opening.store_id not in known.store_ids for opening in variant.opening):
+            text = "Name locations of this account."
+            faults.append(FieldFault(f"{pointer}/locationQuantities", "unknown", text))
+        if with_prices:
+            faults += price_faults(variant.price, f"{pointer}/prices")
+    return faults
+
+
+def _choice_faults(row: BulkProduct) -> list[FieldFault]:
+    """Variants are told apart by the same options, and no two by the same values."""
+    if row.new.kind == "simple":
+        return []
+    faults = []
+    names = {option.name for option in row.new.variants[0].options}
+    seen: set[frozenset[OptionValue]] = set()
+    for place, variant in enumerate(row.new.variants):
+        choice = frozenset(variant.options)
+        given = [option.name for option in variant.options]
+        pointer = f"/variants/{place}/options"
+        if not given or set(given) != names or len(set(given)) < len(given):
+            text = "Give one value for each option of the product."
+            faults.append(FieldFault(pointer, "options", text))
+        elif choice in seen:
+            faults.append(FieldFault(pointer, "duplicate", "Another variant has these values; give others."))
+        seen.add(choice)
+    return faults
+
+
+def _taken_skus(row: BulkProduct, known: Known) -> list[FieldFault]:
+    return [
+        FieldFault(f"{_pointer(row, place)}/sku", "taken", "Another product has this SKU; choose another.")
+        for place, variant in enumerate(row.new.variants)
+        if variant.sku and sku_key(variant.sku) in known.skus
+    ]
+
+
+def _taken_barcodes(row: BulkProduct, known: Known) -> list[FieldFault]:
+    faults = []
+    for place, variant in enumerate(row.new.variants):
+        holder = known.barcodes.get(variant.barcode) if variant.barcode else None
+        if holder is not None and (variant.sku is None or holder != sku_key(variant.sku)):
+            text = "Another product has this barcode; choose another."
+            faults.append(FieldFault(f"{_pointer(row, place)}/barcode", "taken", text))
+    return faults
+
+
+def _match_faults(row: BulkProduct, matches: set[tuple[UUID, str]]) -> list[FieldFault]:
+    """Whether what the row names can be the one product that it changes."""
+    if len(matches) > 1:
+        return [FieldFault("/sku", "several", "These SKUs are of several products; change them one by one.")]
+    ((_, kind),) = matches
+    if kind == row.new.kind:
+        return []
+    has = "has no variants" if kind == "simple" else "has variants"
+    return [FieldFault("/sku", "kind", f"The product with this SKU {has}: give the row the same form.")]
+
+
+def _sku_of(row: BulkRow) -> str | None:
+    if isinstance(row, Unreadable):
+        return row.sku
+    return next((variant.sku for variant in row.new.variants if variant.sku), None)

@@ -245,9 +245,8 @@ async def _add_variants(
 
 async def _update(context: Context, db: Database, plan: Plan) -> None:
     for update in plan.updates:
-        status = "updated" if update.changes else "skipped"
         outcome = Outcome(
-            status=status,
+            status="updated" if update.changes else "skipped",
             product_id=update.product_id,
             sku=update.before.main.sku,
             changes=tuple(update.changes),

@@ -60,7 +60,7 @@ from kasuwa.domain.permissions import Permission
 from kasuwa.domain.stores.queries import currency_of
 
 T = TypeVar("T")
-OtherLocation = StockItemCreateLocationQuantitiesItem | StockVariantInputLocationQuantitiesItem
+_AtLocation = StockItemCreateLocationQuantitiesItem | StockVariantInputLocationQuantitiesItem
 
 _SORTS: dict[str, SortKey] = {
     "name": "name",
@@ -75,7 +75,7 @@ async def create_simple_product(
     context: Context, path: CreateSimpleProductPath, body: StockItemCreate
 ) -> dict[str, Any]:
     currency = await currency_of(context)
-    product = await create_product(context, _new_product(context, body, currency))
+    product = await create_product(context, new_product(context, body, currency))
     return await read_item(context, product.product_id)
 
 
@@ -97,8 +97,8 @@ async def update_product_by_item_id(
                 context, product.main.variant_id, level=body.reorderLevel, quantity=body.reorderQuantity
             )
         if body.imageOrder is not UNSET or body.removeImageIds is not UNSET:
-            remove = [item_id(text) for text in or_default(body.removeImageIds, [])]
-            await arrange_pictures(context, product_id, remove=remove, order=or_default(body.imageOrder, []))
+            remove = [item_id(text) for text in or_else(body.removeImageIds, [])]
+            await arrange_pictures(context, product_id, remove=remove, order=or_else(body.imageOrder, []))
         return await read_item(context, product_id)
 
 
@@ -208,12 +208,12 @@ def _enveloped(rows: bytes, page: ProductPage | PutTogether, *, total_is_exact: 
     return b'{"data":[' + rows + b"]," + facts[1:]
 
 
-def _new_product(context: Context, body: StockItemCreate, currency: str) -> NewProduct:
+def new_product(context: Context, body: StockItemCreate, currency: str) -> NewProduct:
     variant = NewVariant(
-        price=read_price(body.prices, currency),
+        price=price_of(body.prices, currency),
         sku=or_none(body.sku),
         barcode=or_none(body.barcode),
-        opening=read_opening(context, body, reorder_quantity=body.reorderQuantity),
+        opening=openings_of(context, body),
     )
     return NewProduct(variants=(variant,), **product_fields(body))
 
@@ -224,50 +224,15 @@ def product_fields(body: StockItemCreate | StockItemWithVariantsCreate) -> dict[
         "name": body.name,
         "description": or_none(body.description),
         "brand": or_none(body.brand),
-        "unit": or_default(body.unit, "each"),
-        "tags": tuple(or_default(body.tags, [])),
-        "category_ids": _category_ids(or_default(body.categoryIds, [])),
+        "unit": or_else(body.unit, "each"),
+        "tags": tuple(or_else(body.tags, [])),
+        "category_ids": _category_ids(or_else(body.categoryIds, [])),
         "tax": _tax(body.tax) if body.tax is not UNSET else Tax(),
         "track_quantity": body.trackQuantity,
         "visible_online": body.visibleOnline,
         "weight_grams": or_none(body.weightGrams),
         "expiry_date": or_none(body.expiryDate),
     }
-
-
-def read_opening(
-    context: Context,
-    body: StockItemCreate | StockVariantInput,
-    pointer: str = "",
-    *,
-    reorder_quantity: Decimal | UnsetType = UNSET,
-) -> tuple[OpeningStock, ...]:
-    """What lies at the caller's store, then at the others, each named once."""
-    opening = [
-        OpeningStock(
-            context.store_id,
-            _quantity(body.quantity, f"{pointer}/quantity"),
-            some_quantity(body.reorderLevel, f"{pointer}/reorderLevel"),
-            some_quantity(reorder_quantity, f"{pointer}/reorderQuantity"),
-        )
-    ]
-    seen = {UUID(int=context.store_id.int)}
-    others: Sequence[OtherLocation] = () if body.locationQuantities is UNSET else body.locationQuantities
-    for index, other in enumerate(others):
-        at = f"{pointer}/locationQuantities/{index}"
-        store_id = read_id(other.storeId)
-        if store_id is None or store_id in seen:
-            fault = FieldFault(f"{at}/storeId", "unknown", "Name each other location of this account once.")
-            raise UnknownLocation(faults=[fault])
-        seen.add(store_id)
-        opening.append(
-            OpeningStock(
-                store_id,
-                _quantity(other.quantity, f"{at}/quantity"),
-                some_quantity(other.reorderLevel, f"{at}/reorderLevel"),
-            )
-        )
-    return tuple(opening)
 
 
 def _change(body: StockItemUpdate) -> ProductChange:
@@ -294,7 +259,41 @@ def _change(body: StockItemUpdate) -> ProductChange:
     return ProductChange(**change)
 
 
-def read_price(prices: StockPriceInput, currency: str, pointer: str = "/prices") -> Price:
+def openings_of(
+    context: Context, body: StockItemCreate | StockVariantInput, pointer: str = ""
+) -> tuple[OpeningStock, ...]:
+    """What lies at the caller's store and at the others. Raises Invalid, UnknownLocation."""
+    to_order = UNSET if isinstance(body, StockVariantInput) else body.reorderQuantity
+    opening = [
+        OpeningStock(
+            context.store_id,
+            _quantity(body.quantity, f"{pointer}/quantity"),
+            some_quantity(body.reorderLevel, f"{pointer}/reorderLevel"),
+            some_quantity(to_order, f"{pointer}/reorderQuantity"),
+        )
+    ]
+    seen = {UUID(int=context.store_id.int)}
+    others: Sequence[_AtLocation] = or_else(body.locationQuantities, [])
+    for index, other in enumerate(others):
+        place = f"{pointer}/locationQuantities/{index}"
+        store_id = read_id(other.storeId)
+        if store_id is None or store_id in seen:
+            fault = FieldFault(
+                f"{place}/storeId", "unknown", "Name each other location of this account once."
+            )
+            raise UnknownLocation(faults=[fault])
+        seen.add(store_id)
+        opening.append(
+            OpeningStock(
+                store_id,
+                _quantity(other.quantity, f"{place}/quantity"),
+                some_quantity(other.reorderLevel, f"{place}/reorderLevel"),
+            )
+        )
+    return tuple(opening)
+
+
+def price_of(prices: StockPriceInput, currency: str, pointer: str = "/prices") -> Price:
     def minor(amount: Decimal | UnsetType | None, field: str) -> int | None:
         if amount is None or amount is UNSET:
             return None
@@ -348,7 +347,7 @@ def some_quantity(value: Decimal | UnsetType | None, pointer: str) -> Decimal | 
     return None if value is None or value is UNSET else _quantity(value, pointer)
 
 
-def or_default(value: T | UnsetType, default: T) -> T:
+def or_else(value: T | UnsetType, default: T) -> T:
     return default if value is UNSET else value
 
 

@@ -22,12 +22,12 @@ from kasuwa.api.storeharmony.contract import (
 from kasuwa.api.storeharmony.product_views import variant_views
 from kasuwa.api.storeharmony.products import (
     item_id,
-    or_default,
+    openings_of,
+    or_else,
     or_none,
+    price_of,
     product_fields,
     read_item,
-    read_opening,
-    read_price,
     require_unchanged,
     some_quantity,
 )
@@ -62,7 +62,7 @@ async def add_variants_to_product(
 ) -> Json:
     product_id = item_id(path.itemid)
     new = read_variants(context, body.variants, await currency_of(context))
-    options = read_options(or_default(body.options, []))
+    options = read_options(or_else(body.options, []))
     async with context.transaction():
         await require_unchanged(context, exchange, product_id)
         await add_variants(context, product_id, new, options=options, version=or_none(body.version))
@@ -96,8 +96,8 @@ async def remove_variants_from_product(
             context,
             product_id,
             [read_id(text) for text in body.variantIds],
-            on_remaining=or_default(body.onRemainingStock, "reject"),
-            note=or_default(body.note, ""),
+            on_remaining=or_else(body.onRemainingStock, "reject"),
+            note=or_else(body.note, ""),
             version=or_none(body.version),
         )
         return await read_item(context, product_id)
@@ -145,7 +145,7 @@ def new_product_with_variants(
         reorder_quantity=some_quantity(body.reorderQuantity, "/reorderQuantity"),
     )
     main = NewVariant(
-        price=read_price(body.prices, currency),
+        price=price_of(body.prices, currency),
         sku=or_none(body.sku),
         barcode=or_none(body.barcode),
         opening=(own,),
@@ -174,13 +174,13 @@ def read_variants(
 
 def _read_variant(context: Context, variant: StockVariantInput, pointer: str, currency: str) -> NewVariant:
     return NewVariant(
-        price=None if variant.prices is UNSET else read_price(variant.prices, currency, f"{pointer}/prices"),
+        price=None if variant.prices is UNSET else price_of(variant.prices, currency, f"{pointer}/prices"),
         sku=or_none(variant.sku),
         barcode=or_none(variant.barcode),
         options=tuple(OptionValue(option.name, option.value) for option in variant.options),
         image_position=or_none(variant.imagePosition),
         active=variant.active,
-        opening=read_opening(context, variant, pointer),
+        opening=openings_of(context, variant, pointer),
     )
 
 

@@ -84,7 +84,7 @@ def widen_options(
     values = {option.name: option.values for option in known}
     for place, option in enumerate(wanted):
         if option.name not in values:
-            text = f"Name one of the product's options: {', '.join(values)}."
+            text = "Name an option that the product has; its variants have no value of another."
             faults.append(FieldFault(f"/options/{place}/name", "unknown", text))
             continue
         there = values[option.name]
@@ -154,16 +154,16 @@ def _read_choice(
     values: dict[str, str] = {}
     for place, one in enumerate(chosen):
         if one.name not in known:
-            text = f"Name one of the product's options: {', '.join(known)}."
+            text = "Name an option of the product."
             faults.append(FieldFault(f"{pointer}/{place}/name", "unknown", text))
         elif one.name in values:
             faults.append(FieldFault(f"{pointer}/{place}/name", "duplicate", "Give each option once."))
         elif one.value not in known[one.name]:
-            text = f"Give one of the values of {one.name}, or add this one to them."
+            text = "Give one of the option's values, or add this one to them."
             faults.append(FieldFault(f"{pointer}/{place}/value", "unknown", text))
         values.setdefault(one.name, one.value)
-    missing = [name for name in known if name not in values]
-    faults += [FieldFault(pointer, "required", f"Give a value of {name}.") for name in missing]
+    if known.keys() - values.keys():
+        faults.append(FieldFault(pointer, "required", "Give one value of each option of the product."))
     return tuple(OptionValue(name, values.get(name, "")) for name in known)
 
 

@@ -11,7 +11,14 @@ from kasuwa.base.ids import new_id, token_hash
 from kasuwa.base.passwords import hash_password
 from kasuwa.domain.catalogue.actions import create_product
 from kasuwa.domain.catalogue.categories import create_category
-from kasuwa.domain.catalogue.records import NewProduct, NewVariant, OpeningStock, Price
+from kasuwa.domain.catalogue.records import (
+    NewProduct,
+    NewVariant,
+    OpeningStock,
+    OptionValue,
+    Price,
+    ProductOption,
+)
 from kasuwa.domain.media.actions import show_picture
 from kasuwa.domain.media.keeping import keep_bytes
 from kasuwa.domain.media.records import STOREHARMONY_FORMATS, Place
@@ -46,6 +53,9 @@ class Cast(Struct, frozen=True, kw_only=True):
     picture_id: UUID
     picture_number: int
     media_path: str
+    # A product with variants, and the first of them.
+    varied_product_id: UUID
+    variant_id: UUID
 
     @property
     def other_store_id(self) -> UUID:
@@ -99,6 +109,7 @@ async def new_cast(services: Services, *, password: str = "the cast's own passwo
     new = _product(mark, shop, category_id)
     product = await create_product(context, new)
     kept = await keep_bytes(context, picture_bytes("PNG", size=(8, 6), seed=7), STOREHARMONY_FORMATS)
+    varied = await create_product(context, _varied_product(mark, shop))
     placed = await show_picture(context, product.product_id, kept, Place(alt_text=f"{mark} front"))
     return Cast(
         mark=mark,
@@ -117,6 +128,8 @@ async def new_cast(services: Services, *, password: str = "the cast's own passwo
         picture_id=placed.picture.product_picture_id,
         picture_number=placed.picture.number,
         media_path=placed.picture.rendition("zoom").path,
+        varied_product_id=varied.product_id,
+        variant_id=varied.variants[0].variant_id,
     )
 
 
@@ -135,6 +148,21 @@ def _product(mark: str, shop: Shop, category_id: UUID) -> NewProduct:
         tags=(f"{mark} tag",),
         category_ids=(category_id,),
     )
+
+
+def _varied_product(mark: str, shop: Shop) -> NewProduct:
+    """Two variants of many that it could have."""
+    option = ProductOption(f"{mark} size", tuple(f"{mark} {size}" for size in range(60)))
+    variants = tuple(
+        NewVariant(
+            sku=f"VAR-{size}-{mark}",
+            options=(OptionValue(option.name, option.values[size]),),
+            opening=(OpeningStock(shop.store_id), OpeningStock(shop.second_store_id)),
+        )
+        for size in range(2)
+    )
+    main = NewVariant(price=Price(currency="NGN", selling_minor=900_000), sku=f"OWN-{mark}")
+    return NewProduct(name=f"{mark} shirt", kind="variant", options=(option,), main=main, variants=variants)
 
 
 async def hire(shop: Shop, role: Role, store_id: UUID) -> Staff:

@@ -5,6 +5,7 @@ here. An operation whose parameters or body nobody has written a value for is re
 """
 
 import copy
+import itertools
 import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -61,6 +62,7 @@ IDENTITIES: dict[str, dict[str, Identity]] = {
         "categoryid": _uuid("category_id"),
         "categoryids": _uuid("category_id"),
         "removeimageids": _uuid("picture_id"),
+        "variantids": _uuid("variant_id"),
         "sku": Identity(lambda cast: cast.sku, lambda: f"SKU-{new_id().hex[:18]}"),
         "username": _EMAIL,
         "usertoken": _EMAIL,
@@ -81,12 +83,15 @@ IDENTITIES: dict[str, dict[str, Identity]] = {
         "ids": _uuid("product_id"),
         "src": _PICTURE_URL,
     },
-    "manage": {
-        "storeid": _uuid("store_id"),
-        "subjectid": _uuid("product_id"),
-    },
 }
 """By API and name in lower case. A name that looks like an id and is not here must be in NOT_IDS."""
+
+OF_OPERATION: dict[tuple[str, str], Identity] = {
+    ("addVariantsToExistingProduct", "itemid"): _uuid("varied_product_id"),
+    ("removeVariantsFromProduct", "itemid"): _uuid("varied_product_id"),
+    ("getProductVariants", "itemid"): _uuid("varied_product_id"),
+}
+"""By operation and name: an operation that works on a thing of its own kind."""
 
 NOT_IDS: dict[tuple[str, str], str] = {
     ("storeharmony", "platformid"): "what the app calls its own device",
@@ -109,6 +114,9 @@ _MAKERS = frozenset(
     {
         "createBulkProducts",
         "createSimpleProduct",
+        "createProductWithVariants",
+        "addVariantsToProduct",
+        "addVariantsToExistingProduct",
         "updateProductByItemId",
         "registerNewStore",
         "create_product",
@@ -151,22 +159,45 @@ def _simple_product(cast: Cast) -> Json:
     }
 
 
-def _bulk(cast: Cast) -> Json:
-    sizes = {"name": "Size", "values": ["S"]}
-    varied = {
-        "name": f"{cast.mark} shirt",
-        "categoryIds": [str(cast.category_id)],
-        "prices": {"sellingPrice": 900},
-        "options": [sizes],
-        "variants": [
-            {
-                "sku": new_id().hex,
-                "options": [{"name": "Size", "value": "S"}],
-                "locationQuantities": [{"storeId": str(cast.other_store_id), "quantity": 2}],
-            }
-        ],
+_sizes = itertools.cycle(range(2, 60))
+
+
+def _variant(cast: Cast, option: str, value: str) -> Json:
+    return {
+        "sku": new_id().hex,
+        "options": [{"name": option, "value": value}],
+        "prices": {"sellingPrice": 600},
+        "quantity": 3,
+        "locationQuantities": [{"storeId": str(cast.other_store_id), "quantity": 2}],
     }
-    return {"items": [_simple_product(cast), varied], "atomic": True}
+
+
+def _varied_product(cast: Cast) -> Json:
+    return {
+        "name": f"{cast.mark} dress",
+        "sku": new_id().hex,
+        "prices": {"sellingPrice": 500, "costPrice": 350},
+        "categoryIds": [str(cast.category_id)],
+        "options": [{"name": "Size", "values": ["M"]}],
+        "variants": [_variant(cast, "Size", "M")],
+    }
+
+
+def _bulk(cast: Cast) -> Json:
+    return {"items": [_simple_product(cast), _varied_product(cast)], "atomic": True}
+
+
+def _first_variants(cast: Cast) -> Json:
+    """Another value each time: the second call widens what the first one made."""
+    value = f"{cast.mark} {new_id().hex}"
+    return {
+        "options": [{"name": "Size", "values": [value]}],
+        "variants": [_variant(cast, "Size", value)],
+    }
+
+
+def _more_variants(cast: Cast) -> Json:
+    return {"variants": [_variant(cast, f"{cast.mark} size", f"{cast.mark} {next(_sizes)}")]}
 
 
 def _bc_image(cast: Cast) -> Json:
@@ -219,6 +250,10 @@ BODIES: dict[tuple[str, str], Callable[[Cast], Any]] = {
     ("storeharmony", "createNewStoreLocation"): lambda cast: {"storeName": f"{cast.mark} Yaba"},
     ("storeharmony", "createSimpleProduct"): _simple_product,
     ("storeharmony", "createBulkProducts"): _bulk,
+    ("storeharmony", "createProductWithVariants"): _varied_product,
+    ("storeharmony", "addVariantsToProduct"): _first_variants,
+    ("storeharmony", "addVariantsToExistingProduct"): _more_variants,
+    ("storeharmony", "removeVariantsFromProduct"): lambda cast: {"variantIds": [str(cast.variant_id)]},
     ("storeharmony", "updateProductByItemId"): lambda cast: {
         "name": f"{cast.mark} basket, new",
         "categoryIds": [str(cast.category_id)],
@@ -300,6 +335,9 @@ class Entry:
         return re.findall(r"\{(\w+)\}", self.base + self.operation.path)
 
     def identity(self, name: str, pointer: str = "") -> Identity:
+        own = OF_OPERATION.get((self.operation.operation_id, name))
+        if own is not None:
+            return own
         known = IDENTITIES[self.dialect]
         if pointer.endswith("images/0/id"):
             return known["image_id"]

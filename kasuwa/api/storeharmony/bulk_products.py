@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from msgspec import UNSET
+from msgspec import UNSET, structs
 
 from kasuwa.api.storeharmony.contract import (
     CreateBulkProductsPath,
@@ -11,17 +11,20 @@ from kasuwa.api.storeharmony.contract import (
     StockBulkResult,
     StockBulkRow,
     StockBulkRowError,
+    StockItemCreate,
+    StockItemWithVariantsCreate,
     StockPriceInput,
     StockTax,
     StockVariantInput,
 )
-from kasuwa.api.storeharmony.products import new_product, openings_of, or_else, or_none, price_of
+from kasuwa.api.storeharmony.products import new_product, or_else, or_none
 from kasuwa.api.storeharmony.service import api
+from kasuwa.api.storeharmony.variants import new_product_with_variants
 from kasuwa.base.context import Context
 from kasuwa.base.problems import FieldFault, Invalid
 from kasuwa.domain.catalogue.bulk import write_products
 from kasuwa.domain.catalogue.bulk_records import BulkProduct, BulkRow, OnDuplicate, Outcome, Unreadable
-from kasuwa.domain.catalogue.records import NewProduct, NewVariant, OptionValue
+from kasuwa.domain.catalogue.records import NewProduct
 from kasuwa.domain.stores.queries import currency_of
 
 _ON_DUPLICATE: dict[str, OnDuplicate] = {"fail_row": "fail", "skip": "skip", "update": "update"}
@@ -48,43 +51,11 @@ def _row(context: Context, item: StockBulkItem, currency: str) -> BulkRow:
 
 
 def _new(context: Context, item: StockBulkItem, currency: str) -> NewProduct:
-    simple = new_product(context, item, currency)
+    """The item as the body of the operation that makes one alone."""
+    fields = {name: value for name, value in structs.asdict(item).items() if value is not UNSET}
     if item.variants is UNSET:
-        return simple
-    variants = tuple(
-        _variant(context, item, variant, currency, place) for place, variant in enumerate(item.variants)
-    )
-    return NewProduct(
-        name=simple.name,
-        kind="variant",
-        variants=variants,
-        description=simple.description,
-        brand=simple.brand,
-        unit=simple.unit,
-        tags=simple.tags,
-        category_ids=simple.category_ids,
-        tax=simple.tax,
-        track_quantity=simple.track_quantity,
-        visible_online=simple.visible_online,
-        weight_grams=simple.weight_grams,
-        expiry_date=simple.expiry_date,
-    )
-
-
-def _variant(
-    context: Context, item: StockBulkItem, variant: StockVariantInput, currency: str, place: int
-) -> NewVariant:
-    pointer = f"/variants/{place}"
-    own = variant.prices is not UNSET
-    prices = item.prices if variant.prices is UNSET else variant.prices
-    return NewVariant(
-        price=price_of(prices, currency, f"{pointer}/prices" if own else "/prices"),
-        sku=or_none(variant.sku),
-        barcode=or_none(variant.barcode),
-        name=" / ".join(option.value for option in variant.options),
-        options=tuple(OptionValue(option.name, option.value) for option in variant.options),
-        opening=openings_of(context, variant, pointer),
-    )
+        return new_product(context, StockItemCreate(**fields), currency)
+    return new_product_with_variants(context, StockItemWithVariantsCreate(**fields), currency)
 
 
 # Fields of the body and what they are called in the domain, where they differ.
@@ -114,7 +85,7 @@ def _given(item: StockBulkItem) -> frozenset[str]:
     given = {_NAMES.get(name, name) for name in _fields(item)}
     prices: list[StockPriceInput] = [item.prices]
     for variant in or_else(item.variants, []):
-        given |= {"options", "variant.name", *(_NAMES.get(name, name) for name in _fields(variant))}
+        given |= {"options", *(_NAMES.get(name, name) for name in _fields(variant))}
         if variant.prices is not UNSET:
             prices.append(variant.prices)
     given |= {f"price.{_PRICES[name]}" for one in prices for name in _fields(one)}

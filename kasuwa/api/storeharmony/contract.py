@@ -3963,7 +3963,7 @@ class StockItem(Struct, frozen=True, kw_only=True):
     lowStock: bool | UnsetType = UNSET
     locations: list[StockLocationQuantity] | UnsetType = UNSET
     images: Annotated[list[StockImage], Meta(max_length=1000)]
-    options: Annotated[list[StockOption], Meta(max_length=3)]
+    options: Annotated[list[StockOptionShown], Meta(max_length=3)]
     variants: list[StockVariant]
     visibleOnline: bool
     weightGrams: Annotated[int, Meta(ge=0, le=9223372036854775807)] | None | UnsetType = UNSET
@@ -4134,11 +4134,25 @@ class StockOption(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     ]
 
 
+class StockOptionShown(Struct, frozen=True, kw_only=True):
+    """Option that tells the variants of a product apart; another API may have given it longer names and more values"""
+
+    name: str
+    values: list[str]
+
+
 class StockOptionValue(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Value of one option"""
 
     name: Annotated[str, Meta(min_length=1, max_length=40)]
     value: Annotated[str, Meta(min_length=1, max_length=60)]
+
+
+class StockOptionValueShown(Struct, frozen=True, kw_only=True):
+    """Value of one option"""
+
+    name: str
+    value: str
 
 
 class StockPriceChange(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -4401,7 +4415,7 @@ class StockSkuMatch(Struct, frozen=True, kw_only=True):
     lowStock: bool | UnsetType = UNSET
     locations: list[StockLocationQuantity] | UnsetType = UNSET
     images: Annotated[list[StockImage], Meta(max_length=1000)]
-    options: Annotated[list[StockOption], Meta(max_length=3)]
+    options: Annotated[list[StockOptionShown], Meta(max_length=3)]
     variants: list[StockVariant]
     visibleOnline: bool
     weightGrams: Annotated[int, Meta(ge=0, le=9223372036854775807)] | None | UnsetType = UNSET
@@ -4472,7 +4486,7 @@ class StockVariant(Struct, frozen=True, kw_only=True):
     sku: Annotated[str, Meta(min_length=1, max_length=255, pattern="^\\S(.{0,253}\\S)?$")]
     barcode: str | None | UnsetType = UNSET
     name: str
-    options: list[StockOptionValue]
+    options: list[StockOptionValueShown]
     prices: StockPrices
     quantity: Number | None
     reserved: Number | UnsetType = UNSET
@@ -4486,7 +4500,7 @@ class StockVariant(Struct, frozen=True, kw_only=True):
 
 
 class StockVariantInput(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Variant to create; prices of the product hold when it has none"""
+    """Variant to create; prices of the product hold when it has none, now and after they change"""
 
     sku: Annotated[str, Meta(min_length=1, max_length=255, pattern="^\\S(.{0,253}\\S)?$")] | UnsetType = UNSET
     barcode: Annotated[str, Meta(pattern="^[\\x20-\\x7e]{1,80}$")] | None | UnsetType = UNSET
@@ -4525,7 +4539,7 @@ class StockVariantPage(Struct, frozen=True, kw_only=True):
     totalElements: Annotated[int, Meta(ge=0, le=9223372036854775807)]
     totalPages: Annotated[int, Meta(ge=0, le=2147483647)]
     itemId: Annotated[str, Meta(min_length=1, max_length=64)]
-    options: list[StockOption]
+    options: list[StockOptionShown]
     totalExact: bool | UnsetType = UNSET
     nextCursor: Annotated[str, Meta(max_length=512)] | None | UnsetType = UNSET
 
@@ -4535,12 +4549,14 @@ class StockVariantsAdd(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     options: Annotated[list[StockOption], Meta(min_length=1, max_length=3)] | UnsetType = UNSET
     variants: Annotated[list[StockVariantInput], Meta(min_length=1, max_length=200)]
+    version: Annotated[int, Meta(ge=1, le=2147483647)] | UnsetType = UNSET
 
 
 class StockVariantsAppend(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Variants to append to a product that has options"""
 
     variants: Annotated[list[StockVariantInput], Meta(min_length=1, max_length=200)]
+    version: Annotated[int, Meta(ge=1, le=2147483647)] | UnsetType = UNSET
 
 
 class StockVariantsRemove(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -4551,6 +4567,7 @@ class StockVariantsRemove(Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     ]
     onRemainingStock: Literal["reject", "write_off"] | UnsetType = UNSET
     note: Annotated[str, Meta(min_length=0, max_length=500)] | UnsetType = UNSET
+    version: Annotated[int, Meta(ge=1, le=2147483647)] | UnsetType = UNSET
 
 
 class StoreBankAccount(Struct, frozen=True, kw_only=True):
@@ -5811,7 +5828,7 @@ OPERATIONS: dict[str, Operation] = {
         success_status=200,
         answer=StockItem,
         answer_media=("application/json",),
-        statuses=frozenset({200, 400, 401, 403, 404, 408, 409, 413, 415, 422, 429, 500, 503}),
+        statuses=frozenset({200, 400, 401, 403, 404, 408, 409, 412, 413, 415, 422, 429, 500, 503}),
     ),
     "uploadProductPicture": Operation(
         operation_id="uploadProductPicture",
@@ -6173,7 +6190,7 @@ OPERATIONS: dict[str, Operation] = {
         success_status=200,
         answer=StockVariantList,
         answer_media=("application/json",),
-        statuses=frozenset({200, 400, 401, 403, 404, 408, 409, 413, 415, 422, 429, 500, 503}),
+        statuses=frozenset({200, 400, 401, 403, 404, 408, 409, 412, 413, 415, 422, 429, 500, 503}),
     ),
     "getProductsWithComplexQuery": Operation(
         operation_id="getProductsWithComplexQuery",

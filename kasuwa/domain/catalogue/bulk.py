@@ -17,7 +17,7 @@ from kasuwa.base.db import Database
 from kasuwa.base.ids import new_id
 from kasuwa.base.problems import Unavailable
 from kasuwa.domain.catalogue.actions import slug_of
-from kasuwa.domain.catalogue.bulk_changes import changed, changes_of, price_faults
+from kasuwa.domain.catalogue.bulk_changes import changed, changes_of, price_faults, sold
 from kasuwa.domain.catalogue.bulk_plan import Known, Plan, Update, plan_rows
 from kasuwa.domain.catalogue.bulk_records import BulkProduct, BulkRow, FieldChange, OnDuplicate, Outcome
 from kasuwa.domain.catalogue.bulk_rows import (
@@ -31,9 +31,11 @@ from kasuwa.domain.catalogue.bulk_rows import (
     update_variants,
 )
 from kasuwa.domain.catalogue.cards import refresh_cards
+from kasuwa.domain.catalogue.choices import arrange_variants
+from kasuwa.domain.catalogue.errors import ChoiceTaken, VariantsWrong
 from kasuwa.domain.catalogue.queries import read_products, read_stock, sku_key
-from kasuwa.domain.catalogue.records import CategoryName, NewVariant, Product, StockLevel
-from kasuwa.domain.inventory.actions import Count, Opening, open_balances, set_stocks
+from kasuwa.domain.catalogue.records import CategoryName, NewVariant, Price, Product, StockLevel
+from kasuwa.domain.inventory.actions import Count, Opening, close_stock, open_balances, set_stocks
 from kasuwa.domain.permissions import Permission
 
 _RACES = ("variant_sku", "variant_barcode")
@@ -97,7 +99,7 @@ class _Sku(Struct, frozen=True):
 async def _look_up(db: Database, rows: Sequence[BulkRow]) -> Known:
     """What is there of all that the rows name."""
     products = [row.new for row in rows if isinstance(row, BulkProduct)]
-    variants = [variant for new in products for variant in new.variants]
+    variants = [variant for row in rows if isinstance(row, BulkProduct) for variant in row.sold]
     found = await db.all(
         """
         SELECT v.sku_key, v.barcode, v.product_id, v.variant_id, p.kind AS product_kind
@@ -161,13 +163,17 @@ async def _prepare_updates(db: Database, plan: Plan, set_stock: bool) -> None:
         if before is None:
             raise asyncpg.UniqueViolationError("the product went away; looked up again, it is new")
         update.before = before
-        update.after = changed(before, update.row, plan.known.categories)
-        update.changes = list(changes_of(before, update.after))
-        _reckon_variants(update, levels, set_stock)
+        try:
+            update.after = changed(before, update.row, plan.known.categories)
+            update.changes = list(changes_of(before, update.after))
+            _reckon_variants(update, levels, set_stock)
+        except (VariantsWrong, ChoiceTaken) as wrong:
+            plan.fail(update.index, wrong.faults)
+            continue
         faults = [
             fault
-            for place, variant in enumerate(update.after.variants)
-            for fault in price_faults(variant.price, f"/variants/{place}/prices")
+            for place, variant in enumerate(sold(update.after))
+            for fault in price_faults(variant.price, f"{update.row.pointer(place)}/prices")
         ]
         if faults:
             plan.fail(update.index, faults)
@@ -177,13 +183,12 @@ async def _prepare_updates(db: Database, plan: Plan, set_stock: bool) -> None:
 def _reckon_variants(update: Update, levels: dict[tuple[UUID, UUID], StockLevel], set_stock: bool) -> None:
     """Which variants come to the product, and what was counted of those that are there."""
     before, row = update.before, update.row
-    known = {sku_key(variant.sku): variant for variant in before.variants}
+    known = {sku_key(variant.sku): variant for variant in sold(before)}
     with_reorder = row.gives("reorder_level") or row.gives("reorder_quantity")
     for new in row.new.variants:
         variant = known.get(sku_key(new.sku)) if new.sku else None
         if variant is None:
             update.added.append(new)
-            update.changes.append(FieldChange(new.sku or "", "variant", None, new.name))
             continue
         for opening in new.opening:
             level = levels.get((opening.store_id, variant.variant_id))
@@ -203,17 +208,23 @@ def _reckon_variants(update: Update, levels: dict[tuple[UUID, UUID], StockLevel]
                 stock = replace(opening, reorder_level=wanted[0], reorder_quantity=wanted[1])
                 ids = (before.product_id, variant.variant_id)
                 update.counts.append(Count(*ids, stock, is_counted, is_reordered))
+    if update.added:
+        options = update.after.options
+        update.added = list(arrange_variants(options, update.added, sold=before.variants))
+        update.changes += [FieldChange(new.sku or "", "variant", None, new.name) for new in update.added]
 
 
 async def _create(context: Context, db: Database, plan: Plan) -> None:
     if not plan.creations:
         return
-    made = [(new_id(), row.new) for _, row in plan.creations]
-    await insert_products(context, db, [(i, new.slug or slug_of(new.name), new) for i, new in made])
+    made = [(new_id(), row) for _, row in plan.creations]
+    await insert_products(
+        context, db, [(made_id, row.new.slug or slug_of(row.new.name), row.new) for made_id, row in made]
+    )
     places = [
-        (product_id, position, variant)
-        for product_id, new in made
-        for position, variant in enumerate(new.variants, start=1)
+        _Place(product_id, position, row.main_price, variant)
+        for product_id, row in made
+        for position, variant in enumerate(row.sold, start=1 if row.new.kind == "simple" else 0)
     ]
     await _add_variants(context, db, places)
     products = await refresh_cards(db, [product_id for product_id, _ in made])
@@ -223,16 +234,24 @@ async def _create(context: Context, db: Database, plan: Plan) -> None:
         plan.note(index, Outcome(status="created", product_id=product.product_id, sku=product.main.sku))
 
 
-async def _add_variants(
-    context: Context, db: Database, places: Sequence[tuple[UUID, int, NewVariant]]
-) -> None:
-    """Insert variants, each at its product and position, with prices and opening stock."""
-    variants = [variant for _, _, variant in places]
-    first = await db.value("SELECT take_numbers('variant', :how_many)", how_many=len(variants))
-    skus = await free_skus(db, first, [variant.sku for variant in variants])
+class _Place(Struct, frozen=True):
+    """Where a variant comes; position 0 is what a product with variants keeps of its own."""
+
+    product_id: UUID
+    position: int
+    main_price: Price
+    new: NewVariant
+
+
+async def _add_variants(context: Context, db: Database, places: Sequence[_Place]) -> None:
+    """Insert variants with prices and opening stock."""
+    first = await db.value("SELECT take_numbers('variant', :how_many)", how_many=len(places))
+    skus = await free_skus(db, first, [place.new.sku for place in places])
     placed = [
-        VariantPlace(product_id, new_id(), position, sku, variant)
-        for (product_id, position, _), variant, sku in zip(places, variants, skus, strict=True)
+        VariantPlace(
+            place.product_id, new_id(), place.position, sku, place.new.price or place.main_price, place.new
+        )
+        for place, sku in zip(places, skus, strict=True)
     ]
     await insert_variants(db, first, placed)
     openings = [
@@ -241,6 +260,9 @@ async def _add_variants(
         for opening in place.new.opening
     ]
     await open_balances(context, db, openings)
+    kept = [place.variant_id for place in placed if place.position == 0]
+    if kept:
+        await close_stock(db, kept)
 
 
 async def _update(context: Context, db: Database, plan: Plan) -> None:
@@ -277,7 +299,7 @@ async def _update_parts(context: Context, db: Database, updates: Sequence[Update
     pairs = [
         pair
         for update in updates
-        for pair in zip(update.before.variants, update.after.variants, strict=True)
+        for pair in zip(sold(update.before), sold(update.after), strict=True)
         if pair[0] != pair[1]
     ]
     if pairs:
@@ -286,7 +308,12 @@ async def _update_parts(context: Context, db: Database, updates: Sequence[Update
         if priced:
             await set_prices(db, priced)
     added = [
-        (update.product_id, update.before.variants[-1].position + place, new)
+        _Place(
+            update.product_id,
+            max(variant.position for variant in sold(update.before)) + place,
+            update.after.main.price,
+            new,
+        )
         for update in updates
         for place, new in enumerate(update.added, start=1)
     ]

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from kasuwa.base.problems import FieldFault
 from kasuwa.domain.catalogue.actions import slug_of
 from kasuwa.domain.catalogue.bulk_records import BulkProduct, FieldChange
+from kasuwa.domain.catalogue.choices import widen_options
 from kasuwa.domain.catalogue.queries import sku_key
 from kasuwa.domain.catalogue.records import CategoryName, NewVariant, Price, Product, Variant
 
@@ -26,7 +27,7 @@ _PLAIN = (
     "status",
 )
 _TAX = ("taxable", "rate", "vat_type", "code")
-_VARIANT = {"barcode": "barcode", "variant.name": "name", "options": "options"}
+_VARIANT = {"barcode": "barcode", "variant.name": "name", "active": "active"}
 
 
 def changed(before: Product, row: BulkProduct, categories: Mapping[UUID, CategoryName]) -> Product:
@@ -44,20 +45,52 @@ def changed(before: Product, row: BulkProduct, categories: Mapping[UUID, Categor
         kept = {c.category_id for c in before.categories}
         if kept != set(wanted):
             values["categories"] = tuple(categories[category_id] for category_id in wanted)
+    if new.options:
+        values["options"] = widen_options(before.options, new.options)
+    main = _changed_main(before.main, row)
     by_sku = {sku_key(variant.sku): variant for variant in new.variants if variant.sku}
     variants = tuple(
-        _changed_variant(variant, by_sku[key], row) if (key := sku_key(variant.sku)) in by_sku else variant
+        _changed_variant(variant, by_sku.get(sku_key(variant.sku)), row, main.price)
         for variant in before.variants
     )
-    return replace(before, **values, tax=replace(before.tax, **tax), variants=variants)
+    if before.kind == "simple":
+        variants = (main,)
+    return replace(before, **values, tax=replace(before.tax, **tax), main=main, variants=variants)
 
 
-def _changed_variant(before: Variant, new: NewVariant, row: BulkProduct) -> Variant:
-    values = {to: getattr(new, to) for field, to in _VARIANT.items() if row.gives(field)}
-    prices = {
-        name: getattr(new.price, name) for name in Price.__struct_fields__ if row.gives(f"price.{name}")
-    }
-    return replace(before, **values, price=replace(before.price, **prices))
+def sold(product: Product) -> tuple[Variant, ...]:
+    """Everything that has a SKU: of a product with variants itself first."""
+    return product.variants if product.kind == "simple" else (product.main, *product.variants)
+
+
+def _changed_main(before: Variant, row: BulkProduct) -> Variant:
+    new = row.sold[0]
+    values: dict[str, Any] = {to: getattr(new, to) for field, to in _VARIANT.items() if row.gives(field)}
+    if row.new.main is None and row.new.kind == "variant":
+        return before
+    if row.new.kind == "variant":
+        values = {name: value for name, value in values.items() if name == "barcode"}
+    return replace(before, **values, price=_changed_price(before.price, row.main_price, row))
+
+
+def _changed_variant(before: Variant, new: NewVariant | None, row: BulkProduct, main_price: Price) -> Variant:
+    """A variant that the row names; one without a price of its own follows the product's."""
+    values: dict[str, Any] = {}
+    if new is not None:
+        values = {to: getattr(new, to) for field, to in _VARIANT.items() if row.gives(field)}
+        # Without a name of its own it keeps the one that is made of its options.
+        if values.get("name") == "":
+            del values["name"]
+    if new is not None and new.price is not None:
+        values |= {"price": _changed_price(before.price, new.price, row), "own_price": True}
+    elif not before.own_price:
+        values["price"] = main_price
+    return replace(before, **values)
+
+
+def _changed_price(before: Price, new: Price, row: BulkProduct) -> Price:
+    prices = {name: getattr(new, name) for name in Price.__struct_fields__ if row.gives(f"price.{name}")}
+    return replace(before, **prices)
 
 
 def changes_of(before: Product, after: Product) -> tuple[FieldChange, ...]:
@@ -72,7 +105,8 @@ def _changes_of(before: Product, after: Product) -> Iterator[FieldChange]:
     for name in _TAX:
         yield from _differing(sku, f"tax.{name}", getattr(before.tax, name), getattr(after.tax, name))
     yield from _differing(sku, "categories", _names(before.categories), _names(after.categories))
-    for old, new in zip(before.variants, after.variants, strict=True):
+    yield from _differing(sku, "options", before.options, after.options)
+    for old, new in zip(sold(before), sold(after), strict=True):
         for field, name in _VARIANT.items():
             yield from _differing(old.sku, field, getattr(old, name), getattr(new, name))
         for name in Price.__struct_fields__:

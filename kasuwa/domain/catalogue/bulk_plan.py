@@ -15,8 +15,10 @@ from kasuwa.domain.catalogue.bulk_records import (
     Outcome,
     Unreadable,
 )
+from kasuwa.domain.catalogue.choices import arrange_product
+from kasuwa.domain.catalogue.errors import VariantsWrong
 from kasuwa.domain.catalogue.queries import sku_key
-from kasuwa.domain.catalogue.records import CategoryName, NewVariant, OptionValue, Product
+from kasuwa.domain.catalogue.records import CategoryName, NewVariant, Product
 from kasuwa.domain.inventory.actions import Count
 
 
@@ -86,12 +88,12 @@ def plan_rows(rows: Sequence[BulkRow], known: Known, on_duplicate: OnDuplicate) 
     plan = Plan(rows, known)
     seen = _Seen()
     for index, row in enumerate(rows):
+        if isinstance(row, BulkProduct):
+            row = _arranged(row)
         if isinstance(row, Unreadable):
             plan.fail(index, row.faults)
             continue
-        matches = {
-            known.skus[key] for v in row.new.variants if v.sku and (key := sku_key(v.sku)) in known.skus
-        }
+        matches = {known.skus[key] for v in row.sold if v.sku and (key := sku_key(v.sku)) in known.skus}
         faults = [*_faults_of(row, known, with_prices=not matches), *seen.faults_of(row)]
         if matches and on_duplicate == "fail":
             faults += _taken_skus(row, known)
@@ -116,6 +118,15 @@ def plan_rows(rows: Sequence[BulkRow], known: Known, on_duplicate: OnDuplicate) 
                 continue
             plan.updates.append(Update(index, product_id, row))
     return plan
+
+
+def _arranged(row: BulkProduct) -> BulkRow:
+    """The row with its variants in order. One that gives no options adds to a product that has them."""
+    try:
+        new = arrange_product(row.new) if row.new.options else row.new
+    except VariantsWrong as wrong:
+        return Unreadable(wrong.faults, _sku_of(row))
+    return BulkProduct(new=new, given=row.given)
 
 
 class _Seen:
@@ -147,17 +158,13 @@ class _Seen:
 
 def _codes_of(row: BulkProduct) -> list[tuple[str, tuple[str, str]]]:
     codes = []
-    for place, variant in enumerate(row.new.variants):
-        pointer = _pointer(row, place)
+    for place, variant in enumerate(row.sold):
+        pointer = row.pointer(place)
         if variant.sku:
             codes.append((f"{pointer}/sku", ("SKU", sku_key(variant.sku))))
         if variant.barcode:
             codes.append((f"{pointer}/barcode", ("barcode", variant.barcode)))
     return codes
-
-
-def _pointer(row: BulkProduct, place: int) -> str:
-    return f"/variants/{place}" if row.new.kind == "variant" else ""
 
 
 def _faults_of(row: BulkProduct, known: Known, *, with_prices: bool) -> list[FieldFault]:
@@ -167,52 +174,31 @@ def _faults_of(row: BulkProduct, known: Known, *, with_prices: bool) -> list[Fie
         for place, category_id in enumerate(row.new.category_ids)
         if category_id not in known.categories
     ]
-    faults += _choice_faults(row)
-    for place, variant in enumerate(row.new.variants):
-        pointer = _pointer(row, place)
+    for place, variant in enumerate(row.sold):
+        pointer = row.pointer(place)
         if any(opening.store_id not in known.store_ids for opening in variant.opening):
             text = "Name locations of this account."
             faults.append(FieldFault(f"{pointer}/locationQuantities", "unknown", text))
-        if with_prices:
+        if with_prices and variant.price is not None:
             faults += price_faults(variant.price, f"{pointer}/prices")
-    return faults
-
-
-def _choice_faults(row: BulkProduct) -> list[FieldFault]:
-    """Variants are told apart by the same options, and no two by the same values."""
-    if row.new.kind == "simple":
-        return []
-    faults = []
-    names = {option.name for option in row.new.variants[0].options}
-    seen: set[frozenset[OptionValue]] = set()
-    for place, variant in enumerate(row.new.variants):
-        choice = frozenset(variant.options)
-        given = [option.name for option in variant.options]
-        pointer = f"/variants/{place}/options"
-        if not given or set(given) != names or len(set(given)) < len(given):
-            text = "Give one value for each option of the product."
-            faults.append(FieldFault(pointer, "options", text))
-        elif choice in seen:
-            faults.append(FieldFault(pointer, "duplicate", "Another variant has these values; give others."))
-        seen.add(choice)
     return faults
 
 
 def _taken_skus(row: BulkProduct, known: Known) -> list[FieldFault]:
     return [
-        FieldFault(f"{_pointer(row, place)}/sku", "taken", "Another product has this SKU; choose another.")
-        for place, variant in enumerate(row.new.variants)
+        FieldFault(f"{row.pointer(place)}/sku", "taken", "Another product has this SKU; choose another.")
+        for place, variant in enumerate(row.sold)
         if variant.sku and sku_key(variant.sku) in known.skus
     ]
 
 
 def _taken_barcodes(row: BulkProduct, known: Known) -> list[FieldFault]:
     faults = []
-    for place, variant in enumerate(row.new.variants):
+    for place, variant in enumerate(row.sold):
         holder = known.barcodes.get(variant.barcode) if variant.barcode else None
         if holder is not None and (variant.sku is None or holder != sku_key(variant.sku)):
             text = "Another product has this barcode; choose another."
-            faults.append(FieldFault(f"{_pointer(row, place)}/barcode", "taken", text))
+            faults.append(FieldFault(f"{row.pointer(place)}/barcode", "taken", text))
     return faults
 
 
@@ -230,4 +216,4 @@ def _match_faults(row: BulkProduct, matches: set[tuple[UUID, str]]) -> list[Fiel
 def _sku_of(row: BulkRow) -> str | None:
     if isinstance(row, Unreadable):
         return row.sku
-    return next((variant.sku for variant in row.new.variants if variant.sku), None)
+    return next((variant.sku for variant in row.sold if variant.sku), None)

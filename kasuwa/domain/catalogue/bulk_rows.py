@@ -35,6 +35,7 @@ _PRODUCT = {
     "weight_grams": "integer",
     "expiry_date": "date",
     "extra": "text",
+    "options": "text",
 }
 _VARIANT = {
     "variant_id": "uuid",
@@ -47,6 +48,7 @@ _VARIANT = {
     "sku_key": "text",
     "barcode": "text",
     "active": "boolean",
+    "own_price": "boolean",
     "extra": "text",
 }
 _PRICE = {
@@ -64,12 +66,13 @@ _CASTS = {"tags": "::text[]", "extra": "::jsonb", "options": "::jsonb"}
 
 
 class VariantPlace(Struct, frozen=True):
-    """A variant to be inserted: at which product, with which id and SKU."""
+    """A variant to be inserted: at which product, with which id and SKU, and the price that holds for it."""
 
     product_id: UUID
     variant_id: UUID
     position: int
     sku: str
+    price: Price
     new: NewVariant
 
 
@@ -105,7 +108,7 @@ _INSERT_VARIANTS = f"""
     SELECT current_merchant(), {_selected(_VARIANT)}
     FROM {_source(_VARIANT)}
 """  # noqa: S608
-_CHANGED_VARIANT = {name: _VARIANT[name] for name in ("name", "options", "barcode", "active")}
+_CHANGED_VARIANT = {name: _VARIANT[name] for name in ("name", "barcode", "active", "own_price")}
 _UPDATE_VARIANTS = f"""
     UPDATE variant v SET {_assigned(_CHANGED_VARIANT)}, updated_at = now()
     FROM {_source({"variant_id": "uuid", **_CHANGED_VARIANT})}
@@ -166,6 +169,7 @@ def _product_values(product: NewProduct | Product, slug: str) -> dict[str, Any]:
         "visible_online": product.visible_online,
         "weight_grams": product.weight_grams,
         "expiry_date": product.expiry_date,
+        "options": msgspec.json.encode(product.options).decode(),
     }
 
 
@@ -207,24 +211,25 @@ async def insert_variants(db: Database, first_number: int, variants: Sequence[Va
             "sku": place.sku,
             "sku_key": sku_key(place.sku),
             "barcode": place.new.barcode,
-            "active": True,
+            "active": place.new.active,
+            "own_price": place.new.price is not None,
             "extra": msgspec.json.encode(place.new.extra).decode(),
         }
         for index, place in enumerate(variants)
     ]
     await db.execute(_INSERT_VARIANTS, **_columns(_VARIANT, rows))
-    await set_prices(db, [(place.variant_id, place.new.price) for place in variants])
+    await set_prices(db, [(place.variant_id, place.price) for place in variants])
 
 
 async def update_variants(db: Database, variants: Sequence[Variant]) -> None:
-    """Write name, options, barcode and state of the variants as they are given."""
+    """Write name, barcode and state of the variants as they are given."""
     rows = [
         {
             "variant_id": variant.variant_id,
             "name": variant.name,
-            "options": msgspec.json.encode(variant.options).decode(),
             "barcode": variant.barcode,
             "active": variant.active,
+            "own_price": variant.own_price,
         }
         for variant in variants
     ]

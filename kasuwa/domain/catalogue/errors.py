@@ -46,3 +46,33 @@ class PageTooDeep(Invalid):
 class CursorWrong(Invalid):
     code = "cursor-wrong"
     title = "This cursor was not made by this list"
+
+
+class VariantsWrong(Invalid):
+    code = "variants-wrong"
+    title = "The options and variants do not fit together"
+
+
+class ChoiceTaken(Conflict):
+    code = "combination-taken"
+    title = "The product has a variant with these options"
+
+
+class NoOptions(Conflict):
+    code = "no-options"
+    title = "This product has no options yet"
+
+
+class StillStocked(Conflict):
+    code = "still-stocked"
+    title = "There is still stock"
+
+
+class LastVariant(Conflict):
+    code = "last-variant"
+    title = "A product with options keeps at least one variant"
+
+
+class VariantNotFound(Invalid):
+    code = "unknown-variant"
+    title = "There is no such variant of the product"

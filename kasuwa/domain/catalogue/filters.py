@@ -1,5 +1,6 @@
 """Which products a list shows, as the conditions of a statement."""
 
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -57,11 +58,7 @@ _CONDITIONS: tuple[tuple[str, str, Callable[[Any], object]], ...] = (
     ("created_to", "p.created_at <= :created_to::timestamptz", _utc),
     ("updated_from", "p.updated_at >= :updated_from::timestamptz", _utc),
     ("updated_to", "p.updated_at <= :updated_to::timestamptz", _utc),
-    (
-        "low_stock",
-        "(p.track_quantity AND b.on_hand - b.reserved <= b.reorder_level) IS TRUE = :low_stock",
-        bool,
-    ),
+    ("low_stock", "(p.track_quantity AND w.is_low) IS TRUE = :low_stock", bool),
     ("extra", "p.extra @> :extra::jsonb", _json),
     ("extra_any", "p.extra @> ANY(:extra_any::jsonb[])", lambda extras: [_json(extra) for extra in extras]),
     ("category_id", _IN_CATEGORY, lambda category_id: category_id),
@@ -120,6 +117,20 @@ JOINS = {
           WHERE s.merchant_id = p.merchant_id AND s.product_id = p.product_id AND s.store_id = :store_id
         ) b ON true
     """,
+    # Whether the product, or one of its variants, is at or below the level at which to order again. What was
+    # said of the product itself stands at the balance of position 0, on which nothing lies.
+    "w": """
+        LEFT JOIN LATERAL (
+          SELECT sum(s.on_hand - s.reserved) <= max(s.reorder_level) FILTER (WHERE w.is_main)
+                 OR bool_or(NOT w.is_main AND s.on_hand - s.reserved <= s.reorder_level) AS is_low
+          FROM stock_balance s
+          JOIN LATERAL (
+            SELECT p.kind = 'simple' OR v.position = 0 AS is_main FROM variant v
+            WHERE v.merchant_id = s.merchant_id AND v.variant_id = s.variant_id AND v.removed_at IS NULL
+          ) w ON true
+          WHERE s.merchant_id = p.merchant_id AND s.product_id = p.product_id AND s.store_id = :store_id
+        ) w ON true
+    """,
     "r": """
         JOIN LATERAL (
           SELECT r.selling_minor, r.promo_minor, r.promo_starts_at, r.promo_ends_at FROM price r
@@ -133,4 +144,6 @@ JOINS = {
 
 def joins_for(*words: str) -> str:
     """The joins that these expressions speak of."""
-    return "".join(join for letter, join in JOINS.items() if any(f"{letter}." in word for word in words))
+    return "".join(
+        join for letter, join in JOINS.items() if any(re.search(rf"\b{letter}\.", word) for word in words)
+    )

@@ -45,8 +45,18 @@ class OptionValue(Struct, frozen=True):
     value: str
 
 
+class ProductOption(Struct, frozen=True):
+    """What tells the variants of a product apart, with its values in the order they are shown."""
+
+    name: str
+    values: tuple[str, ...]
+
+
 class Variant(Struct, frozen=True, kw_only=True):
-    """What the shop sells and counts. A simple product has exactly one."""
+    """What the shop sells and counts. A simple product has exactly one.
+
+    Without `own_price` its price is the product's, and follows it.
+    """
 
     variant_id: UUID
     number: int
@@ -58,6 +68,8 @@ class Variant(Struct, frozen=True, kw_only=True):
     active: bool
     extra: dict[str, Any]
     price: Price
+    own_price: bool
+    product_picture_id: UUID | None
     created_at: datetime
     updated_at: datetime
 
@@ -112,7 +124,11 @@ class Tax(Struct, frozen=True):
 
 
 class Product(Struct, frozen=True, kw_only=True):
-    """A product with everything that does not depend on a store's stock."""
+    """A product with everything that does not depend on a store's stock.
+
+    `main` is the product itself: its own SKU, barcode and price. Of a simple product it is the one variant;
+    one with variants sells those in `variants`, and `main` is not among them.
+    """
 
     product_id: UUID
     number: int
@@ -135,14 +151,11 @@ class Product(Struct, frozen=True, kw_only=True):
     created_by: UUID | None
     updated_at: datetime
     updated_by: UUID | None
+    options: tuple[ProductOption, ...]
+    main: Variant
     variants: tuple[Variant, ...]
     categories: tuple[CategoryName, ...]
     pictures: tuple[ShownPicture, ...]
-
-    @property
-    def main(self) -> Variant:
-        """The first variant: the only one of a simple product."""
-        return self.variants[0]
 
 
 class OpeningStock(Struct, frozen=True):
@@ -155,23 +168,30 @@ class OpeningStock(Struct, frozen=True):
 
 
 class NewVariant(Struct, frozen=True, kw_only=True):
-    """A variant to be made; without `sku` one is given."""
+    """A variant to be made; without `sku` one is given, without `price` the product's holds.
 
-    price: Price
+    `image_position` names a picture of the product.
+    """
+
+    price: Price | None = None
     sku: str | None = None
     barcode: str | None = None
     name: str = ""
     options: tuple[OptionValue, ...] = ()
+    image_position: int | None = None
+    active: bool = True
     extra: dict[str, Any] = {}
     opening: tuple[OpeningStock, ...] = ()
 
 
 class NewProduct(Struct, frozen=True, kw_only=True):
-    """A product to be made."""
+    """A product to be made. One with variants has options, and `main` for what is its own."""
 
     name: str
     variants: tuple[NewVariant, ...]
     kind: ProductKind = "simple"
+    options: tuple[ProductOption, ...] = ()
+    main: NewVariant | None = None
     status: ProductStatus = "active"
     slug: str | None = None
     description: str | None = None

@@ -173,10 +173,21 @@ async def move_stock(
     except asyncpg.CheckViolationError as error:
         if error.constraint_name == "stock_never_below_zero":
             raise NotEnoughStock() from None
+        if error.constraint_name == "stock_closed_is_empty":
+            raise NotStocked() from None
         raise
     if after is None:
         raise NotStocked()
     return after
+
+
+async def close_stock(db: Database, variant_ids: Sequence[UUID]) -> None:
+    """End the counting of variants that are no longer sold. Their balances are empty, and stay so."""
+    await db.execute(
+        "UPDATE stock_balance SET closed = true"
+        " WHERE merchant_id = current_merchant() AND variant_id = ANY(:variant_ids::uuid[])",
+        variant_ids=list(variant_ids),
+    )
 
 
 async def set_reorder(

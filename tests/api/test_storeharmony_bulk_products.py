@@ -66,6 +66,7 @@ async def test_products_are_as_if_each_had_been_created_alone(web: Web, shop: Sh
     elsewhere = [{"storeId": str(shop.second_store_id), "quantity": 2.5, "reorderLevel": 1}]
     whole = item(
         "M-1",
+        unit="kg",
         description="Cold",
         brand="Nkwobi",
         tags=["drink", 'a "quoted" \\ one', "x,y"],

@@ -4,6 +4,7 @@ from kasuwa.api.storeharmony import access as _access
 from kasuwa.api.storeharmony import bulk_products as _bulk_products
 from kasuwa.api.storeharmony import pictures as _pictures
 from kasuwa.api.storeharmony import products as _products
+from kasuwa.api.storeharmony import stock as _stock
 from kasuwa.api.storeharmony import stores as _stores
 from kasuwa.api.storeharmony import variants as _variants
 from kasuwa.api.storeharmony.product_views import item_card
@@ -12,4 +13,13 @@ from kasuwa.domain.catalogue.cards import register_card
 
 register_card("storeharmony", item_card)
 
-__all__ = ["_access", "_bulk_products", "_pictures", "_products", "_stores", "_variants", "api"]
+__all__ = [
+    "_access",
+    "_bulk_products",
+    "_pictures",
+    "_products",
+    "_stock",
+    "_stores",
+    "_variants",
+    "api",
+]

@@ -271,6 +271,7 @@ def openings_of(
             _quantity(body.quantity, f"{pointer}/quantity"),
             some_quantity(body.reorderLevel, f"{pointer}/reorderLevel"),
             some_quantity(to_order, f"{pointer}/reorderQuantity"),
+            pointer=pointer,
         )
     ]
     seen = {UUID(int=context.store_id.int)}
@@ -289,6 +290,7 @@ def openings_of(
                 store_id,
                 _quantity(other.quantity, f"{place}/quantity"),
                 some_quantity(other.reorderLevel, f"{place}/reorderLevel"),
+                pointer=place,
             )
         )
     return tuple(opening)

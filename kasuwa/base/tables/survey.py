@@ -12,7 +12,7 @@ _PIECE = 1024 * 1024
 _XLSX = b"PK\x03\x04"
 # What people mistake for a table, by its first bytes.
 _OTHERS = {
-    b"\xd0\xcf\x11\xe0": "This is an Excel file of before 2007 (or one with a password); save it as .xlsx or CSV.",
+    b"\xd0\xcf\x11\xe0": "This is Excel's format of before 2007, or has a password: save it as .xlsx.",
     b"%PDF": "This is a PDF; save the table as CSV or .xlsx.",
     b"\x1f\x8b": "This is a gzip archive; unpack it first.",
     b"\xff\xd8\xff": "This is a picture.",

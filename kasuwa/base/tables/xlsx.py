@@ -1,7 +1,8 @@
 """The first sheet of an XLSX file, row by row, with expat.
 
-Only what a table needs is read: texts, numbers, dates and what formulas last gave. A document type is refused,
-so that there are no entities; sizes are checked before anything is unpacked. See docs/decisions/table-files.md.
+Only what a table needs is read: texts, numbers, dates and what formulas last gave. A document type is
+refused, so that there are no entities; sizes are checked before anything is unpacked. See
+docs/decisions/table-files.md.
 """
 
 import re
@@ -350,7 +351,8 @@ def _number(text: str) -> str:
 def _date(text: str, begins_1904: bool) -> str:
     try:
         days = float(text)
-        begin = datetime(1904, 1, 1) if begins_1904 else datetime(1899, 12, 30)  # noqa: DTZ001 - no zone in a cell
+        # A cell's date has no zone.
+        begin = datetime(1904, 1, 1) if begins_1904 else datetime(1899, 12, 30)  # noqa: DTZ001
         at = begin + timedelta(seconds=round(days * 86400))
     except (ValueError, OverflowError):
         return text

@@ -13,12 +13,12 @@ from msgspec.structs import replace
 
 from kasuwa.base.audit import AuditEntry, write_audits
 from kasuwa.base.context import Context
-from kasuwa.base.db import Database
+from kasuwa.base.db import Database, passing_faults
 from kasuwa.base.ids import new_id
-from kasuwa.base.problems import Unavailable
+from kasuwa.base.problems import FieldFault, Problem, Unavailable
 from kasuwa.domain.catalogue.actions import slug_of
 from kasuwa.domain.catalogue.bulk_changes import changed, changes_of, price_faults, sold
-from kasuwa.domain.catalogue.bulk_plan import Known, Plan, Update, plan_rows
+from kasuwa.domain.catalogue.bulk_plan import Known, Plan, Update, plan_rows, refuse_repeated, sku_of
 from kasuwa.domain.catalogue.bulk_records import BulkProduct, BulkRow, FieldChange, OnDuplicate, Outcome
 from kasuwa.domain.catalogue.bulk_rows import (
     VariantPlace,
@@ -59,33 +59,61 @@ async def write_products(
     context.require(Permission.STOCK_WRITE)
     if set_stock:
         context.require(Permission.STOCK_QUANTITY)
-    async with context.transaction() as db:
-        for _ in range(_TRIES):
-            try:
-                async with context.attempt():
-                    return await _write(context, db, rows, on_duplicate, atomic, set_stock)
-            except asyncpg.UniqueViolationError as error:
-                # Somebody took a SKU between the look and the write: looked up again, it is a duplicate.
-                if error.constraint_name not in _RACES:
-                    raise
+    wish = _Wish(on_duplicate, atomic, set_stock)
+    async with context.transaction():
+        return await _write_or_part(context, refuse_repeated(rows), wish)
+
+
+class _Wish(Struct, frozen=True):
+    on_duplicate: OnDuplicate
+    atomic: bool
+    set_stock: bool
+
+
+async def _write_or_part(context: Context, rows: Sequence[BulkRow], wish: _Wish) -> list[Outcome]:
+    """Write the rows together; what the database refuses of them is found by halves."""
+    try:
+        return await _try_to_write(context, rows, wish)
+    except Unavailable:
+        raise
+    except Problem as problem:
+        if wish.atomic:
+            raise
+        if len(rows) == 1:
+            faults = problem.faults or (FieldFault("", problem.code, problem.detail or problem.title),)
+            return [Outcome(status="failed", sku=sku_of(rows[0]), faults=faults)]
+    half = len(rows) // 2
+    first = await _write_or_part(context, rows[:half], wish)
+    return first + await _write_or_part(context, rows[half:], wish)
+
+
+async def _try_to_write(context: Context, rows: Sequence[BulkRow], wish: _Wish) -> list[Outcome]:
+    for _ in range(_TRIES):
+        try:
+            async with context.transaction() as db, context.attempt():
+                with passing_faults():
+                    return await _write(context, db, rows, wish)
+        except asyncpg.UniqueViolationError as error:
+            # Somebody took a SKU between the look and the write: looked up again, it is a duplicate.
+            if error.constraint_name not in _RACES:
+                raise
+        except _Vanished:
+            continue
     raise Unavailable("Others are writing the same SKUs at this moment. Try again.")
 
 
-async def _write(
-    context: Context,
-    db: Database,
-    rows: Sequence[BulkRow],
-    on_duplicate: OnDuplicate,
-    atomic: bool,
-    set_stock: bool,
-) -> list[Outcome]:
-    plan = plan_rows(rows, await _look_up(db, rows), on_duplicate)
-    await _prepare_updates(db, plan, set_stock)
-    if atomic and plan.has_failed():
+async def _write(context: Context, db: Database, rows: Sequence[BulkRow], wish: _Wish) -> list[Outcome]:
+    plan = plan_rows(rows, await _look_up(db, rows), wish.on_duplicate)
+    await _prepare_updates(db, plan, wish.set_stock)
+    if wish.atomic and plan.has_failed():
         return plan.outcomes_of_nothing()
     await _create(context, db, plan)
     await _update(context, db, plan)
     return plan.outcomes()
+
+
+class _Vanished(Exception):
+    """A product went away between the look and its lock: looked up again, its SKUs are free."""
 
 
 class _Sku(Struct, frozen=True):
@@ -94,6 +122,11 @@ class _Sku(Struct, frozen=True):
     product_id: UUID
     variant_id: UUID
     product_kind: str
+
+
+class _Unit(Struct, frozen=True):
+    unit: str
+    decimals: int
 
 
 async def _look_up(db: Database, rows: Sequence[BulkRow]) -> Known:
@@ -131,7 +164,13 @@ async def _look_up(db: Database, rows: Sequence[BulkRow]) -> Known:
         into=CategoryName,
         ids=list({category_id for new in products for category_id in new.category_ids}),
     )
+    units = await db.all(
+        "SELECT unit, unit_decimals(unit) AS decimals FROM unnest(:units::text[]) AS unit",
+        into=_Unit,
+        units=list({new.unit for new in products}),
+    )
     return Known(
+        decimals={row.unit: row.decimals for row in units},
         skus={row.sku_key: (row.product_id, row.product_kind) for row in found},
         barcodes={row.barcode: row.sku_key for row in coded if row.barcode},
         store_ids=frozenset(stores),
@@ -161,7 +200,7 @@ async def _prepare_updates(db: Database, plan: Plan, set_stock: bool) -> None:
     for update in plan.updates:
         before = products.get(update.product_id)
         if before is None:
-            raise asyncpg.UniqueViolationError("the product went away; looked up again, it is new")
+            raise _Vanished()
         update.before = before
         try:
             update.after = changed(before, update.row, plan.known.categories)
@@ -255,7 +294,7 @@ async def _add_variants(context: Context, db: Database, places: Sequence[_Place]
     ]
     await insert_variants(db, first, placed)
     openings = [
-        Opening(place.product_id, place.variant_id, opening)
+        Opening(place.product_id, place.variant_id, opening, place.price.cost_minor)
         for place in placed
         for opening in place.new.opening
     ]

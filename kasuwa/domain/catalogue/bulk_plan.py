@@ -23,12 +23,16 @@ from kasuwa.domain.inventory.actions import Count
 
 
 class Known(Struct, frozen=True):
-    """What is there: SKUs with product and kind, barcodes with the SKU that has them, stores, categories."""
+    """What is there: SKUs with product and kind, barcodes with the SKU that has them, stores, categories.
+
+    And how many decimals a quantity has in each unit.
+    """
 
     skus: Mapping[str, tuple[UUID, str]]
     barcodes: Mapping[str, str]
     store_ids: frozenset[UUID]
     categories: Mapping[UUID, CategoryName]
+    decimals: Mapping[str, int]
 
 
 class Update:
@@ -60,7 +64,7 @@ class Plan:
         self._outcomes[index] = outcome
 
     def fail(self, index: int, faults: Sequence[FieldFault]) -> None:
-        self.note(index, Outcome(status="failed", sku=_sku_of(self.rows[index]), faults=tuple(faults)))
+        self.note(index, Outcome(status="failed", sku=sku_of(self.rows[index]), faults=tuple(faults)))
 
     def is_failed(self, index: int) -> bool:
         outcome = self._outcomes.get(index)
@@ -78,7 +82,7 @@ class Plan:
         return [
             self._outcomes[index]
             if self.is_failed(index)
-            else Outcome(status="skipped", sku=_sku_of(row), faults=(why,))
+            else Outcome(status="skipped", sku=sku_of(row), faults=(why,))
             for index, row in enumerate(self.rows)
         ]
 
@@ -86,7 +90,7 @@ class Plan:
 def plan_rows(rows: Sequence[BulkRow], known: Known, on_duplicate: OnDuplicate) -> Plan:
     """Say of each row whether it is made, changes a product, is left out or fails."""
     plan = Plan(rows, known)
-    seen = _Seen()
+    changing: set[UUID] = set()
     for index, row in enumerate(rows):
         if isinstance(row, BulkProduct):
             row = _arranged(row)
@@ -94,7 +98,7 @@ def plan_rows(rows: Sequence[BulkRow], known: Known, on_duplicate: OnDuplicate) 
             plan.fail(index, row.faults)
             continue
         matches = {known.skus[key] for v in row.sold if v.sku and (key := sku_key(v.sku)) in known.skus}
-        faults = [*_faults_of(row, known, with_prices=not matches), *seen.faults_of(row)]
+        faults = _faults_of(row, known, with_prices=not matches)
         if matches and on_duplicate == "fail":
             faults += _taken_skus(row, known)
         elif matches and on_duplicate == "update":
@@ -104,18 +108,18 @@ def plan_rows(rows: Sequence[BulkRow], known: Known, on_duplicate: OnDuplicate) 
         if faults:
             plan.fail(index, faults)
             continue
-        seen.note(row)
         if not matches:
             plan.creations.append((index, row))
         elif on_duplicate == "skip":
             product_id = min(matches)[0]
-            plan.note(index, Outcome(status="skipped", product_id=product_id, sku=_sku_of(row)))
+            plan.note(index, Outcome(status="skipped", product_id=product_id, sku=sku_of(row)))
         else:
             ((product_id, _),) = matches
-            if seen.is_changed(product_id):
+            if product_id in changing:
                 text = "An earlier row changes the same product; put them together."
                 plan.fail(index, [FieldFault("/sku", "duplicate", text)])
                 continue
+            changing.add(product_id)
             plan.updates.append(Update(index, product_id, row))
     return plan
 
@@ -125,35 +129,26 @@ def _arranged(row: BulkProduct) -> BulkRow:
     try:
         new = arrange_product(row.new) if row.new.options else row.new
     except VariantsWrong as wrong:
-        return Unreadable(wrong.faults, _sku_of(row))
+        return Unreadable(wrong.faults, sku_of(row))
     return BulkProduct(new=new, given=row.given)
 
 
-class _Seen:
-    """SKUs and barcodes of the rows so far: within one call nobody may have one twice."""
-
-    def __init__(self) -> None:
-        self._codes: dict[tuple[str, str], None] = {}
-        self._changed: set[UUID] = set()
-
-    def faults_of(self, row: BulkProduct) -> list[FieldFault]:
-        own: set[tuple[str, str]] = set()
-        faults = []
-        for pointer, code in _codes_of(row):
-            if code in self._codes or code in own:
-                text = f"An earlier row has this {code[0]}; give another."
-                faults.append(FieldFault(pointer, "duplicate", text))
-            own.add(code)
-        return faults
-
-    def note(self, row: BulkProduct) -> None:
-        self._codes.update(dict.fromkeys(code for _, code in _codes_of(row)))
-
-    def is_changed(self, product_id: UUID) -> bool:
-        if product_id in self._changed:
-            return True
-        self._changed.add(product_id)
-        return False
+def refuse_repeated(rows: Sequence[BulkRow]) -> list[BulkRow]:
+    """Within one call nobody may have a SKU or a barcode twice: the first row keeps it."""
+    seen: set[tuple[str, str]] = set()
+    kept: list[BulkRow] = []
+    for row in rows:
+        if isinstance(row, BulkProduct):
+            faults = []
+            for pointer, code in _codes_of(row):
+                if code in seen:
+                    text = f"An earlier row has this {code[0]}; give another."
+                    faults.append(FieldFault(pointer, "duplicate", text))
+                seen.add(code)
+            if faults:
+                row = Unreadable(tuple(faults), sku_of(row))
+        kept.append(row)
+    return kept
 
 
 def _codes_of(row: BulkProduct) -> list[tuple[str, tuple[str, str]]]:
@@ -179,6 +174,11 @@ def _faults_of(row: BulkProduct, known: Known, *, with_prices: bool) -> list[Fie
         if any(opening.store_id not in known.store_ids for opening in variant.opening):
             text = "Name locations of this account."
             faults.append(FieldFault(f"{pointer}/locationQuantities", "unknown", text))
+        places = known.decimals[row.new.unit]
+        for opening in variant.opening:
+            if opening.quantity != round(opening.quantity, places):
+                text = f"The unit {row.new.unit} allows {places} decimals."
+                faults.append(FieldFault(f"{opening.pointer or pointer}/quantity", "decimals", text))
         if with_prices and variant.price is not None:
             faults += price_faults(variant.price, f"{pointer}/prices")
     return faults
@@ -213,7 +213,8 @@ def _match_faults(row: BulkProduct, matches: set[tuple[UUID, str]]) -> list[Fiel
     return [FieldFault("/sku", "kind", f"The product with this SKU {has}: give the row the same form.")]
 
 
-def _sku_of(row: BulkRow) -> str | None:
+def sku_of(row: BulkRow) -> str | None:
+    """The SKU by which the caller knows the row."""
     if isinstance(row, Unreadable):
         return row.sku
     return next((variant.sku for variant in row.sold if variant.sku), None)

@@ -12,8 +12,8 @@ from kasuwa.base.ids import new_id
 from kasuwa.base.problems import FieldFault, Problem
 from kasuwa.domain.catalogue.errors import BarcodeTaken, ChoiceTaken, SkuTaken, UnknownLocation
 from kasuwa.domain.catalogue.queries import sku_key
-from kasuwa.domain.catalogue.records import NewVariant, OpeningStock, Price, ShownPicture
-from kasuwa.domain.inventory.actions import open_balance
+from kasuwa.domain.catalogue.records import NewVariant, Price, ShownPicture
+from kasuwa.domain.inventory.actions import Opening, open_balances
 
 
 async def insert_variants(
@@ -182,13 +182,12 @@ async def _open(
     ]
     if faults:
         raise UnknownLocation(faults=faults)
-    rows: list[tuple[UUID, UUID, OpeningStock]] = [
-        (opening.store_id, variant_id, opening)
+    openings = [
+        Opening(product_id, variant_id, stock, None if variant.price is None else variant.price.cost_minor)
         for variant_id, variant in zip(ids, variants, strict=True)
-        for opening in variant.opening
+        for stock in variant.opening
     ]
-    for _, variant_id, opening in sorted(rows, key=lambda row: row[:2]):
-        await open_balance(context, db, product_id, variant_id, opening)
+    await open_balances(context, db, openings)
 
 
 def _json(value: object) -> str:

@@ -21,7 +21,7 @@ from kasuwa.domain.catalogue.errors import (
 )
 from kasuwa.domain.catalogue.records import NewVariant, Product, ProductOption, Variant
 from kasuwa.domain.catalogue.variant_rows import insert_variants
-from kasuwa.domain.inventory.actions import close_stock, move_stock
+from kasuwa.domain.inventory.actions import close_stock, set_stock
 from kasuwa.domain.permissions import Permission
 
 OnRemainingStock = Literal["reject", "write_off"]
@@ -108,13 +108,12 @@ async def remove_variants(
             pointer = f"/variantIds/{places[level.variant_id]}"
             level.refuse_remains(pointer, write_off=on_remaining == "write_off")
             if level.on_hand:
-                await move_stock(
+                await set_stock(
                     context,
                     db,
                     level.store_id,
                     level.variant_id,
-                    kind="write_off",
-                    target=Decimal(0),
+                    Decimal(0),
                     reason=note or "variant removed",
                 )
             if level.on_hand or level.has_moved:

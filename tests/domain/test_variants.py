@@ -13,6 +13,7 @@ import pytest
 from kasuwa.base.context import Context
 from kasuwa.base.db import Database
 from kasuwa.base.problems import Forbidden, Problem
+from kasuwa.cli.doctor.rows import VARIANTS
 from kasuwa.domain.catalogue import variants as actions
 from kasuwa.domain.catalogue.actions import ProductChange, create_product, update_product
 from kasuwa.domain.catalogue.errors import (
@@ -359,3 +360,37 @@ async def test_counters_and_cards_are_right_after_each_change(context: Context) 
     await check_books(context)
     await create_product(context, a_shirt())
     await check_books(context)
+
+
+# The doctor ------------------------------------------------------------------------------------------
+
+BREAKS = {
+    "UPDATE variant SET position = 9 WHERE merchant_id = $1 AND position = 0": "no row of its own",
+    "UPDATE product SET options = '[]' WHERE merchant_id = $1": "that its product has not",
+    "UPDATE product SET options = jsonb_set(options, '{0,values}', '[\"?\"]') WHERE merchant_id = $1": (
+        "that its product has not"
+    ),
+    "UPDATE price SET cost_minor = 1 WHERE merchant_id = $1 AND selling_minor = 900000 AND variant_id IN"
+    " (SELECT variant_id FROM variant WHERE position = 0)": "does not have the price of its product",
+    "UPDATE stock_balance SET closed = false WHERE merchant_id = $1": "can be moved",
+}
+
+
+@pytest.mark.parametrize("broken", BREAKS)
+async def test_the_doctor_finds_what_does_not_fit(
+    context: Context, schema_owner: SchemaOwner, broken: str
+) -> None:
+    simple = await create_product(context, a_product(opening=stocked(context)))
+    await add_variants(context, simple.product_id, [size("S")], options=[ProductOption("Size", ("S",))])
+    await create_product(context, a_shirt(size("0"), size("1", price=PRICE)))
+
+    async def findings() -> list[str]:
+        rows = await schema_owner.fetch(VARIANTS.faults)
+        return [row[1] for row in rows if row[0] == context.merchant_id]
+
+    assert await findings() == []
+    change = schema_owner.transaction()
+    await change.start()
+    await schema_owner.execute(broken, context.merchant_id)
+    assert BREAKS[broken] in (await findings())[0]
+    await change.rollback()

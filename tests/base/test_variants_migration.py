@@ -109,12 +109,13 @@ async def before(database_urls: DatabaseUrls) -> AsyncIterator[Connection]:
 
 async def test_options_prices_and_pictures_get_their_place(before: Connection) -> None:
     await migrate(before, read_migrations(MIGRATIONS))
-    options, extra = await before.fetchrow("SELECT options::text, extra::text FROM product") or ()
-    assert msgspec.json.decode(options) == [
+    product = await before.fetchrow("SELECT options::text, extra::text FROM product")
+    assert product is not None
+    assert msgspec.json.decode(product["options"]) == [
         {"name": "Size", "values": ["L", "S", "XL"]},
         {"name": "Cut", "values": ["Slim"]},
     ]
-    assert msgspec.json.decode(extra) == {"shoplazza": {"spu": "1"}}
+    assert msgspec.json.decode(product["extra"]) == {"shoplazza": {"spu": "1"}}
     rows = await before.fetch(
         """
         SELECT v.variant_id, v.position, v.number, v.sku, v.product_picture_id, v.extra::text, v.own_price,

@@ -1,7 +1,7 @@
 """Variants added and removed: races settled by the database, nothing moved that is no longer sold."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -278,14 +278,13 @@ async def test_two_who_remove_one_each_leave_one(context: Context) -> None:
         assert sum(outcome is LastVariant for outcome in found) == 1
 
 
-async def check_race(context: Context, removal: Any, movement: Any) -> Sequence[object]:
+async def check_race(context: Context, removal: Awaitable[object], movement: Awaitable[Decimal]) -> None:
     moved, removed = await asyncio.gather(movement, removal, return_exceptions=True)
     assert isinstance(moved, Decimal | NotStocked), moved
     assert isinstance(removed, Product | actions.Added | StillStocked), removed
     assert isinstance(moved, Decimal) == isinstance(removed, StillStocked), (moved, removed)
     async with context.reading() as db:
         assert await db.value("SELECT count(*) FROM stock_faults()") == 0
-    return moved, removed
 
 
 @pytest.mark.parametrize("has_moved", [False, True])

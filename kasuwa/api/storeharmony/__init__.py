@@ -1,6 +1,7 @@
 """The StoreHarmony API. Importing it registers every operation that is built, and its card."""
 
 from kasuwa.api.storeharmony import access as _access
+from kasuwa.api.storeharmony import categories as _categories
 from kasuwa.api.storeharmony import pictures as _pictures
 from kasuwa.api.storeharmony import products as _products
 from kasuwa.api.storeharmony import stores as _stores
@@ -10,4 +11,4 @@ from kasuwa.domain.catalogue.cards import register_card
 
 register_card("storeharmony", item_card)
 
-__all__ = ["_access", "_pictures", "_products", "_stores", "api"]
+__all__ = ["_access", "_categories", "_pictures", "_products", "_stores", "api"]

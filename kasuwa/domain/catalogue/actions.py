@@ -120,6 +120,8 @@ async def update_product(
     """Change a product. With `version` only if nobody changed it since; else VersionOld."""
     context.require(Permission.STOCK_WRITE)
     async with context.transaction() as db:
+        if change.category_ids is not UNSET:
+            await share_category_tree(db)
         before = await lock_product(db, product_id)
         if version is not None and before.version != version:
             raise VersionOld(f"The version is now {before.version}; read the product again.")
@@ -136,6 +138,7 @@ async def remove_product(context: Context, product_id: UUID) -> Removal:
     """Take a product off: archived when the ledger knows it, else deleted with its pictures' places."""
     context.require(Permission.STOCK_WRITE)
     async with context.transaction() as db:
+        await share_category_tree(db)
         before = await lock_product(db, product_id)
         has_history = await _hold_stock(db, product_id)
         at = datetime.now(UTC)
@@ -285,7 +288,17 @@ async def _check_stores(db: Database, openings: Sequence[OpeningStock]) -> None:
         )
 
 
+async def share_category_tree(db: Database) -> None:
+    """Keep the category tree as it is until the end, together with others who do.
+
+    Whoever puts products into categories, or takes such products off, begins with it, before any product is
+    locked: changes of the tree come the other way round.
+    """
+    await db.value("SELECT share_category_tree()")
+
+
 async def _set_categories(db: Database, product_id: UUID, category_ids: Sequence[UUID]) -> None:
+    await share_category_tree(db)
     await db.execute(
         "DELETE FROM product_category WHERE merchant_id = current_merchant() AND product_id = :product_id",
         product_id=product_id,

@@ -40,7 +40,11 @@ async def write_audit(
 
 
 async def write_audits(
-    context: Context, db: Database, action: str, subject_kind: str, changes: Sequence[tuple[object, object, object]]
+    context: Context,
+    db: Database,
+    action: str,
+    subject_kind: str,
+    changes: Sequence[tuple[object, object, object]],
 ) -> None:
     """Note changes of several things in one statement, each as its id, before and after."""
     await db.execute(

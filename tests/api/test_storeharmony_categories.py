@@ -6,8 +6,11 @@ from uuid import uuid4
 import httpx
 import pytest
 
+from tests.api.bigcommerce_calls import BigCommerceCalls
+from tests.api.test_storeharmony_pictures import bodies
 from tests.api.test_storeharmony_products import make, session, stock
 from tests.client import Web
+from tests.conftest import picture_bytes
 from tests.shop import Shop
 
 Json = dict[str, Any]
@@ -80,3 +83,476 @@ async def test_a_tree_is_made_and_read_back(web: Web, shop: Shop) -> None:
         2,
         market["soft"]["categoryId"],
     )
+
+
+# Lists ---------------------------------------------------------------------------------------------
+
+
+async def test_the_flat_view_is_the_tree_in_its_order_without_children(web: Web, shop: Shop) -> None:
+    await a_market(web, shop)
+    page = await listed(web, shop, view="flat")
+    assert [(row["name"], row["depth"]) for row in page["data"]] == [
+        ("Drinks", 0),
+        ("Soft", 1),
+        ("Malt", 2),
+        ("Cola", 2),
+        ("Water", 1),
+        ("Skin care", 0),
+    ]
+    assert all("children" not in row for row in page["data"])
+    assert (page["totalElements"], page["totalExact"]) == (6, True)
+
+
+async def test_a_parent_shows_what_is_below_it_alone(web: Web, shop: Shop, other_shop: Shop) -> None:
+    market = await a_market(web, shop)
+    below = market["drinks"]["categoryId"]
+    assert names((await listed(web, shop, parentid=below))["data"]) == [("Soft", ["Malt", "Cola"]), "Water"]
+    assert names((await listed(web, shop, parentid=below, view="flat"))["data"]) == [
+        "Soft",
+        "Malt",
+        "Cola",
+        "Water",
+    ]
+    assert (await listed(web, shop, parentid=market["malt"]["categoryId"]))["data"] == []
+    theirs = await add(web, other_shop, "Theirs")
+    answers = []
+    for nobodys in (str(uuid4()), theirs["categoryId"], "drinks"):
+        answer = await web.get(categories(shop), headers=session(shop), params={"parentid": nobodys})
+        assert answer.status_code == 404
+        answers.append(answer.json()["errors"])
+    assert answers[0] == answers[1] == answers[2]
+    assert answers[0][0]["pointer"] == "#/query/parentid"
+
+
+async def test_a_search_ignores_accents_and_case_and_keeps_the_way_down(web: Web, shop: Shop) -> None:
+    market = await a_market(web, shop)
+    await add(web, shop, "Crème brûlée", market["skin"])
+    await add(web, shop, "100% malt", market["water"])
+    found = await listed(web, shop, search="MALT")
+    assert names(found["data"]) == [("Drinks", [("Soft", ["Malt"]), ("Water", ["100% malt"])])]
+    assert found["totalElements"] == 1
+    flat = await listed(web, shop, search="creme  BRU", view="flat")
+    assert names(flat["data"]) == ["Crème brûlée"]
+    assert flat["data"][0]["path"] == ["Skin care", "Crème brûlée"]
+    below = market["soft"]["categoryId"]
+    assert names((await listed(web, shop, search="malt", parentid=below))["data"]) == ["Malt"]
+    # A sign that a pattern would read as anything is looked for as it stands.
+    assert names((await listed(web, shop, search="%", view="flat"))["data"]) == ["100% malt"]
+    assert (await listed(web, shop, search="_"))["data"] == []
+    assert names((await listed(web, shop, search=" "))["data"])[0][0] == "Drinks"
+
+
+@pytest.mark.parametrize("view", ["tree", "flat"])
+@pytest.mark.parametrize("search", ["", "shelf"])
+@pytest.mark.parametrize("by_cursor", [False, True])
+async def test_pages_show_every_category_once(
+    web: Web, shop: Shop, view: str, search: str, by_cursor: bool
+) -> None:
+    for number in range(7):
+        top = await add(web, shop, f"Shelf {number}")
+        await add(web, shop, f"Box {number}", top)
+        await add(web, shop, f"Shelf below {number}", top)
+    query: Json = {"view": view, "search": search, "size": 3}
+    whole = await listed(web, shop, **(query | {"size": 200}))
+    seen: list[Json] = []
+    page = await listed(web, shop, **query)
+    for number in range(2, 20):
+        seen += page["data"]
+        assert page["totalElements"] == len(whole["data"])
+        if page["nextCursor"] is None:
+            break
+        way: Json = {"cursor": page["nextCursor"]} if by_cursor else {"page": number}
+        page = await listed(web, shop, **query, **way)
+    assert seen == whole["data"]
+    assert len(seen) == {"tree": 7, "flat": 14 if search else 21}[view]
+
+
+async def test_a_cursor_of_another_list_and_a_page_too_deep_are_refused(web: Web, shop: Shop) -> None:
+    await a_market(web, shop)
+    cursor = (await listed(web, shop, size=1))["nextCursor"]
+    for query in (
+        {"cursor": cursor, "view": "flat"},
+        {"cursor": cursor, "search": "a"},
+        {"cursor": "x"},
+        {"cursor": ""},
+        {"cursor": cursor[:-6]},
+        {"page": 10_001, "size": 1},
+        {"page": 0},
+        {"size": 201},
+        {"view": "forest"},
+    ):
+        answer = await web.get(categories(shop), headers=session(shop), params=query)
+        assert answer.status_code in (400, 422), query
+        assert answer.json()["errors"][0]["pointer"].startswith("#/query/"), query
+    beyond = await listed(web, shop, page=3, size=5)
+    assert (beyond["data"], beyond["totalElements"]) == ([], 2)
+
+
+async def test_a_list_that_has_not_changed_is_not_sent_again(web: Web, shop: Shop) -> None:
+    market = await a_market(web, shop)
+    first = await web.get(categories(shop), headers=session(shop))
+    again = {"headers": session(shop, **{"if-none-match": first.headers["etag"]})}
+    assert (await web.get(categories(shop), **again)).status_code == 304
+    await change(web, shop, market["cola"], name="Kola")
+    assert (await web.get(categories(shop), **again)).status_code == 200
+
+
+async def test_items_are_counted_where_they_are_without_archived_ones(web: Web, shop: Shop) -> None:
+    market = await a_market(web, shop)
+    soft, malt = market["soft"]["categoryId"], market["malt"]["categoryId"]
+    await make(web, shop, categoryIds=[malt])
+    both = await make(web, shop, categoryIds=[malt, soft], quantity=1)
+
+    async def counts() -> dict[str, int]:
+        rows = (await listed(web, shop, view="flat"))["data"]
+        return {row["name"]: row["itemCount"] for row in rows if row["itemCount"]}
+
+    assert await counts() == {"Malt": 2, "Soft": 1}
+    gone = await web.delete(stock(shop, f"/{both['itemId']}"), headers=session(shop))
+    assert gone.json()["status"] == "archived"
+    assert await counts() == {"Malt": 1}
+
+
+# Making --------------------------------------------------------------------------------------------
+
+
+async def test_every_field_comes_back_as_it_was_sent(web: Web, shop: Shop) -> None:
+    fields: Json = {
+        "name": "Ìyá’s kitchen",
+        "description": "Pots.\nPans.",
+        "position": 7,
+        "visibleOnline": False,
+    }
+    made = await post(web, shop, **fields)
+    assert {name: made.json()[name] for name in fields} == fields
+    assert (made.json()["slug"], made.json()["version"]) == ("iya-s-kitchen", 1)
+    assert made.headers["etag"] == '"1"'
+    assert (await add(web, shop, "产品"))["slug"] == "category"
+    assert (await add(web, shop, "Product"))["slug"] == "product"
+
+
+async def test_siblings_stand_by_position_and_new_ones_come_last(web: Web, shop: Shop) -> None:
+    for name, position in (("C", 3), ("A", 1), ("B", 1), ("D", None)):
+        await add(web, shop, name, **({} if position is None else {"position": position}))
+    page = await listed(web, shop)
+    assert [(row["name"], row["position"]) for row in page["data"]] == [
+        ("A", 1),
+        ("B", 1),
+        ("C", 3),
+        ("D", 4),
+    ]
+
+
+@pytest.mark.parametrize("name", ["Crème", "CREME", "  creme ", "cre\u0300me", "Ｃｒｅｍｅ"])
+async def test_a_name_is_taken_among_siblings_whatever_its_case_and_accents(
+    web: Web, shop: Shop, name: str
+) -> None:
+    top = await add(web, shop, "Creme")
+    answer = await post(web, shop, name=name)
+    assert answer.status_code == 409, answer.text
+    assert answer.json()["errors"][0]["pointer"] == "/name"
+    below = await add(web, shop, name, top)
+    assert below["name"] == name
+    answer = await change(web, shop, below, parentId=None)
+    assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (409, "/name")
+    assert (await listed(web, shop, view="flat"))["totalElements"] == 2
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer"),
+    [
+        ({}, "/name"),
+        ({"name": ""}, "/name"),
+        ({"name": " \t "}, "/name"),
+        ({"name": "x" * 121}, "/name"),
+        ({"name": 7}, "/name"),
+        ({"name": "x", "description": "x" * 1001}, "/description"),
+        ({"name": "x", "position": -1}, "/position"),
+        ({"name": "x", "position": 100_001}, "/position"),
+        ({"name": "x", "position": 1.5}, "/position"),
+        ({"name": "x", "visibleOnline": "yes"}, "/visibleOnline"),
+        ({"name": "x", "parentId": None}, ""),
+    ],
+)
+async def test_a_wrong_value_is_named_and_nothing_is_made(
+    web: Web, shop: Shop, body: Json, pointer: str
+) -> None:
+    answer = await web.post(categories(shop), headers=session(shop), json=body)
+    assert answer.status_code == 422, answer.text
+    assert any(fault["pointer"].startswith(pointer) for fault in answer.json()["errors"])
+    assert (await listed(web, shop))["totalElements"] == 0
+
+
+async def test_six_levels_are_made_and_a_seventh_is_refused(web: Web, shop: Shop) -> None:
+    parent: Json | None = None
+    for level in range(6):
+        parent = await add(web, shop, f"Level {level}", parent)
+        assert parent["depth"] == level
+    answer = await post(web, shop, parent, name="Level 6")
+    assert answer.status_code == 409
+    assert "six levels" in answer.json()["title"]
+    assert (await listed(web, shop, view="flat"))["totalElements"] == 6
+
+
+async def test_an_unknown_and_a_foreign_category_look_the_same(
+    web: Web, shop: Shop, other_shop: Shop
+) -> None:
+    theirs = await add(web, other_shop, "Theirs")
+    answers = []
+    for nobodys in (str(uuid4()), theirs["categoryId"], "drinks"):
+        category = {"categoryId": nobodys}
+        for answer in (
+            await post(web, shop, category, name="Mine"),
+            await change(web, shop, category, name="Mine"),
+            await delete(web, shop, category),
+            await upload(web, shop, category, picture_bytes("PNG")),
+        ):
+            assert answer.status_code == 404
+            answers.append(answer.json()["title"])
+    assert set(answers) == {"There is no such category"}
+    assert (await listed(web, other_shop))["data"][0] == theirs | {"children": []}
+
+
+# Changing ------------------------------------------------------------------------------------------
+
+
+async def test_a_change_touches_what_it_names(web: Web, shop: Shop) -> None:
+    category = await add(web, shop, "Drinks", description="Cold", position=3)
+    changed = (await change(web, shop, category, name="Cold drinks")).json()
+    differs = {name for name in changed if changed[name] != category[name]}
+    assert differs == {"name", "slug", "path", "version", "updatedAt"}
+    assert changed["version"] == 2
+    changed = (await change(web, shop, category, description=None, visibleOnline=False)).json()
+    assert (changed["description"], changed["visibleOnline"], changed["name"]) == (None, False, "Cold drinks")
+    assert (await change(web, shop, category)).status_code == 422
+
+
+async def test_a_move_takes_the_tree_below_along(web: Web, shop: Shop) -> None:
+    market = await a_market(web, shop)
+    moved = await change(web, shop, market["soft"], parentId=market["skin"]["categoryId"])
+    assert (moved.json()["path"], moved.json()["depth"]) == (["Skin care", "Soft"], 1)
+    page = await listed(web, shop)
+    assert names(page["data"]) == [("Drinks", ["Water"]), ("Skin care", [("Soft", ["Malt", "Cola"])])]
+    assert page["data"][1]["children"][0]["children"][0]["path"] == ["Skin care", "Soft", "Malt"]
+    # What is below has not changed itself.
+    assert page["data"][1]["children"][0]["children"][0]["version"] == 1
+    await change(web, shop, market["soft"], parentId=None)
+    assert names((await listed(web, shop))["data"]) == [
+        ("Drinks", ["Water"]),
+        "Skin care",
+        ("Soft", ["Malt", "Cola"]),
+    ]
+    await change(web, shop, market["soft"], position=0)
+    assert names((await listed(web, shop))["data"])[0] == ("Soft", ["Malt", "Cola"])
+
+
+async def test_a_loop_is_refused_and_nothing_moves(web: Web, shop: Shop) -> None:
+    market = await a_market(web, shop)
+    for moved, below in (("drinks", "drinks"), ("drinks", "soft"), ("drinks", "malt"), ("soft", "cola")):
+        answer = await change(
+            web, shop, market[moved], parentId=market[below]["categoryId"], name="Looped", position=0
+        )
+        assert answer.status_code == 409, answer.text
+        assert answer.json()["errors"][0]["pointer"] == "/parentId"
+    assert names((await listed(web, shop))["data"]) == MARKET
+
+
+async def test_a_move_that_makes_the_tree_too_deep_is_refused(web: Web, shop: Shop) -> None:
+    market = await a_market(web, shop)
+    parent: Json | None = None
+    for level in range(4):
+        parent = await add(web, shop, f"Level {level}", parent)
+    assert parent is not None
+    answer = await change(web, shop, market["drinks"], parentId=parent["categoryId"])
+    assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (409, "/parentId")
+    assert (await change(web, shop, market["soft"], parentId=parent["categoryId"])).status_code == 200
+
+
+async def test_an_unknown_and_a_foreign_parent_look_the_same(web: Web, shop: Shop, other_shop: Shop) -> None:
+    mine, theirs = await add(web, shop, "Mine"), await add(web, other_shop, "Theirs")
+    answers = []
+    for nobodys in (str(uuid4()), theirs["categoryId"], "drinks"):
+        answer = await change(web, shop, mine, parentId=nobodys)
+        assert answer.status_code == 422
+        answers.append(answer.json()["errors"])
+    assert answers[0] == answers[1] == answers[2]
+    assert answers[0][0]["pointer"] == "/parentId"
+
+
+async def test_if_match_lets_only_the_version_that_was_read_be_changed(web: Web, shop: Shop) -> None:
+    category = await add(web, shop, "Drinks")
+    path, body = categories(shop, f"/{category['categoryId']}"), {"name": "Cold drinks"}
+    read = f'"{category["version"]}"'
+    changed = await web.put(path, headers=session(shop, **{"if-match": read}), json=body)
+    assert changed.headers["etag"] == f'"{changed.json()["version"]}"' != read
+    for stale in (
+        await web.put(path, headers=session(shop, **{"if-match": read}), json={"name": "Late"}),
+        await web.delete(path, headers=session(shop, **{"if-match": read})),
+        await upload(web, shop, category, picture_bytes("PNG"), **{"if-match": read}),
+    ):
+        assert stale.status_code == 412
+    # A product that comes in leaves the category as it was.
+    await make(web, shop, categoryIds=[category["categoryId"]])
+    now = session(shop, **{"if-match": changed.headers["etag"]})
+    assert (await web.delete(path, headers=now)).status_code == 200
+
+
+async def test_a_repeat_with_the_same_key_makes_one_category(web: Web, shop: Shop) -> None:
+    answers = [
+        await web.post(
+            categories(shop),
+            headers=session(shop, **{"Idempotency-Key": "category-0001"}),
+            json={"name": "Drinks"},
+        )
+        for _ in range(2)
+    ]
+    assert answers[0].json() == answers[1].json()
+    assert (await listed(web, shop))["totalElements"] == 1
+
+
+# Products ------------------------------------------------------------------------------------------
+
+
+async def test_products_show_and_lists_find_a_category_as_it_is_now(
+    web: Web, shop: Shop, bc: BigCommerceCalls
+) -> None:
+    market = await a_market(web, shop)
+    malt, drinks = market["malt"]["categoryId"], market["drinks"]["categoryId"]
+    item = await make(web, shop, categoryIds=[malt])
+
+    async def shown() -> list[Json]:
+        read = await web.get(stock(shop, f"/{item['itemId']}"), headers=session(shop))
+        page = await web.get(stock(shop), headers=session(shop), params={"search": "malt"})
+        (row,) = page.json()["data"]
+        assert row["categories"] == read.json()["categories"]
+        assert row["version"] == read.json()["version"]
+        found: list[Json] = row["categories"]
+        return found
+
+    async def found_in(category_id: str) -> int:
+        page = await web.get(stock(shop), headers=session(shop), params={"categoryid": category_id})
+        count: int = page.json()["totalElements"]
+        return count
+
+    assert await shown() == [{"categoryId": malt, "name": "Malt", "path": ["Drinks", "Soft", "Malt"]}]
+    assert await found_in(drinks) == await found_in(malt) == 1
+    before = (await bc.get("/catalog/products")).json()["data"][0]["categories"]
+    assert len(before) == 1
+
+    await change(web, shop, market["malt"], name="Malta")
+    await change(web, shop, market["soft"], parentId=market["skin"]["categoryId"], name="Sweet")
+    assert await shown() == [{"categoryId": malt, "name": "Malta", "path": ["Skin care", "Sweet", "Malta"]}]
+    assert await found_in(drinks) == 0
+    assert await found_in(market["skin"]["categoryId"]) == 1
+    assert (await bc.get("/catalog/products")).json()["data"][0]["categories"] == before
+
+    heir = {"moveitemsto": market["cola"]["categoryId"]}
+    assert (await delete(web, shop, market["malt"], **heir)).json()["movedItems"] == 1
+    (now,) = await shown()
+    assert now["path"] == ["Skin care", "Sweet", "Cola"]
+    moved = (await bc.get("/catalog/products")).json()["data"][0]["categories"]
+    assert (len(moved), moved == before) == (1, False)
+
+
+# Deleting ------------------------------------------------------------------------------------------
+
+
+async def test_what_has_categories_below_is_deleted_only_with_them(web: Web, shop: Shop) -> None:
+    market = await a_market(web, shop)
+    item = await make(web, shop, categoryIds=[market["malt"]["categoryId"], market["skin"]["categoryId"]])
+    lone = await make(web, shop, categoryIds=[market["cola"]["categoryId"], market["soft"]["categoryId"]])
+    refused = await delete(web, shop, market["drinks"])
+    assert refused.status_code == 409
+    assert "withchildren" in refused.json()["detail"]
+    assert names((await listed(web, shop))["data"]) == MARKET
+    gone = (await delete(web, shop, market["drinks"], withchildren="true")).json()
+    assert gone["deletedCategoryIds"] == [
+        market[name]["categoryId"] for name in ("drinks", "soft", "malt", "cola", "water")
+    ]
+    assert (gone["movedItems"], gone["uncategorisedItems"]) == (0, 1)
+    for one, left in ((item, ["Skin care"]), (lone, [])):
+        read = (await web.get(stock(shop, f"/{one['itemId']}"), headers=session(shop))).json()
+        assert [category["name"] for category in read["categories"]] == left
+        assert read["version"] == one["version"] + 1
+    assert names((await listed(web, shop))["data"]) == ["Skin care"]
+
+
+async def test_items_move_to_a_category_that_stays(web: Web, shop: Shop, other_shop: Shop) -> None:
+    market = await a_market(web, shop)
+    theirs = await add(web, other_shop, "Theirs")
+    both = [market["malt"]["categoryId"], market["skin"]["categoryId"]]
+    await make(web, shop, categoryIds=both)
+    await make(web, shop, categoryIds=[market["malt"]["categoryId"]])
+    archived = await make(web, shop, categoryIds=[market["malt"]["categoryId"]], quantity=1)
+    await web.delete(stock(shop, f"/{archived['itemId']}"), headers=session(shop))
+    errors = []
+    for nobodys in (str(uuid4()), theirs["categoryId"], "x", market["malt"]["categoryId"]):
+        answer = await delete(web, shop, market["drinks"], withchildren="true", moveitemsto=nobodys)
+        assert answer.status_code == 400
+        errors.append(answer.json()["errors"])
+    assert all(error == errors[0] for error in errors)
+    assert errors[0][0]["pointer"] == "#/query/moveitemsto"
+    gone = await delete(
+        web, shop, market["drinks"], withchildren="true", moveitemsto=market["skin"]["categoryId"]
+    )
+    assert (gone.json()["movedItems"], gone.json()["uncategorisedItems"]) == (2, 0)
+    (left,) = (await listed(web, shop))["data"]
+    assert left["itemCount"] == 2
+
+
+# Pictures ------------------------------------------------------------------------------------------
+
+
+async def upload(
+    web: Web, shop: Shop, category: Json, content: bytes, *, kind: str = "image/png", **headers: str
+) -> httpx.Response:
+    return await web.post(
+        categories(shop, f"/{category['categoryId']}/addpicture"),
+        headers=session(shop, **{"content-type": kind}, **headers),
+        content=content,
+    )
+
+
+@pytest.mark.parametrize("form", list(bodies(b"")))
+async def test_every_form_of_the_body_sets_the_picture(web: Web, shop: Shop, form: str) -> None:
+    category = await add(web, shop, "Drinks")
+    kind, body = bodies(picture_bytes("PNG", size=(64, 48)))[form]
+    answer = await upload(web, shop, category, body, kind=kind)
+    assert answer.status_code == 200, answer.text
+    (row,) = (await listed(web, shop))["data"]
+    assert row["pictureUrl"] == answer.json()
+    assert answer.headers["etag"] == f'"{row["version"]}"'
+    assert (await web.get(answer.json())).status_code == 200
+
+
+async def test_a_second_picture_replaces_the_first_and_the_same_one_changes_nothing(
+    web: Web, shop: Shop
+) -> None:
+    category = await add(web, shop, "Drinks")
+    paths = [
+        (await upload(web, shop, category, picture_bytes("PNG", seed=seed))).json() for seed in (1, 2, 2)
+    ]
+    assert paths[0] != paths[1] == paths[2]
+    (row,) = (await listed(web, shop))["data"]
+    assert (row["pictureUrl"], row["version"]) == (paths[1], 3)
+
+
+@pytest.mark.parametrize(
+    ("kind", "content", "status"),
+    [
+        ("image/png", b"", 400),
+        ("image/png", b"<html>no picture</html>", 400),
+        ("application/json", b"[]", 400),
+        ("application/json", b'["not base64!"]', 400),
+        ("text/plain", b"x", 415),
+        ("image/png", b"\x89PNG" + bytes(8 * 1024 * 1024), 413),
+    ],
+)
+async def test_what_is_no_picture_is_refused_and_the_old_one_stays(
+    web: Web, shop: Shop, kind: str, content: bytes, status: int
+) -> None:
+    category = await add(web, shop, "Drinks")
+    path = (await upload(web, shop, category, picture_bytes("PNG"))).json()
+    answer = await upload(web, shop, category, content, kind=kind)
+    assert answer.status_code in ({400, 422} if status == 400 else {status}), answer.text
+    assert (await listed(web, shop))["data"][0]["pictureUrl"] == path

@@ -1,5 +1,6 @@
 """Categories in StoreHarmony's words."""
 
+from collections import Counter
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -10,15 +11,20 @@ from kasuwa.api.storeharmony.contract import (
     DeleteStoreCategoryPath,
     DeleteStoreCategoryQuery,
     GetStoreCategoriesQuery,
+    StockCategoryBulkCreate,
+    StockCategoryBulkNode,
     StockCategoryCreate,
     StockCategoryUpdate,
     UpdateStoreCategoryPath,
+    UploadCategoryPicturePath,
 )
+from kasuwa.api.storeharmony.pictures import read_picture
 from kasuwa.api.storeharmony.service import api
 from kasuwa.base.context import Context
 from kasuwa.base.http.api import Answer, Exchange
 from kasuwa.base.http.caching import require_match
 from kasuwa.base.ids import read_id
+from kasuwa.base.problems import FieldFault
 from kasuwa.domain.catalogue.categories import (
     CategoryChange,
     create_category,
@@ -26,6 +32,7 @@ from kasuwa.domain.catalogue.categories import (
     lock_category,
     update_category,
 )
+from kasuwa.domain.catalogue.category_bulk import CategoryOutcome, NewCategory, create_categories
 from kasuwa.domain.catalogue.category_lists import (
     CategoryNode,
     CategoryWish,
@@ -35,6 +42,10 @@ from kasuwa.domain.catalogue.category_lists import (
 )
 from kasuwa.domain.catalogue.errors import CategoryNotFound
 from kasuwa.domain.catalogue.records import Category
+from kasuwa.domain.media.actions import show_on_category
+from kasuwa.domain.media.keeping import keep_bytes
+from kasuwa.domain.media.records import STOREHARMONY_FORMATS
+from kasuwa.domain.permissions import Permission
 
 Json = dict[str, Any]
 T = TypeVar("T")
@@ -80,6 +91,17 @@ async def create_store_sub_category(
     return await _create(context, body, category_id(path.categoryid))
 
 
+@api.operation("createBulkStoreCategory")
+async def create_bulk_store_category(context: Context, body: StockCategoryBulkCreate) -> Json:
+    wanted = [_new_category(node) for node in body.categories]
+    outcomes = await create_categories(context, wanted, on_duplicate=body.onDuplicate)
+    counts = Counter(outcome.status for outcome in outcomes)
+    return {
+        **{status: counts[status] for status in ("created", "updated", "skipped", "failed")},
+        "rows": [_outcome_view(outcome) for outcome in outcomes],
+    }
+
+
 @api.operation("updateStoreCategory")
 async def update_store_category(
     context: Context, exchange: Exchange, path: UpdateStoreCategoryPath, body: StockCategoryUpdate
@@ -106,6 +128,20 @@ async def delete_store_category(
         "movedItems": deletion.moved,
         "uncategorisedItems": deletion.uncategorised,
     }
+
+
+@api.operation("uploadCategoryPicture", read=read_picture)
+async def upload_category_picture(
+    context: Context, exchange: Exchange, path: UploadCategoryPicturePath, body: bytes
+) -> Answer:
+    shown_on = category_id(path.categoryid)
+    # Before the slow part: what is not there, or has changed, needs no picture.
+    require_match(exchange.request, _tag(await get_category(context, shown_on)))
+    kept = await keep_bytes(context, body, STOREHARMONY_FORMATS, permission=Permission.CATEGORY_WRITE)
+    async with context.transaction():
+        await require_version(context, exchange, shown_on)
+        category = await show_on_category(context, shown_on, kept)
+    return Answer(category.picture_path, headers={"ETag": _tag(category)})
 
 
 async def require_version(context: Context, exchange: Exchange, wanted_id: UUID) -> None:
@@ -166,6 +202,31 @@ async def _create(context: Context, body: StockCategoryCreate, parent_id: UUID |
             visible_online=body.visibleOnline,
         )
         return answered(context, await get_category(context, new_id))
+
+
+def _new_category(node: StockCategoryBulkNode) -> NewCategory:
+    return NewCategory(
+        name=node.name,
+        description=node.description,
+        position=node.position,
+        visible_online=node.visibleOnline,
+        children=() if node.children is UNSET else tuple(_new_category(child) for child in node.children),
+    )
+
+
+def _fault_view(fault: FieldFault) -> Json:
+    return ({"field": fault.pointer} if fault.pointer else {}) | {"message": fault.message}
+
+
+def _outcome_view(outcome: CategoryOutcome) -> Json:
+    fault = outcome.fault
+    return {
+        "pointer": "/categories/" + "/children/".join(map(str, outcome.place)),
+        "status": outcome.status,
+        "categoryId": outcome.category_id,
+        "name": outcome.name,
+        "errors": [] if fault is None else [_fault_view(fault)],
+    }
 
 
 def _change(body: StockCategoryUpdate) -> CategoryChange:

@@ -32,6 +32,7 @@ from kasuwa.domain.catalogue.errors import (
 )
 from kasuwa.domain.catalogue.following import follow_categories, read_products_of
 from kasuwa.domain.catalogue.records import Category
+from kasuwa.domain.media.keeping import enqueue_sweep
 from kasuwa.domain.permissions import Permission
 
 _NAME_TAKEN = CategoryNameTaken(
@@ -163,6 +164,8 @@ async def delete_category(
         )
         counted = await _count_items(db, products, in_none=move_items_to is None)
         await follow_categories(db, products, changed=True)
+        if any(category.picture_id is not None for category in doomed):
+            await enqueue_sweep(db, context)
         gone = [(category.category_id, audited(category), None) for category in doomed]
         await write_audits(context, db, "category.delete", "category", gone)
     moved, uncategorised = (0, counted) if move_items_to is None else (counted, 0)
@@ -234,7 +237,9 @@ async def _write_change(db: Database, before: Category, change: CategoryChange) 
 
 async def _last_position(db: Database, parent_id: UUID | None) -> int:
     """The highest position among these siblings, 0 when there is none."""
-    siblings, values = ("parent_id IS NULL", {}) if parent_id is None else ("parent_id = :p", {"p": parent_id})
+    siblings, values = (
+        ("parent_id IS NULL", {}) if parent_id is None else ("parent_id = :p", {"p": parent_id})
+    )
     position: int = await db.value(
         f"SELECT coalesce(max(position), 0) FROM category"  # noqa: S608 - one of the two words above
         f" WHERE merchant_id = current_merchant() AND {siblings}",

@@ -26,10 +26,10 @@ _LEVEL = 24
 
 
 class CategoryWish(Struct, frozen=True, kw_only=True):
-    """Which categories a list shows: those below `parent_id`, with `text` in their name. A cursor wins over the
-    page.
+    """Which categories a list shows: those below `parent_id`, with `text` in their name.
 
-    `as_tree` shows them below each other, and a page counts the topmost ones alone.
+    A cursor wins over the page. `text` is written as `category_key` writes names. `as_tree` shows categories
+    below each other, and a page counts the topmost ones alone.
     """
 
     as_tree: bool = True
@@ -84,6 +84,12 @@ async def read_category(db: Database, category_id: UUID) -> Category:
     return found.category()
 
 
+async def read_categories(db: Database, category_ids: Sequence[UUID]) -> list[Category]:
+    """The categories among these ids, in the order of the tree."""
+    rows = await db.all(_categories("c.category_id = ANY(:ids::uuid[])"), into=_Row, ids=list(category_ids))
+    return [row.category() for row in rows]
+
+
 async def read_below(db: Database, category: Category) -> list[Category]:
     """The category and everything below it, in the order of the tree."""
     rows = await db.all(
@@ -101,7 +107,8 @@ async def read_tree_ids(db: Database, category_id: UUID) -> list[UUID]:
         """
         SELECT category_id FROM category
         WHERE merchant_id = current_merchant() AND tree_key >= (
-            SELECT tree_key FROM category WHERE merchant_id = current_merchant() AND category_id = :category_id
+            SELECT tree_key FROM category
+            WHERE merchant_id = current_merchant() AND category_id = :category_id
           ) AND tree_key < (
             SELECT tree_key || '~' FROM category
             WHERE merchant_id = current_merchant() AND category_id = :category_id
@@ -221,7 +228,10 @@ async def _read_range(db: Database, tops: Sequence[str]) -> list[Category]:
     if not tops:
         return []
     rows = await db.all(
-        _categories("c.tree_key >= :first AND c.tree_key < :end"), into=_Row, first=tops[0], end=_end(tops[-1])
+        _categories("c.tree_key >= :first AND c.tree_key < :end"),
+        into=_Row,
+        first=tops[0],
+        end=_end(tops[-1]),
     )
     return [row.category() for row in rows]
 

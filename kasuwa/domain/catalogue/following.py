@@ -1,7 +1,7 @@
 """Products whose categories were renamed, moved or deleted: their cards show that.
 
-As many as fit into a short transaction are written in the transaction of the change, so that in most shops the
-next list shows it. The others are written by jobs that are queued in it. See docs/decisions/categories.md.
+As many as fit into a short transaction are written in the transaction of the change, so that in most shops
+the next list shows it. The others are written by jobs that are queued in it: docs/decisions/categories.md.
 """
 
 from collections.abc import Sequence

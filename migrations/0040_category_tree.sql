@@ -21,12 +21,17 @@ LANGUAGE sql AS $$ SELECT pg_advisory_xact_lock(hashtextextended(current_merchan
 CREATE FUNCTION share_category_tree() RETURNS void
 LANGUAGE sql AS $$ SELECT pg_advisory_xact_lock_shared(hashtextextended(current_merchant()::text || '/categories', 0)) $$;
 
+-- What one category adds to its tree key.
+CREATE FUNCTION tree_key_of(of_position integer, of_number bigint) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN lpad(of_position::text, 10, '0') || lpad(of_number::text, 14, '0');
+
 CREATE FUNCTION place_category() RETURNS trigger
 LANGUAGE plpgsql AS $$
 DECLARE
   above record;
 BEGIN
-  NEW.tree_key := lpad(NEW.position::text, 10, '0') || lpad(NEW.number::text, 14, '0');
+  NEW.tree_key := tree_key_of(NEW.position, NEW.number);
   NEW.path := ARRAY[NEW.name];
   IF NEW.parent_id IS NOT NULL THEN
     SELECT c.tree_key, c.path INTO above FROM category c
@@ -44,18 +49,16 @@ BEGIN
   RETURN NEW;
 END $$;
 
+-- What is below goes along. A statement that moves or renames changes one category, or some that do not stand
+-- below each other.
 CREATE FUNCTION place_below() RETURNS trigger
 LANGUAGE plpgsql AS $$
 BEGIN
-  UPDATE category SET position = position WHERE merchant_id = NEW.merchant_id AND parent_id = NEW.category_id;
+  UPDATE category SET tree_key = NEW.tree_key || substr(tree_key, length(OLD.tree_key) + 1),
+                      path = NEW.path || path[cardinality(OLD.path) + 1 :]
+  WHERE merchant_id = NEW.merchant_id AND tree_key > OLD.tree_key AND tree_key < OLD.tree_key || '~';
   RETURN NULL;
 END $$;
-
-CREATE TRIGGER place BEFORE INSERT OR UPDATE OF parent_id, position, name ON category
-  FOR EACH ROW EXECUTE FUNCTION place_category();
-CREATE TRIGGER place_below AFTER UPDATE OF parent_id, position, name ON category
-  FOR EACH ROW WHEN (OLD.tree_key IS DISTINCT FROM NEW.tree_key OR OLD.path IS DISTINCT FROM NEW.path)
-  EXECUTE FUNCTION place_below();
 
 -- What is there already: of siblings with one name the younger ones get their number behind it.
 UPDATE category SET name_key = lower(regexp_replace(normalize(name, NFKD), '[\u0300-\u036f]', '', 'g'));
@@ -66,7 +69,15 @@ FROM (
   FROM category
 ) s
 WHERE s.merchant_id = c.merchant_id AND s.category_id = c.category_id AND s.place > 1;
-UPDATE category SET position = position WHERE parent_id IS NULL;
+WITH RECURSIVE placed AS (
+  SELECT merchant_id, category_id, tree_key_of(position, number) AS tree_key, ARRAY[name] AS path
+  FROM category WHERE parent_id IS NULL
+  UNION ALL
+  SELECT c.merchant_id, c.category_id, p.tree_key || tree_key_of(c.position, c.number), p.path || c.name
+  FROM category c JOIN placed p ON p.merchant_id = c.merchant_id AND p.category_id = c.parent_id
+)
+UPDATE category c SET tree_key = p.tree_key, path = p.path
+FROM placed p WHERE p.merchant_id = c.merchant_id AND p.category_id = c.category_id;
 
 ALTER TABLE category
   ALTER COLUMN name_key SET NOT NULL,
@@ -76,9 +87,20 @@ ALTER TABLE category
   ADD CONSTRAINT category_place UNIQUE (merchant_id, tree_key),
   ADD CONSTRAINT category_depth CHECK (cardinality(path) <= 6),
   ADD CONSTRAINT category_position CHECK (position >= 0),
+  ADD CONSTRAINT category_placed CHECK (
+    right(tree_key, 24) = tree_key_of(position, number) AND length(tree_key) = 24 * cardinality(path)
+    AND path[cardinality(path)] = name),
   ADD CONSTRAINT category_picture FOREIGN KEY (merchant_id, picture_id) REFERENCES picture (merchant_id, picture_id);
 CREATE INDEX category_children ON category (merchant_id, parent_id, tree_key);
 CREATE INDEX category_picture_of ON category (merchant_id, picture_id) WHERE picture_id IS NOT NULL;
+
+-- Whoever adds many at once places them: a look-up for each would be slow.
+CREATE TRIGGER place BEFORE INSERT ON category
+  FOR EACH ROW WHEN (NEW.tree_key IS NULL) EXECUTE FUNCTION place_category();
+CREATE TRIGGER place_again BEFORE UPDATE OF parent_id, position, name ON category
+  FOR EACH ROW EXECUTE FUNCTION place_category();
+CREATE TRIGGER place_below AFTER UPDATE OF parent_id, position, name ON category
+  FOR EACH ROW WHEN (OLD.tree_key <> NEW.tree_key OR OLD.path <> NEW.path) EXECUTE FUNCTION place_below();
 
 -- A product that is put into a category shows its path as it is: nobody renames or moves it meanwhile.
 CREATE FUNCTION share_tree_of_links() RETURNS trigger

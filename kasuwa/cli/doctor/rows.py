@@ -82,6 +82,18 @@ USES = RowCheck(
     """,
 )
 
+CATEGORIES = RowCheck(
+    "category trees",
+    "SELECT count(*) FROM category",
+    """
+    SELECT c.merchant_id, format('category %s does not stand where its parent says', c.category_id)
+    FROM category c
+    LEFT JOIN category p ON p.merchant_id = c.merchant_id AND p.category_id = c.parent_id
+    WHERE c.tree_key <> coalesce(p.tree_key, '') || tree_key_of(c.position, c.number)
+       OR c.path <> coalesce(p.path, '{}') || c.name
+    """,
+)
+
 DIRECTORY = RowCheck(
     "directory",
     "SELECT count(*) FROM store_directory",
@@ -142,7 +154,7 @@ JOBS = RowCheck(
     """,
 )
 
-ROW_CHECKS = (COUNTERS, NUMBERS, THUMBNAILS, USES, DIRECTORY, PROTECTION, JOBS)
+ROW_CHECKS = (COUNTERS, NUMBERS, THUMBNAILS, USES, CATEGORIES, DIRECTORY, PROTECTION, JOBS)
 
 
 async def check_rows(owner: Owner, check: RowCheck) -> Examined:

@@ -207,10 +207,14 @@ async def _insert(db: Database, created: Sequence[_Row]) -> None:
         await db.execute(
             """
             INSERT INTO category (merchant_id, category_id, number, parent_id, name, name_key, slug,
-                                  description, position, visible_online)
-            SELECT current_merchant(), n.*
+                                  description, position, visible_online, tree_key, path)
+            SELECT current_merchant(), n.*, coalesce(above.tree_key, '') || tree_key_of(n.position, n.number),
+                   coalesce(above.path, '{}') || n.name
             FROM unnest(:ids::uuid[], :numbers::bigint[], :parents::uuid[], :names::text[], :keys::text[],
-                        :slugs::text[], :descriptions::text[], :positions::integer[], :visible::boolean[]) n
+                        :slugs::text[], :descriptions::text[], :positions::integer[], :visible::boolean[])
+              AS n (category_id, number, parent_id, name, name_key, slug, description, position, visible)
+            LEFT JOIN category above
+              ON above.merchant_id = current_merchant() AND above.category_id = n.parent_id
             """,
             ids=[row.category_id for row in level],
             numbers=[numbers[row.category_id] for row in level],

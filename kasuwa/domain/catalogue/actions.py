@@ -74,6 +74,8 @@ async def create_product(context: Context, new: NewProduct, *, name_is_unique: b
     """
     context.require(Permission.STOCK_WRITE)
     async with context.transaction() as db:
+        if new.category_ids:
+            await share_category_tree(db)
         if name_is_unique:
             await _hold_name(db, new.name)
         product_id = new_id()
@@ -291,18 +293,20 @@ async def _check_stores(db: Database, openings: Sequence[OpeningStock]) -> None:
 async def share_category_tree(db: Database) -> None:
     """Keep the category tree as it is until the end, together with others who do.
 
-    Whoever puts products into categories, or takes such products off, begins with it, before any product is
-    locked: changes of the tree come the other way round.
+    Whoever puts products into categories, or takes products off, begins with it, before any row is locked:
+    changes of the tree come the other way round.
     """
     await db.value("SELECT share_category_tree()")
 
 
 async def _set_categories(db: Database, product_id: UUID, category_ids: Sequence[UUID]) -> None:
-    await share_category_tree(db)
+    """The tree is shared already."""
     await db.execute(
         "DELETE FROM product_category WHERE merchant_id = current_merchant() AND product_id = :product_id",
         product_id=product_id,
     )
+    if not category_ids:
+        return
     added = await db.execute(
         """
         INSERT INTO product_category (merchant_id, product_id, category_id)

@@ -74,5 +74,34 @@ async def write_audit(
     )
 
 
+async def write_audits(
+    context: Context,
+    db: Database,
+    action: str,
+    subject_kind: str,
+    changes: Sequence[tuple[object, object, object]],
+) -> None:
+    """Note changes of several things in one statement, each as its id, before and after."""
+    await db.execute(
+        """
+        INSERT INTO audit_entry (merchant_id, audit_id, actor_kind, actor_id, action, subject_kind,
+                                 subject_id, before, after, request_id)
+        SELECT current_merchant(), c.audit_id, :actor_kind, :actor_id, :action, :subject_kind, c.subject_id,
+               c.before::jsonb, c.after::jsonb, :request_id
+        FROM unnest(:audit_ids::uuid[], :subject_ids::text[], :before::text[], :after::text[])
+          AS c (audit_id, subject_id, before, after)
+        """,
+        actor_kind=context.caller.kind,
+        actor_id=context.caller.id,
+        action=action,
+        subject_kind=subject_kind,
+        audit_ids=[new_id() for _ in changes],
+        subject_ids=[str(subject_id) for subject_id, _, _ in changes],
+        before=[_json(before) for _, before, _ in changes],
+        after=[_json(after) for _, _, after in changes],
+        request_id=context.request_id,
+    )
+
+
 def _json(value: object) -> str | None:
     return None if value is None else msgspec.json.encode(value).decode()

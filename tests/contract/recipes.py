@@ -64,6 +64,8 @@ IDENTITIES: dict[str, dict[str, Identity]] = {
         "destinationstoreid": _uuid("other_store_id"),
         "categoryid": _uuid("category_id"),
         "categoryids": _uuid("category_id"),
+        "parentid": _uuid("category_id"),
+        "moveitemsto": _uuid("category_id"),
         "removeimageids": _uuid("picture_id"),
         "variantids": _uuid("varied_variant_id"),
         "sku": Identity(lambda cast: cast.sku, lambda: f"SKU-{new_id().hex[:18]}"),
@@ -109,7 +111,17 @@ NOT_IDS: dict[tuple[str, str], str] = {
 
 _LOOKS_LIKE_AN_ID = re.compile(r"(?i)(?:[a-z0-9]|_)ids?\Z|\Aids?(?::\w+)?\Z")
 _ALSO_IDS = frozenset(
-    {"sku", "sku:in", "username", "usertoken", "src", "image_url", "categories", "related_products"}
+    {
+        "sku",
+        "sku:in",
+        "username",
+        "usertoken",
+        "src",
+        "image_url",
+        "categories",
+        "related_products",
+        "moveitemsto",
+    }
 )
 # A body that makes something gives it these names; it does not ask for what has them.
 _GIVEN_NAMES = frozenset({"sku", "username"})
@@ -276,6 +288,12 @@ BODIES: dict[tuple[str, str], Callable[[Cast], Any]] = {
         "reason": "damage",
         "note": f"{cast.mark} fell",
     },
+    ("storeharmony", "createStoreCategory"): lambda cast: {"name": f"{cast.mark} {new_id().hex}"},
+    ("storeharmony", "createStoreSubCategory"): lambda cast: {"name": f"{cast.mark} {new_id().hex}"},
+    ("storeharmony", "updateStoreCategory"): lambda cast: {"name": f"{cast.mark} rack", "parentId": None},
+    ("storeharmony", "createBulkStoreCategory"): lambda cast: {
+        "categories": [{"name": f"{cast.mark} {new_id().hex}", "children": [{"name": f"{cast.mark} box"}]}]
+    },
     ("bigcommerce", "createProductImage"): _bc_image,
     ("bigcommerce", "updateProductImage"): _bc_image,
     ("bigcommerce", "createProduct"): _bc_product,
@@ -292,6 +310,7 @@ BODIES: dict[tuple[str, str], Callable[[Cast], Any]] = {
 
 FILES: dict[tuple[str, str], tuple[bytes, str]] = {
     ("storeharmony", "uploadProductPicture"): (picture_bytes("PNG", size=(8, 6), seed=9), "image/png"),
+    ("storeharmony", "uploadCategoryPicture"): (picture_bytes("PNG", size=(8, 6), seed=8), "image/png"),
 }
 """Bodies that are no JSON object: content and its media type."""
 

@@ -2,6 +2,7 @@
 
 from kasuwa.api.storeharmony import access as _access
 from kasuwa.api.storeharmony import bulk_products as _bulk_products
+from kasuwa.api.storeharmony import categories as _categories
 from kasuwa.api.storeharmony import pictures as _pictures
 from kasuwa.api.storeharmony import products as _products
 from kasuwa.api.storeharmony import stock as _stock
@@ -17,6 +18,7 @@ register_card("storeharmony", item_card)
 __all__ = [
     "_access",
     "_bulk_products",
+    "_categories",
     "_pictures",
     "_products",
     "_stock",

@@ -3840,6 +3840,7 @@ class StockCategory(Struct, frozen=True, kw_only=True):
     path: list[str] | UnsetType = UNSET
     itemCount: Annotated[int, Meta(ge=0, le=2147483647)] | UnsetType = UNSET
     visibleOnline: bool
+    version: Annotated[int, Meta(ge=1, le=2147483647)]
     children: list[StockCategory] | UnsetType = UNSET
     createdAt: DateTime
     updatedAt: DateTime
@@ -3855,10 +3856,10 @@ class StockCategoryBulkCreate(Struct, frozen=True, kw_only=True, forbid_unknown_
 class StockCategoryBulkNode(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Category to create with its sub-categories"""
 
-    name: Annotated[str, Meta(min_length=1, max_length=120)]
+    name: Annotated[str, Meta(min_length=1, max_length=120, pattern="\\S")]
     description: Annotated[str, Meta(max_length=1000)] | None | UnsetType = UNSET
     position: Annotated[int, Meta(ge=0, le=100000)] | UnsetType = UNSET
-    visibleOnline: bool = True
+    visibleOnline: bool | UnsetType = UNSET
     children: Annotated[list[StockCategoryBulkNode], Meta(max_length=200)] | UnsetType = UNSET
 
 
@@ -3885,7 +3886,7 @@ class StockCategoryBulkRow(Struct, frozen=True, kw_only=True):
 class StockCategoryCreate(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """New category; its name is unique among its siblings"""
 
-    name: Annotated[str, Meta(min_length=1, max_length=120)]
+    name: Annotated[str, Meta(min_length=1, max_length=120, pattern="\\S")]
     description: Annotated[str, Meta(max_length=1000)] | None | UnsetType = UNSET
     position: Annotated[int, Meta(ge=0, le=100000)] | UnsetType = UNSET
     visibleOnline: bool = True
@@ -3920,9 +3921,9 @@ class StockCategoryRef(Struct, frozen=True, kw_only=True):
 
 
 class StockCategoryUpdate(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Fields to change; absent ones stay"""
+    """Fields to change; absent ones stay. A move takes the whole tree below along"""
 
-    name: Annotated[str, Meta(min_length=1, max_length=120)] | UnsetType = UNSET
+    name: Annotated[str, Meta(min_length=1, max_length=120, pattern="\\S")] | UnsetType = UNSET
     description: Annotated[str, Meta(max_length=1000)] | None | UnsetType = UNSET
     position: Annotated[int, Meta(ge=0, le=100000)] | UnsetType = UNSET
     visibleOnline: bool | UnsetType = UNSET
@@ -5716,7 +5717,7 @@ OPERATIONS: dict[str, Operation] = {
         success_status=200,
         answer=StockCategoryDeleted,
         answer_media=("application/json",),
-        statuses=frozenset({200, 400, 401, 403, 404, 408, 409, 429, 500, 503}),
+        statuses=frozenset({200, 400, 401, 403, 404, 408, 409, 412, 429, 500, 503}),
     ),
     "createStoreSubCategory": Operation(
         operation_id="createStoreSubCategory",
@@ -5765,7 +5766,7 @@ OPERATIONS: dict[str, Operation] = {
         success_status=200,
         answer=str,
         answer_media=("application/json",),
-        statuses=frozenset({200, 400, 401, 403, 404, 408, 409, 413, 415, 422, 429, 500, 503, 507}),
+        statuses=frozenset({200, 400, 401, 403, 404, 408, 409, 412, 413, 415, 422, 429, 500, 503, 507}),
     ),
     "createBulkStoreCategory": Operation(
         operation_id="createBulkStoreCategory",

@@ -103,7 +103,9 @@ def _fixed(product: Product, *, with_cost: bool) -> Json:
         "brand": product.brand,
         "unit": product.unit,
         "tags": product.tags,
-        "categories": [{"categoryId": c.category_id, "name": c.name} for c in product.categories],
+        "categories": [
+            {"categoryId": c.category_id, "name": c.name, "path": c.path} for c in product.categories
+        ],
         "prices": price_view(product.main.price, with_cost=with_cost),
         "tax": _tax(product),
         "trackQuantity": product.track_quantity,

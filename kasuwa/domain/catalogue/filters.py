@@ -9,6 +9,7 @@ from uuid import UUID
 import msgspec
 
 from kasuwa.base.db import Database
+from kasuwa.domain.catalogue.category_lists import read_tree_ids
 from kasuwa.domain.catalogue.queries import sku_key, sort_name
 from kasuwa.domain.catalogue.records import ProductFilter
 
@@ -32,15 +33,9 @@ def _utc(at: datetime) -> datetime:
 
 
 _IN_CATEGORY = """
-    EXISTS (
-      WITH RECURSIVE below AS (
-        SELECT category_id FROM category WHERE merchant_id = current_merchant() AND category_id = :category_id
-        UNION
-        SELECT c.category_id FROM category c JOIN below ON c.parent_id = below.category_id
-        WHERE c.merchant_id = current_merchant()
-      )
-      SELECT FROM product_category l JOIN below USING (category_id)
-      WHERE l.merchant_id = p.merchant_id AND l.product_id = p.product_id
+    p.product_id IN (
+      SELECT l.product_id FROM product_category l
+      WHERE l.merchant_id = current_merchant() AND l.category_id = ANY(:tree::uuid[])
     )
 """
 
@@ -61,7 +56,6 @@ _CONDITIONS: tuple[tuple[str, str, Callable[[Any], object]], ...] = (
     ("low_stock", "(p.track_quantity AND w.is_low) IS TRUE = :low_stock", bool),
     ("extra", "p.extra @> :extra::jsonb", _json),
     ("extra_any", "p.extra @> ANY(:extra_any::jsonb[])", lambda extras: [_json(extra) for extra in extras]),
-    ("category_id", _IN_CATEGORY, lambda category_id: category_id),
 )
 
 
@@ -88,6 +82,9 @@ async def conditions_of(
     for place, path in enumerate(wanted.extra_absent):
         conditions.append(f"p.extra #> :absent_{place}::text[] IS NULL")
         values[f"absent_{place}"] = list(path)
+    if wanted.category_id is not None:
+        conditions.append(_IN_CATEGORY)
+        values["tree"] = await read_tree_ids(db, wanted.category_id)
     if wanted.text is not None:
         # Runs as its own role, or row-level security would keep PostgreSQL from its index.
         conditions.append("p.product_id = ANY(:found::uuid[])")

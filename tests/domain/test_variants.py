@@ -65,19 +65,13 @@ def stocked(context: Context, quantity: int = 0) -> tuple[OpeningStock, ...]:
     return (OpeningStock(context.store_id, Decimal(quantity)),)
 
 
-async def move(context: Context, variant: Variant, change: int, kind: str = "in") -> Decimal:
+async def move(context: Context, variant: Variant, change: int, kind: Kind = "quantity_added") -> Decimal:
     """What a till does, in a request of its own."""
     acting = own(context)
+    line = Move(store_id=acting.store_id, variant_id=variant.variant_id, kind=kind, change=Decimal(change))
     async with acting.transaction() as db:
-        return await move_stock(
-            acting,
-            db,
-            acting.store_id,
-            variant.variant_id,
-            kind=kind,
-            change=Decimal(change),
-            reason="",
-        )
+        (moved,) = await move_stock(acting, db, [line])
+    return moved.after
 
 
 async def sold(context: Context, product: Product) -> list[str]:

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from msgspec import UNSET, Struct, UnsetType
 
-from kasuwa.base.audit import write_audit, write_audits
+from kasuwa.base.audit import AuditEntry, write_audit, write_audits
 from kasuwa.base.context import Context
 from kasuwa.base.db import Database, settles
 from kasuwa.base.ids import new_id
@@ -166,7 +166,7 @@ async def delete_category(
         await follow_categories(db, products, changed=True)
         if any(category.picture_id is not None for category in doomed):
             await enqueue_sweep(db, context)
-        gone = [(category.category_id, audited(category), None) for category in doomed]
+        gone = [AuditEntry(subject_id=one.category_id, before=audited(one)) for one in doomed]
         await write_audits(context, db, "category.delete", "category", gone)
     moved, uncategorised = (0, counted) if move_items_to is None else (counted, 0)
     return CategoryDeletion(tuple(ids), moved, uncategorised)

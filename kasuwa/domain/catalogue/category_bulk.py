@@ -6,7 +6,7 @@ from uuid import UUID
 
 from msgspec import UNSET, Struct, UnsetType
 
-from kasuwa.base.audit import write_audits
+from kasuwa.base.audit import AuditEntry, write_audits
 from kasuwa.base.context import Context
 from kasuwa.base.db import Database
 from kasuwa.base.ids import new_id
@@ -256,17 +256,14 @@ async def _update(db: Database, updated: Iterable[_Row]) -> None:
 async def _follow(context: Context, db: Database, plan: _Plan, before: Sequence[Category]) -> None:
     """The audit trail, and the cards of products whose categories are spelled otherwise now."""
     made = await read_categories(db, [row.category_id for row in plan.created])
-    await write_audits(
-        context, db, "category.create", "category", [(one.category_id, None, audited(one)) for one in made]
-    )
+    new = [AuditEntry(subject_id=one.category_id, after=audited(one)) for one in made]
+    await write_audits(context, db, "category.create", "category", new)
     after = {one.category_id: one for one in await read_categories(db, list(plan.updated))}
-    await write_audits(
-        context,
-        db,
-        "category.update",
-        "category",
-        [(one.category_id, audited(one), audited(after[one.category_id])) for one in before],
-    )
+    changed = [
+        AuditEntry(subject_id=one.category_id, before=audited(one), after=audited(after[one.category_id]))
+        for one in before
+    ]
+    await write_audits(context, db, "category.update", "category", changed)
     renamed = [one.category_id for one in before if one.path != after[one.category_id].path]
     trees = {below for category_id in renamed for below in await read_tree_ids(db, category_id)}
     if trees:

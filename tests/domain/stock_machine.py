@@ -62,8 +62,9 @@ class StockMachine(RuleBasedStateMachine):
 
     @initialize()
     def begin(self) -> None:
-        self.connection: Any = self.run(asyncpg.connect(self.urls.application))
-        self.db = Database(self.connection)
+        connection: Any = self.run(asyncpg.connect(self.urls.application))
+        self.connection = connection
+        self.db = Database(connection)
         self.run(self.db.call(f"BEGIN; SET LOCAL app.merchant_id = '{self.context.merchant_id}'"))
         self.variant_ids = tuple(self.run(self._make(unit)) for unit in ("each", "kg"))
 

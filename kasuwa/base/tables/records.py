@@ -30,7 +30,8 @@ class BadRow(Struct, frozen=True):
 class Table(Struct, frozen=True, kw_only=True):
     """A table whose rows are read once, from the first to the last.
 
-    `notes` say what was assumed about the file. `fraction` tells how much of the file has been read.
+    `notes` say what was assumed about the file. `fraction` tells how much of it has been read. Whoever opened
+    the table closes it.
     """
 
     kind: str
@@ -38,6 +39,7 @@ class Table(Struct, frozen=True, kw_only=True):
     notes: list[str]
     rows: Iterator[TableRow | BadRow]
     fraction: Callable[[], float]
+    close: Callable[[], None]
 
 
 def checked(number: int, cells: list[str], width: int) -> TableRow | BadRow:

@@ -86,7 +86,8 @@ def _encoding(head: bytes, is_utf8: bool) -> tuple[str, str]:
     if max(even, odd) > len(head) // 4:
         assumed = "utf-16-le" if odd > even else "utf-16-be"
         return assumed, f"assumed to be {assumed.upper()}: every other byte is empty"
-    if (even + odd) > len(head) // 16:
+    controls = sum(byte < 9 or 13 < byte < 32 for byte in head)
+    if controls > len(head) // 50 + 5:
         raise TableWrong("This is no text file; save the table as CSV, .xlsx or JSON lines.")
     if is_utf8:
         return "utf-8-sig", "UTF-8"

@@ -50,7 +50,16 @@ class _Text:
 
 
 def open_csv(path: Path, survey: Survey, delimiter: str | None) -> Table:
+    """The first row is the header."""
     text = _Text(path, survey)
+    try:
+        return _open_csv(text, survey, delimiter)
+    except BaseException:
+        text.lines.close()
+        raise
+
+
+def _open_csv(text: _Text, survey: Survey, delimiter: str | None) -> Table:
     lines = text.short_lines()
     first = next(lines)
     if first.lower().startswith("sep=") and len(first.strip()) == 5:
@@ -59,12 +68,14 @@ def open_csv(path: Path, survey: Survey, delimiter: str | None) -> Table:
     found = delimiter or _delimiter_of(first)
     csv.field_size_limit(MOST_CELL)
     reader = csv.reader(_chained(first, lines), delimiter=found)
-    header = next(_read_records(reader, []), [])
+    header = next(_read_records(reader), [])
     notes = [survey.note]
     if found != ",":
         notes.append(f"cells parted by {_NAMES.get(found, repr(found))}")
-    rows = _csv_rows(reader, header, text)
-    return Table(kind="csv", header=header, notes=notes, rows=rows, fraction=text.fraction)
+    rows = _csv_rows(reader, header)
+    return Table(
+        kind="csv", header=header, notes=notes, rows=rows, fraction=text.fraction, close=text.lines.close
+    )
 
 
 def _chained(first: str, lines: Iterator[str]) -> Iterator[str]:
@@ -79,7 +90,7 @@ def _delimiter_of(line: str) -> str:
     return max(counts, key=lambda sign: counts[sign])
 
 
-def _read_records(reader: "csv.Reader", records: list[list[str]]) -> Iterator[list[str]]:  # type: ignore[name-defined]
+def _read_records(reader: "csv.Reader") -> Iterator[list[str]]:  # type: ignore[name-defined]
     while True:
         try:
             yield next(reader)
@@ -93,12 +104,11 @@ def _read_records(reader: "csv.Reader", records: list[list[str]]) -> Iterator[li
             raise TableWrong(f"Near line {reader.line_num} the file is no CSV: {error}.") from None
 
 
-def _csv_rows(reader: "csv.Reader", header: list[str], text: _Text) -> Iterator[TableRow | BadRow]:  # type: ignore[name-defined]
+def _csv_rows(reader: "csv.Reader", header: list[str]) -> Iterator[TableRow | BadRow]:  # type: ignore[name-defined]
     width = len(header)
-    with text.lines:
-        for number, cells in enumerate(_read_records(reader, []), start=2):
-            if any(cells):
-                yield checked(number, cells, width)
+    for number, cells in enumerate(_read_records(reader), start=2):
+        if any(cells):
+            yield checked(number, cells, width)
 
 
 _OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -109,35 +119,49 @@ _STRING = msgspec.json.Decoder(str)
 def open_jsonl(path: Path, survey: Survey) -> Table:
     """Each line an object; the first one's keys are the header."""
     text = _Text(path, survey)
+    try:
+        return _open_jsonl(text, survey)
+    except BaseException:
+        text.lines.close()
+        raise
+
+
+def _open_jsonl(text: _Text, survey: Survey) -> Table:
     lines = text.short_lines()
     first = next(line for line in lines if line.strip())
     try:
         header = list(_OBJECT.decode(first.encode(errors="replace")))
     except msgspec.DecodeError as error:
         raise TableWrong(f"The first line is no JSON object: {error}.") from None
-    rows = _jsonl_rows(_chained(first, lines), header, text)
-    return Table(kind="jsonl", header=header, notes=[survey.note], rows=rows, fraction=text.fraction)
+    rows = _jsonl_rows(_chained(first, lines), header)
+    return Table(
+        kind="jsonl",
+        header=header,
+        notes=[survey.note],
+        rows=rows,
+        fraction=text.fraction,
+        close=text.lines.close,
+    )
 
 
-def _jsonl_rows(lines: Iterator[str], header: list[str], text: _Text) -> Iterator[TableRow | BadRow]:
+def _jsonl_rows(lines: Iterator[str], header: list[str]) -> Iterator[TableRow | BadRow]:
     known = set(header)
-    with text.lines:
-        for number, line in enumerate(lines, start=1):
-            if not line.strip():
-                continue
-            try:
-                values = _OBJECT.decode(line.encode())
-                cells = {name: _cell(bytes(value)) for name, value in values.items()}
-            except (msgspec.DecodeError, UnicodeEncodeError, ValueError) as error:
-                yield BadRow(number, [line.strip()[:1000]], f"The line cannot be read: {error}.")
-                continue
-            others = cells.keys() - known
-            row = [cells.get(name, "") for name in header]
-            if others:
-                reason = f"The first line does not have {', '.join(sorted(others))}; give it the same names."
-                yield BadRow(number, row, reason)
-            else:
-                yield TableRow(number, row)
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            values = _OBJECT.decode(line.encode())
+            cells = {name: _cell(bytes(value)) for name, value in values.items()}
+        except (msgspec.DecodeError, UnicodeEncodeError, ValueError) as error:
+            yield BadRow(number, [line.strip()[:1000]], f"The line cannot be read: {error}.")
+            continue
+        others = cells.keys() - known
+        row = [cells.get(name, "") for name in header]
+        if others:
+            reason = f"The first line does not have {', '.join(sorted(others))}; give it the same names."
+            yield BadRow(number, row, reason)
+        else:
+            yield TableRow(number, row)
 
 
 def _cell(value: bytes) -> str:

@@ -37,6 +37,14 @@ def open_xlsx(path: Path, sheet: str | None = None) -> Table:
         archive = zipfile.ZipFile(path)
     except (zipfile.BadZipFile, OSError, ValueError) as error:
         raise TableWrong(f"The file is a damaged archive: {error}.") from None
+    try:
+        return _open_xlsx(archive, sheet)
+    except BaseException:
+        archive.close()
+        raise
+
+
+def _open_xlsx(archive: zipfile.ZipFile, sheet: str | None) -> Table:
     book = _Book(archive)
     name, member = book.find_sheet(sheet)
     notes = [f"sheet {name!r}"]
@@ -45,10 +53,7 @@ def open_xlsx(path: Path, sheet: str | None = None) -> Table:
     size = archive.getinfo(member).file_size or 1
     reader = _Sheet(book)
     rows = reader.rows(book.open(member, MOST_SHEET_BYTES))
-    try:
-        header = next(rows, None)
-    except RecursionError:
-        raise TableWrong("The sheet is nested too deeply.") from None
+    header = next(rows, None)
     if header is None:
         raise TableWrong(f"The sheet {name!r} is empty.")
     cells = header[1]
@@ -60,6 +65,7 @@ def open_xlsx(path: Path, sheet: str | None = None) -> Table:
         notes=notes,
         rows=_table_rows(rows, len(cells)),
         fraction=lambda: min(1.0, reader.read_bytes / size),
+        close=archive.close,
     )
 
 

@@ -60,8 +60,8 @@ async def write_products(
     if set_stock:
         context.require(Permission.STOCK_QUANTITY)
     wish = _Wish(on_duplicate, atomic, set_stock)
-    async with context.transaction():
-        return await _write_or_part(context, refuse_repeated(rows), wish)
+    async with context.transaction() as db:
+        return await _write_or_part(context, db, refuse_repeated(rows), wish)
 
 
 class _Wish(Struct, frozen=True):
@@ -70,10 +70,12 @@ class _Wish(Struct, frozen=True):
     set_stock: bool
 
 
-async def _write_or_part(context: Context, rows: Sequence[BulkRow], wish: _Wish) -> list[Outcome]:
+async def _write_or_part(
+    context: Context, db: Database, rows: Sequence[BulkRow], wish: _Wish
+) -> list[Outcome]:
     """Write the rows together; what the database refuses of them is found by halves."""
     try:
-        return await _try_to_write(context, rows, wish)
+        return await _try_to_write(context, db, rows, wish)
     except Unavailable:
         raise
     except Problem as problem:
@@ -83,14 +85,17 @@ async def _write_or_part(context: Context, rows: Sequence[BulkRow], wish: _Wish)
             faults = problem.faults or (FieldFault("", problem.code, problem.detail or problem.title),)
             return [Outcome(status="failed", sku=sku_of(rows[0]), faults=faults)]
     half = len(rows) // 2
-    first = await _write_or_part(context, rows[:half], wish)
-    return first + await _write_or_part(context, rows[half:], wish)
+    first = await _write_or_part(context, db, rows[:half], wish)
+    return first + await _write_or_part(context, db, rows[half:], wish)
 
 
-async def _try_to_write(context: Context, rows: Sequence[BulkRow], wish: _Wish) -> list[Outcome]:
+async def _try_to_write(
+    context: Context, db: Database, rows: Sequence[BulkRow], wish: _Wish
+) -> list[Outcome]:
     for _ in range(_TRIES):
         try:
-            async with context.transaction() as db, context.attempt():
+            # Not inside a transaction() of its own: that would fail the whole one with the attempt.
+            async with context.attempt():
                 with passing_faults():
                     return await _write(context, db, rows, wish)
         except asyncpg.UniqueViolationError as error:

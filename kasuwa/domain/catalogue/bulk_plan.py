@@ -98,7 +98,7 @@ def plan_rows(rows: Sequence[BulkRow], known: Known, on_duplicate: OnDuplicate) 
             plan.fail(index, row.faults)
             continue
         matches = {known.skus[key] for v in row.sold if v.sku and (key := sku_key(v.sku)) in known.skus}
-        faults = _faults_of(row, known, with_prices=not matches)
+        faults = _faults_of(row, known, is_new=not matches)
         if matches and on_duplicate == "fail":
             faults += _taken_skus(row, known)
         elif matches and on_duplicate == "update":
@@ -162,24 +162,30 @@ def _codes_of(row: BulkProduct) -> list[tuple[str, tuple[str, str]]]:
     return codes
 
 
-def _faults_of(row: BulkProduct, known: Known, *, with_prices: bool) -> list[FieldFault]:
+def _faults_of(row: BulkProduct, known: Known, *, is_new: bool) -> list[FieldFault]:
     """What is wrong with the row itself. The prices of an update are looked at when they are complete."""
     faults = [
         FieldFault(f"/categoryIds/{place}", "unknown", "Name categories of this account.")
         for place, category_id in enumerate(row.new.category_ids)
         if category_id not in known.categories
     ]
+    if is_new:
+        faults += [
+            FieldFault(pointer, "required", "A new product needs this.")
+            for field, pointer in (("name", "/name"), ("price.selling_minor", "/prices/sellingPrice"))
+            if not row.gives(field)
+        ]
     for place, variant in enumerate(row.sold):
         pointer = row.pointer(place)
         if any(opening.store_id not in known.store_ids for opening in variant.opening):
             text = "Name locations of this account."
             faults.append(FieldFault(f"{pointer}/locationQuantities", "unknown", text))
-        places = known.decimals[row.new.unit]
-        for opening in variant.opening:
+        for opening in variant.opening if is_new else ():
+            places = known.decimals[row.new.unit]
             if opening.quantity != round(opening.quantity, places):
                 text = f"The unit {row.new.unit} allows {places} decimals."
                 faults.append(FieldFault(f"{opening.pointer or pointer}/quantity", "decimals", text))
-        if with_prices and variant.price is not None:
+        if is_new and variant.price is not None:
             faults += price_faults(variant.price, f"{pointer}/prices")
     return faults
 

@@ -23,6 +23,8 @@ class BulkProduct(Struct, frozen=True, kw_only=True):
 
     new: NewProduct
     given: frozenset[str] | None = None
+    # Of a file: categories by their paths, whose ids are put into `new` before it is written.
+    category_paths: tuple[str, ...] = ()
 
     @property
     def sold(self) -> tuple[NewVariant, ...]:

@@ -182,8 +182,8 @@ _MOVED = """
                                 state, quantity, before, after, value_change, serials, actor, device, reason,
                                 reference, note, party, request_id, previous_hash, hash)
       SELECT b.merchant_id, b.store_id, b.variant_id, n, gen_random_uuid(), b.product_id,
-             now() - n * interval '1 minute', 'sold', 'on_hand', -1, 1, 0, 0, '{{}}', 'user:x', '', '', '', '',
-             '', '', '', ''
+             now() - n * interval '1 minute', 'sold', 'on_hand', -1, 1, 0, 0, '{{}}', 'user:x', '', '', '',
+             '', '', '', '', ''
       FROM (SELECT * FROM stock_balance WHERE merchant_id = '{merchant}' LIMIT 20) b
       CROSS JOIN generate_series(1, 1000) n;
     INSERT INTO audit_entry (merchant_id, audit_id, at, actor_kind, actor_id, action, subject_kind,

@@ -221,7 +221,8 @@ PAGE = f"""
          AND (m.at, m.movement_id) < (:after_at, :after_id)
        ORDER BY m.at DESC, m.movement_id DESC LIMIT :most)
       UNION ALL
-      (SELECT e.audit_id, e.at, e.action, e.store_id, NULL, e.actor_kind, e.user_id, NULL, NULL, NULL, NULL, NULL, NULL, NULL, e.before, e.after
+      (SELECT e.audit_id, e.at, e.action, e.store_id, NULL, e.actor_kind, e.user_id,
+              NULL, NULL, NULL, NULL, NULL, NULL, NULL, e.before, e.after
        {_ENTRIES}
          AND (e.at, e.audit_id) < (:after_at, :after_id)
        ORDER BY e.at DESC, e.audit_id DESC LIMIT :most)

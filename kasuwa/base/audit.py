@@ -39,15 +39,16 @@ async def write_audits(
     """Note the same change of many subjects in one statement."""
     await db.execute(
         """
-        INSERT INTO audit_entry (merchant_id, audit_id, store_id, actor_kind, actor_id, action, subject_kind,
-                                 subject_id, before, after, request_id)
-        SELECT current_merchant(), r.audit_id, :store_id, :actor_kind, :actor_id, :action, :subject_kind,
-               r.subject_id, r.before::jsonb, r.after::jsonb, :request_id
+        INSERT INTO audit_entry (merchant_id, audit_id, store_id, user_id, actor_kind, actor_id, action,
+                                 subject_kind, subject_id, before, after, request_id)
+        SELECT current_merchant(), r.audit_id, :store_id, :user_id, :actor_kind, :actor_id, :action,
+               :subject_kind, r.subject_id, r.before::jsonb, r.after::jsonb, :request_id
         FROM unnest(:audit_ids::uuid[], :subject_ids::text[], :before::text[], :after::text[])
           AS r (audit_id, subject_id, before, after)
         """,
         audit_ids=[new_id() for _ in entries],
         store_id=context.caller.store_id,
+        user_id=context.caller.user_id,
         actor_kind=context.caller.kind,
         actor_id=context.caller.id,
         action=action,

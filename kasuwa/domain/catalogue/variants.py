@@ -113,8 +113,8 @@ async def remove_variants(
                     db,
                     level.store_id,
                     level.variant_id,
-                    kind="write_off",
-                    target=Decimal(0),
+                    kind="quantity_deducted",
+                    change=-level.on_hand,
                     reason=note or "variant removed",
                 )
             if level.on_hand or level.has_moved:

@@ -1,4 +1,4 @@
-"""Categories renamed, moved, deleted and shown with a picture over the StoreHarmony API, and their products."""
+"""Categories renamed, moved, deleted and shown with a picture over the StoreHarmony API; their products."""
 
 from typing import Any
 from uuid import uuid4

@@ -19,6 +19,7 @@ from kasuwa.cli.doctor.examination import ServerRuns, examine
 from kasuwa.cli.doctor.report import Report
 from kasuwa.cli.visiting import everything
 from kasuwa.database import DatabaseUrls, sealing_keys, serving_database
+from kasuwa.domain.catalogue.categories import create_category
 from kasuwa.domain.upkeep.jobs import CARDS_JOB, DAILY_JOB, LEDGER_JOB, enqueue_daily, enqueue_rebuild
 from kasuwa.handover import WorkerSetup
 from kasuwa.settings import Settings, read_settings
@@ -48,6 +49,7 @@ async def merchant_id(settings: Settings, urls: DatabaseUrls) -> str:
         await new_shop(services, name="Bola's Stores")
         for seed in (1, 2):
             await add_product(shop.owner, seed)
+        await create_category(shop.owner, "Rice", parent_id=await create_category(shop.owner, "Food"))
         return str(shop.merchant_id)
 
 
@@ -103,6 +105,11 @@ BROKEN_ROWS = {
         "UPDATE picture SET unused_since = now()",
         "UPDATE picture SET unused_since = NULL",
         "stands to be swept",
+    ),
+    "category trees": (
+        "UPDATE category SET path = '{Elsewhere, Rice}' WHERE name = 'Rice'",
+        "UPDATE category SET path = '{Food, Rice}' WHERE name = 'Rice'",
+        "does not stand where its parent says",
     ),
     "jobs given up": (
         "INSERT INTO job (job_id, kind, payload, status, last_error)"

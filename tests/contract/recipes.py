@@ -100,6 +100,7 @@ OF_OPERATION: dict[tuple[str, str], Identity] = {
 
 NOT_IDS: dict[tuple[str, str], str] = {
     ("storeharmony", "platformid"): "what the app calls its own device",
+    ("storeharmony", "categories"): "new ones; none of them has an id yet",
     ("bigcommerce", "id:not_in"): "leaves out; it never brings a row that was not there",
     ("bigcommerce", "id:min"): "a bound of the caller's own rows",
     ("bigcommerce", "id:max"): "a bound of the caller's own rows",

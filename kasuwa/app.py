@@ -44,6 +44,7 @@ from kasuwa.base.problems import (
 )
 from kasuwa.base.secrets import Sealer
 from kasuwa.base.storage import open_blobs
+from kasuwa.domain.exchange.jobs import IMPORT_JOB, run_import_job
 from kasuwa.domain.media.jobs import run_sweep
 from kasuwa.domain.media.keeping import SWEEP_JOB
 from kasuwa.domain.messages.jobs import SEND_JOB, run_send
@@ -129,6 +130,7 @@ async def open_services(setup: WorkerSetup) -> AsyncIterator[Services]:
     jobs.handle(DAILY_JOB, partial(run_daily, services))
     jobs.handle(LEDGER_JOB, partial(run_ledger_check, services))
     jobs.handle(CARDS_JOB, partial(run_rebuild, services))
+    jobs.handle(IMPORT_JOB, partial(run_import_job, services))
     await imaging.start()
     try:
         yield services

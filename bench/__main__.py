@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from bench import imaging, importing, limits, list_products, start, upload
+from bench import imaging, importing, limits, list_products, start, stock, upload
 from bench.tables import Report, written
 
 MEASUREMENTS: dict[str, Callable[..., Report]] = {
@@ -17,6 +17,7 @@ MEASUREMENTS: dict[str, Callable[..., Report]] = {
     "start": start.measure,
     "limits": limits.measure,
     "import": importing.measure,
+    "stock": stock.measure,
 }
 
 

@@ -26,7 +26,7 @@ from tests.cli.staging import Installation
 from tests.shop import Shop, new_shop
 from tools.demo_photographs import FOLDER
 
-ROWS = 4000
+ROWS = 2500
 
 
 @pytest.fixture(scope="module")

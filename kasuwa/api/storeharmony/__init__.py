@@ -5,6 +5,7 @@ from kasuwa.api.storeharmony import bulk_products as _bulk_products
 from kasuwa.api.storeharmony import pictures as _pictures
 from kasuwa.api.storeharmony import products as _products
 from kasuwa.api.storeharmony import stock as _stock
+from kasuwa.api.storeharmony import stock_audit as _stock_audit
 from kasuwa.api.storeharmony import stores as _stores
 from kasuwa.api.storeharmony import variants as _variants
 from kasuwa.api.storeharmony.product_views import item_card
@@ -19,6 +20,7 @@ __all__ = [
     "_pictures",
     "_products",
     "_stock",
+    "_stock_audit",
     "_stores",
     "_variants",
     "api",

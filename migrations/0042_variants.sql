@@ -18,6 +18,8 @@ CREATE UNIQUE INDEX variant_base ON variant (merchant_id, product_id) WHERE posi
 -- A combination is sold once. As a hash: values may be longer than an index holds.
 CREATE UNIQUE INDEX variant_choice ON variant (merchant_id, product_id, md5(options::text))
   WHERE removed_at IS NULL AND options <> '[]';
+-- What is deleted takes its balances with it: without this the foreign key reads all of the merchant's.
+CREATE INDEX stock_balance_variant ON stock_balance (merchant_id, variant_id);
 
 -- Products with variants that an API made before: options in the order they were sent, then what the variants
 -- know beyond that; the picture of a variant by its place on the product.

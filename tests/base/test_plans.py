@@ -12,10 +12,11 @@ from kasuwa.base.context import Services
 from kasuwa.base.db import Database, Numbered
 from kasuwa.base.ids import token_hash
 from kasuwa.database import DatabaseUrls
-from kasuwa.domain.catalogue import lists
+from kasuwa.domain.catalogue import lists, queries, variant_rows, variants
 from kasuwa.domain.catalogue.filters import conditions_of
 from kasuwa.domain.catalogue.records import PageWish, ProductFilter, SortKey
 from kasuwa.domain.inventory import trail
+from kasuwa.domain.inventory.actions import CLOSE_STOCK
 from kasuwa.domain.inventory.trail import TrailFilter
 from tests.base.database import Connection, connected, superuser_url
 from tests.shop import Shop, new_shop
@@ -157,6 +158,56 @@ async def test_a_sku_is_found_by_its_index(application: Connection) -> None:
     )
     assert "variant_sku" in plan
     assert most_rows(plan) <= 1
+
+
+@pytest.fixture
+async def a_product(application: Connection) -> dict[str, object]:
+    """One of the twenty thousand."""
+    row = await application.fetchrow("SELECT product_id, variant_id FROM variant ORDER BY number LIMIT 1")
+    assert row is not None
+    return dict(row)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        queries._VARIANTS,
+        queries.READ_STOCK,
+        variants.NEXT_POSITION,
+        variants.HOLD_VARIANTS,
+        variants.HOLD_BALANCES,
+        CLOSE_STOCK,
+        variant_rows.FOLLOWERS,
+        variant_rows.TAKEN_SKUS,
+        variant_rows.TAKEN_BARCODES,
+    ],
+    ids=["variants", "stock", "position", "hold", "balances", "close", "followers", "skus", "barcodes"],
+)
+async def test_what_is_asked_of_a_products_variants_reads_its_rows_and_no_more(
+    application: Connection, big_shop: Shop, a_product: dict[str, object], statement: str
+) -> None:
+    values = {
+        "ids": [a_product["product_id"]],
+        "product_id": a_product["product_id"],
+        "variant_id": a_product["variant_id"],
+        "variant_ids": [a_product["variant_id"]],
+        "store_id": big_shop.store_id,
+        "keys": ["sku-777"],
+        "codes": ["5000777"],
+    }
+    numbered = Numbered(statement)
+    await application.execute("SET LOCAL plan_cache_mode = force_generic_plan")
+    plan = await explain(application, numbered.text, *(values[name] for name in numbered.names))
+    assert scanned(plan) == set(), plan
+    assert most_rows(plan) <= 2, plan
+
+
+async def test_products_low_in_stock_are_found_without_reading_other_merchants(
+    application: Connection, big_shop: Shop
+) -> None:
+    plan = await page_plan(application, big_shop, PageWish(), ProductFilter(low_stock=True))
+    assert "Seq Scan on product " not in plan
+    assert most_rows(plan) <= EACH
 
 
 async def function_plans(urls: DatabaseUrls, shop: Shop, call: str, times: int) -> list[str]:

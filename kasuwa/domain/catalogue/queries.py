@@ -141,25 +141,22 @@ async def read_stock(
     db: Database, product_ids: Sequence[UUID], store_id: UUID | None = None
 ) -> list[StockLevel]:
     """What lies of the products at the store, or at every store of the merchant."""
-    return await db.all(
-        """
-        SELECT b.product_id, b.variant_id, b.store_id, s.name AS store_name, b.on_hand, b.reserved,
-               b.in_transit, b.reorder_level, b.reorder_quantity
-        FROM stock_balance b
-        JOIN store s ON s.merchant_id = b.merchant_id AND s.store_id = b.store_id
-        WHERE b.merchant_id = current_merchant() AND b.product_id = ANY(:ids::uuid[])
-          AND (:store_id::uuid IS NULL OR b.store_id = :store_id)
-          AND NOT EXISTS (
-            SELECT FROM variant v
-            WHERE v.merchant_id = b.merchant_id AND v.variant_id = b.variant_id AND v.removed_at IS NOT NULL
-          )
-        ORDER BY s.created_at, b.store_id, b.variant_id
-        """,
-        into=StockLevel,
-        ids=list(product_ids),
-        store_id=store_id,
-    )
+    return await db.all(READ_STOCK, into=StockLevel, ids=list(product_ids), store_id=store_id)
 
+
+READ_STOCK = """
+    SELECT b.product_id, b.variant_id, b.store_id, s.name AS store_name, b.on_hand, b.reserved, b.in_transit,
+           b.reorder_level, b.reorder_quantity
+    FROM stock_balance b
+    JOIN store s ON s.merchant_id = b.merchant_id AND s.store_id = b.store_id
+    WHERE b.merchant_id = current_merchant() AND b.product_id = ANY(:ids::uuid[])
+      AND (:store_id::uuid IS NULL OR b.store_id = :store_id)
+      AND NOT EXISTS (
+        SELECT FROM variant v
+        WHERE v.merchant_id = b.merchant_id AND v.variant_id = b.variant_id AND v.removed_at IS NOT NULL
+      )
+    ORDER BY s.created_at, b.store_id, b.variant_id
+"""
 
 _PRODUCTS = """
     SELECT product_id, number, kind, status, name, slug, description, brand, unit, tags, taxable, tax_rate,

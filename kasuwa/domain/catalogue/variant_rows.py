@@ -74,17 +74,7 @@ async def set_price(db: Database, variant_id: UUID, price: Price) -> None:
         " WHERE merchant_id = current_merchant() AND variant_id = :variant_id AND NOT own_price",
         variant_id=variant_id,
     )
-    followers = await db.values(
-        """
-        SELECT f.variant_id FROM variant v
-        JOIN product p ON p.merchant_id = v.merchant_id AND p.product_id = v.product_id
-        JOIN variant f ON f.merchant_id = v.merchant_id AND f.product_id = v.product_id
-        WHERE v.merchant_id = current_merchant() AND v.variant_id = :variant_id AND v.position = 0
-          AND p.kind = 'variant' AND NOT f.own_price AND f.removed_at IS NULL
-        ORDER BY f.variant_id
-        """,
-        variant_id=variant_id,
-    )
+    followers = await db.values(FOLLOWERS, variant_id=variant_id)
     ids = [variant_id, *followers]
     await insert_prices(db, ids, [price] * len(ids))
 
@@ -107,19 +97,11 @@ async def _refuse_taken(db: Database, variants: Sequence[NewVariant], pointers: 
     keys = {place: sku_key(variant.sku) for place, variant in enumerate(variants) if variant.sku}
     codes = {place: variant.barcode for place, variant in enumerate(variants) if variant.barcode}
     if keys:
-        taken = await db.values(
-            "SELECT sku_key FROM variant"
-            " WHERE merchant_id = current_merchant() AND sku_key = ANY(:keys::text[]) AND NOT archived",
-            keys=list(keys.values()),
-        )
+        taken = await db.values(TAKEN_SKUS, keys=list(keys.values()))
         if taken:
             raise SkuTaken(faults=_faults(keys, taken, pointers, "sku", "Choose another SKU."))
     if codes:
-        taken = await db.values(
-            "SELECT barcode FROM variant"
-            " WHERE merchant_id = current_merchant() AND barcode = ANY(:codes::text[]) AND NOT archived",
-            codes=list(codes.values()),
-        )
+        taken = await db.values(TAKEN_BARCODES, codes=list(codes.values()))
         if taken:
             raise BarcodeTaken(faults=_faults(codes, taken, pointers, "barcode", "Choose another barcode."))
 
@@ -139,15 +121,9 @@ async def _with_free_skus(db: Database, variants: Sequence[NewVariant], first: i
     skus = [variant.sku or f"K-{first + place:06d}" for place, variant in enumerate(variants)]
     made = [place for place, variant in enumerate(variants) if not variant.sku]
     keys = [sku_key(sku) for sku in skus]
-    taken = set(
-        await db.values(
-            "SELECT sku_key FROM variant"
-            " WHERE merchant_id = current_merchant() AND sku_key = ANY(:keys::text[]) AND NOT archived",
-            keys=[keys[place] for place in made],
-        )
-        if made
-        else ()
-    ) | {sku_key(variant.sku) for variant in variants if variant.sku}
+    taken = {sku_key(variant.sku) for variant in variants if variant.sku}
+    if made:
+        taken |= set(await db.values(TAKEN_SKUS, keys=[keys[place] for place in made]))
     for place in made:
         if keys[place] in taken:
             skus[place] += f"-{secrets.token_hex(4).upper()}"
@@ -193,6 +169,25 @@ async def _open(
 def _json(value: object) -> str:
     return msgspec.json.encode(value).decode()
 
+
+FOLLOWERS = """
+    SELECT f.variant_id FROM variant v
+    JOIN product p ON p.merchant_id = v.merchant_id AND p.product_id = v.product_id
+    JOIN variant f ON f.merchant_id = v.merchant_id AND f.product_id = v.product_id
+    WHERE v.merchant_id = current_merchant() AND v.variant_id = :variant_id AND v.position = 0
+      AND p.kind = 'variant' AND NOT f.own_price AND f.removed_at IS NULL
+    ORDER BY f.variant_id
+"""
+
+TAKEN_SKUS = """
+    SELECT sku_key FROM variant
+    WHERE merchant_id = current_merchant() AND sku_key = ANY(:keys::text[]) AND NOT archived
+"""
+
+TAKEN_BARCODES = """
+    SELECT barcode FROM variant
+    WHERE merchant_id = current_merchant() AND barcode = ANY(:codes::text[]) AND NOT archived
+"""
 
 # Ordered, so that two who want the same SKUs wait for each other, and never both.
 _INSERT = """

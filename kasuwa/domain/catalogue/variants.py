@@ -174,27 +174,27 @@ class _Level(Struct, frozen=True):
 
 async def _hold_stock(db: Database, variant_ids: Sequence[UUID]) -> list[_Level]:
     """The balances of the variants. Until the end nobody moves them, or begins to count them elsewhere."""
-    await db.execute(
-        """
-        SELECT 1 FROM variant
-        WHERE merchant_id = current_merchant() AND variant_id = ANY(:variant_ids::uuid[])
-        ORDER BY variant_id FOR UPDATE
-        """,
-        variant_ids=list(variant_ids),
-    )
-    return await db.all(
-        """
-        SELECT b.variant_id, b.store_id, s.name AS store_name, b.on_hand, b.reserved, b.in_transit, b.damaged,
-               b.seq > 0 AS has_moved
-        FROM stock_balance b
-        JOIN store s ON s.merchant_id = b.merchant_id AND s.store_id = b.store_id
-        WHERE b.merchant_id = current_merchant() AND b.variant_id = ANY(:variant_ids::uuid[])
-        ORDER BY b.store_id, b.variant_id
-        FOR UPDATE OF b
-        """,
-        into=_Level,
-        variant_ids=list(variant_ids),
-    )
+    await db.execute(HOLD_VARIANTS, variant_ids=list(variant_ids))
+    return await db.all(HOLD_BALANCES, into=_Level, variant_ids=list(variant_ids))
+
+
+HOLD_VARIANTS = """
+    SELECT 1 FROM variant
+    WHERE merchant_id = current_merchant() AND variant_id = ANY(:variant_ids::uuid[])
+    ORDER BY variant_id FOR UPDATE
+"""
+
+HOLD_BALANCES = """
+    SELECT b.variant_id, b.store_id, s.name AS store_name, b.on_hand, b.reserved, b.in_transit, b.damaged,
+           b.seq > 0 AS has_moved
+    FROM variant v
+    JOIN stock_balance b
+      ON b.merchant_id = v.merchant_id AND b.product_id = v.product_id AND b.variant_id = v.variant_id
+    JOIN store s ON s.merchant_id = b.merchant_id AND s.store_id = b.store_id
+    WHERE v.merchant_id = current_merchant() AND v.variant_id = ANY(:variant_ids::uuid[])
+    ORDER BY b.store_id, b.variant_id
+    FOR UPDATE OF b
+"""
 
 
 async def _take_off(db: Database, unknown_ids: Sequence[UUID], known_ids: Sequence[UUID]) -> None:
@@ -257,9 +257,10 @@ async def _set_options(db: Database, product_id: UUID, options: Sequence[Product
 
 async def _next_position(db: Database, product_id: UUID) -> int:
     """Behind every variant that there ever was: a cursor of a list stays right."""
-    position = await db.value(
-        "SELECT max(position) + 1 FROM variant"
-        " WHERE merchant_id = current_merchant() AND product_id = :product_id",
-        product_id=product_id,
-    )
-    return int(position)
+    return int(await db.value(NEXT_POSITION, product_id=product_id))
+
+
+NEXT_POSITION = """
+    SELECT max(position) + 1 FROM variant
+    WHERE merchant_id = current_merchant() AND product_id = :product_id
+"""

@@ -208,10 +208,18 @@ async def set_stocks(context: Context, db: Database, counts: Sequence[Count], *,
 async def close_stock(db: Database, variant_ids: Sequence[UUID]) -> None:
     """End the counting of variants that are no longer sold. Their balances are empty, and stay so."""
     await db.execute(
-        "UPDATE stock_balance SET closed = true"
-        " WHERE merchant_id = current_merchant() AND variant_id = ANY(:variant_ids::uuid[])",
+        CLOSE_STOCK,
         variant_ids=list(variant_ids),
     )
+
+
+# By way of the product, for which balances have an index.
+CLOSE_STOCK = """
+    UPDATE stock_balance b SET closed = true
+    FROM variant v
+    WHERE v.merchant_id = current_merchant() AND v.variant_id = ANY(:variant_ids::uuid[])
+      AND b.merchant_id = v.merchant_id AND b.product_id = v.product_id AND b.variant_id = v.variant_id
+"""
 
 
 async def set_reorder(

@@ -35,7 +35,8 @@ from kasuwa.domain.catalogue.choices import arrange_variants
 from kasuwa.domain.catalogue.errors import ChoiceTaken, VariantsWrong
 from kasuwa.domain.catalogue.queries import read_products, read_stock, sku_key
 from kasuwa.domain.catalogue.records import CategoryName, NewVariant, Price, Product, StockLevel
-from kasuwa.domain.inventory.actions import Count, Opening, close_stock, open_balances, set_stocks
+from kasuwa.domain.inventory.actions import Count, Opening, close_stock, set_stocks
+from kasuwa.domain.inventory.openings import open_new_balances
 from kasuwa.domain.permissions import Permission
 
 _RACES = ("variant_sku", "variant_barcode")
@@ -303,7 +304,7 @@ async def _add_variants(context: Context, db: Database, places: Sequence[_Place]
         for place in placed
         for opening in place.new.opening
     ]
-    await open_balances(context, db, openings)
+    await open_new_balances(context, db, openings)
     kept = [place.variant_id for place in placed if place.position == 0]
     if kept:
         await close_stock(db, kept)

@@ -130,6 +130,19 @@ class _Sku(Struct, frozen=True):
     product_kind: str
 
 
+FIND_SKUS = """
+    SELECT v.sku_key, v.barcode, v.product_id, v.variant_id, p.kind AS product_kind
+    FROM variant v
+    JOIN product p ON p.merchant_id = v.merchant_id AND p.product_id = v.product_id
+    WHERE v.merchant_id = current_merchant() AND NOT v.archived AND v.sku_key = ANY(:keys::text[])
+"""
+FIND_BARCODES = """
+    SELECT v.sku_key, v.barcode, v.product_id, v.variant_id, '' AS product_kind
+    FROM variant v
+    WHERE v.merchant_id = current_merchant() AND NOT v.archived AND v.barcode = ANY(:barcodes::text[])
+"""
+
+
 class _Unit(Struct, frozen=True):
     unit: str
     decimals: int
@@ -140,21 +153,12 @@ async def _look_up(db: Database, rows: Sequence[BulkRow]) -> Known:
     products = [row.new for row in rows if isinstance(row, BulkProduct)]
     variants = [variant for row in rows if isinstance(row, BulkProduct) for variant in row.sold]
     found = await db.all(
-        """
-        SELECT v.sku_key, v.barcode, v.product_id, v.variant_id, p.kind AS product_kind
-        FROM variant v
-        JOIN product p ON p.merchant_id = v.merchant_id AND p.product_id = v.product_id
-        WHERE v.merchant_id = current_merchant() AND NOT v.archived AND v.sku_key = ANY(:keys::text[])
-        """,
+        FIND_SKUS,
         into=_Sku,
         keys=[sku_key(variant.sku) for variant in variants if variant.sku],
     )
     coded = await db.all(
-        """
-        SELECT v.sku_key, v.barcode, v.product_id, v.variant_id, '' AS product_kind
-        FROM variant v
-        WHERE v.merchant_id = current_merchant() AND NOT v.archived AND v.barcode = ANY(:barcodes::text[])
-        """,
+        FIND_BARCODES,
         into=_Sku,
         barcodes=[variant.barcode for variant in variants if variant.barcode],
     )

@@ -8,8 +8,6 @@ CREATE TABLE import_run (
   file_sha256 text NOT NULL,
   size_bytes bigint NOT NULL,
   options jsonb NOT NULL,
-  -- Where the file lies among the blobs, for a run that a worker carries out.
-  blob text,
   status text NOT NULL DEFAULT 'running' CHECK (status IN ('running', 'done', 'failed', 'cancelled')),
   -- Why it failed as a whole.
   reason text NOT NULL DEFAULT '',
@@ -47,3 +45,14 @@ CREATE TABLE import_failure (
   FOREIGN KEY (merchant_id, import_id) REFERENCES import_run (merchant_id, import_id) ON DELETE CASCADE
 );
 CALL protect_tenant('import_failure');
+
+-- The file of an import that a worker carries out, in parts; it goes when the import is done.
+CREATE TABLE import_file (
+  merchant_id uuid NOT NULL,
+  import_id uuid NOT NULL,
+  part integer NOT NULL,
+  content bytea NOT NULL,
+  PRIMARY KEY (merchant_id, import_id, part),
+  FOREIGN KEY (merchant_id, import_id) REFERENCES import_run (merchant_id, import_id) ON DELETE CASCADE
+);
+CALL protect_tenant('import_file');

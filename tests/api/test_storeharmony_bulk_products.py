@@ -186,3 +186,14 @@ async def test_variants_are_told_apart(web: Web, shop: Shop) -> None:
     answer = await write(web, shop, [shirt(variants=twice), shirt(variants=other)])
     fields = [row["errors"][0]["field"] for row in answer["rows"]]
     assert fields == ["variants.1.options", "variants.1.options.0.name"]
+
+
+async def test_a_call_that_is_sent_twice_makes_its_products_once(web: Web, shop: Shop) -> None:
+    headers = {"sessiontoken": shop.session, "Idempotency-Key": uuid4().hex}
+    path = f"/cloudapi/app/{shop.store_id}/stock/createbulk"
+    body = {"items": [item("A"), shirt(), item("a")]}
+    first = await web.post(path, headers=headers, json=body)
+    again = await web.post(path, headers=headers, json=body)
+    assert statuses(first.json()) == ["created", "created", "failed"]
+    assert again.content == first.content
+    assert await faults(shop.owner) == []

@@ -12,9 +12,10 @@ from kasuwa.base.context import Services
 from kasuwa.base.db import Database, Numbered
 from kasuwa.base.ids import token_hash
 from kasuwa.database import DatabaseUrls
-from kasuwa.domain.catalogue import lists, queries, variant_rows, variants
+from kasuwa.domain.catalogue import bulk, lists, queries, variant_rows, variants
 from kasuwa.domain.catalogue.filters import conditions_of
 from kasuwa.domain.catalogue.records import PageWish, ProductFilter, SortKey
+from kasuwa.domain.exchange import exports
 from kasuwa.domain.inventory import trail
 from kasuwa.domain.inventory.actions import CLOSE_STOCK
 from kasuwa.domain.inventory.trail import TrailFilter
@@ -200,6 +201,19 @@ async def test_what_is_asked_of_a_products_variants_reads_its_rows_and_no_more(
     plan = await explain(application, numbered.text, *(values[name] for name in numbered.names))
     assert scanned(plan) == set(), plan
     assert most_rows(plan) <= 2, plan
+
+
+@pytest.mark.parametrize("statement", [exports.NEXT_PRODUCTS, bulk.FIND_SKUS, bulk.FIND_BARCODES])
+async def test_what_files_and_bulk_calls_ask_goes_by_an_index(
+    application: Connection, statement: str
+) -> None:
+    keys = [f"sku-{n}" for n in range(1, 201)]
+    values = {"after": 500, "how_many": 200, "keys": keys, "barcodes": [f"5000{n}" for n in range(1, 201)]}
+    numbered = Numbered(statement)
+    await application.execute("SET LOCAL plan_cache_mode = force_custom_plan")
+    plan = await explain(application, numbered.text, *(values[name] for name in numbered.names))
+    assert scanned(plan) == set(), plan
+    assert most_rows(plan) <= 200, plan
 
 
 async def test_products_low_in_stock_are_found_without_reading_other_merchants(

@@ -19,13 +19,9 @@ from kasuwa.base.ids import new_id
 from tests.client import ORIGIN, Web
 from tests.conftest import picture_bytes
 from tests.contract.cast import Caller, Cast
-from tests.contract.harness import ContractAnswers, contracts_of
+from tests.contract.leaves import HEADERS, MissingRecipe, contract_of, put_leaf
 
 Json = dict[str, Any]
-
-
-class MissingRecipe(AssertionError):
-    """An operation was built and nobody said how to call it."""
 
 
 # Ids -----------------------------------------------------------------------------------------------
@@ -87,6 +83,10 @@ IDENTITIES: dict[str, dict[str, Identity]] = {
         "image_id": _uuid("picture_id"),
         "ids": _uuid("product_id"),
         "src": _PICTURE_URL,
+    },
+    "manage": {
+        "storeid": _uuid("store_id"),
+        "subjectid": _uuid("product_id"),
     },
 }
 """By API and name in lower case. A name that looks like an id and is not here must be in NOT_IDS."""
@@ -322,17 +322,6 @@ QUERIES: dict[tuple[str, str], Callable[[Cast], dict[str, str]]] = {
 }
 """What the query must have, and what makes it the shop's own; the rest is left out."""
 
-HEADERS = {
-    "sessiontoken": "sessiontoken",
-    "customerToken": "customertoken",
-    "authToken": "x-auth-token",
-    "accessToken": "access-token",
-    "developerKey": "authorization",
-    "bearerAuth": "authorization",
-}
-"""The header of each security scheme."""
-
-
 # Operations and calls ------------------------------------------------------------------------------
 
 
@@ -356,7 +345,7 @@ class Entry:
         self.operation = registered.operation
         self.base = api.dialect.base_paths[0]
         self.key = (self.dialect, self.operation.operation_id)
-        self.contract = _contract_of(self.dialect, self.base)
+        self.contract = contract_of(self.dialect, self.base)
         item = self.contract.document["paths"][self.operation.path]
         self.document: Json = item[self.operation.method.lower()]
 
@@ -465,7 +454,7 @@ class Call(Struct, kw_only=True):
         else:
             other.json = copy.deepcopy(self.json)
             new = [value] if place.many else value
-            _put(other.json, place.pointer.split("/")[1:], new, f"{self.entry}: {place}")
+            put_leaf(other.json, place.pointer.split("/")[1:], new, f"{self.entry}: {place}")
         return other
 
     def by(self, caller: Caller) -> "Call":
@@ -512,18 +501,3 @@ def built() -> list[Entry]:
         if api.dialect.has_contract
         for registered in api.registered.values()
     ]
-
-
-def _contract_of(dialect: str, base: str) -> ContractAnswers:
-    return next(one for one in contracts_of(dialect) if one.path_within(f"{base}/") is not None)
-
-
-def _put(value: Any, steps: list[str], new: Any, what: str) -> None:
-    """Set the leaf inside an object that the recipe must have filled."""
-    for step in steps[:-1]:
-        key = int(step) if isinstance(value, list) else step
-        try:
-            value = value[key]
-        except (KeyError, IndexError):
-            raise MissingRecipe(f"{what} takes an id that the recipe leaves out; fill it in BODIES") from None
-    value[steps[-1]] = new

@@ -1,5 +1,6 @@
 """Products in and out by files: what is exported can be loaded again, and a bad file does no harm."""
 
+import asyncio
 import csv
 import io
 import zipfile
@@ -14,16 +15,21 @@ import pytest
 from kasuwa.base.context import Context, Services
 from kasuwa.base.problems import Forbidden
 from kasuwa.base.tables import TableWrong
+from kasuwa.domain.catalogue.bulk import write_products
+from kasuwa.domain.catalogue.bulk_records import BulkProduct, Outcome
 from kasuwa.domain.catalogue.cards import card_faults
 from kasuwa.domain.catalogue.queries import find_sku, get_product, read_stock
-from kasuwa.domain.catalogue.records import Product
+from kasuwa.domain.catalogue.records import NewProduct, NewVariant, Price, Product
 from kasuwa.domain.exchange import imports
 from kasuwa.domain.exchange.errors import ImportElsewhere, ImportNotFound
 from kasuwa.domain.exchange.exports import export_csv, export_jsonl, failed_rows
 from kasuwa.domain.exchange.imports import begin_import, run_import
+from kasuwa.domain.exchange.jobs import FileTooLarge, import_progress, start_import
 from kasuwa.domain.exchange.pictures import import_pictures
 from kasuwa.domain.exchange.records import ImportOptions, ImportRun
 from kasuwa.domain.exchange.runs import read_run
+from kasuwa.domain.inventory.actions import move_stock
+from kasuwa.domain.inventory.records import Move
 from tests.conftest import picture_bytes
 from tests.shop import Shop, new_shop
 
@@ -355,3 +361,77 @@ async def test_nobody_else_sees_an_import_and_a_cashier_makes_none(
         await load(shop.cashier(), file, simple("B,Malt,5,1"))
     header = (await gather(export_csv(shop.cashier()))).decode("utf-8-sig").split("\r\n")[0]
     assert "cost price" not in header
+
+
+async def in_pieces(content: str, size: int = 1000) -> AsyncIterator[bytes]:
+    for start in range(0, len(content), size):
+        yield content[start : start + size].encode()
+
+
+async def test_a_worker_imports_what_a_call_has_started(
+    services: Services, context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(imports, "ROWS_AT_ONCE", 10)
+    # Each job takes one part, and leaves the rest to the next.
+    monkeypatch.setattr("kasuwa.domain.exchange.jobs._SECONDS", 0.0)
+    text = simple(*(f"S-{n},Item {n},{n},{n}" for n in range(35)))
+    run = await start_import(context, in_pieces(text), "a.csv", ImportOptions())
+    same = await start_import(context, in_pieces(text), "a.csv", ImportOptions())
+    assert same.import_id == run.import_id
+    await services.jobs.run_due()
+    done = await import_progress(context, run.import_id)
+    assert (done.status, done.created, done.rows_done, done.fraction) == ("done", 35, 36, 1.0)
+    async with context.reading() as db:
+        assert await db.value("SELECT count(*) FROM import_file") == 0
+        actors = await db.values("SELECT DISTINCT actor_id FROM audit_entry WHERE action = 'product.create'")
+    assert actors == [context.caller.id]
+
+
+async def test_a_call_s_file_is_bounded(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kasuwa.domain.exchange.jobs.MOST_BYTES", 100)
+    with pytest.raises(FileTooLarge):
+        await start_import(context, in_pieces(simple(*["A,Malt,5,1"] * 50)), "a.csv", ImportOptions())
+    async with context.reading() as db:
+        assert await db.value("SELECT count(*) FROM import_run") == 0
+
+
+async def test_what_only_the_ledger_can_refuse_fails_its_product_alone(context: Context, file: Path) -> None:
+    rows = [f"S-{n},Item {n},5,10" for n in range(20)]
+    await load(context, file, simple(*rows))
+    variant = (await product_of(context, "S-7")).main
+    async with context.transaction() as db:
+        move = Move(
+            store_id=context.store_id,
+            variant_id=variant.variant_id,
+            kind="reserved",
+            state="reserved",
+            change=Decimal(4),
+        )
+        await move_stock(context, db, [move])
+    text = "sku,quantity\n" + "".join(f"S-{n},3\n" for n in range(20))
+    run = await load(context, file, text, on_duplicate="update", set_stock=True)
+    assert (run.updated, run.failed) == (19, 1)
+    assert [row for row, _, _ in told(run)] == [9]
+    assert await faults(context) == []
+
+
+async def test_a_sku_that_is_taken_meanwhile_is_a_duplicate(context: Context, shop: Shop) -> None:
+    """Two calls with the same SKUs at once: each SKU is made once, and the other call is told."""
+    rows = [
+        BulkProduct(
+            new=NewProduct(
+                name="Malt",
+                variants=(NewVariant(sku=f"S-{n}", price=Price(currency="NGN", selling_minor=1)),),
+            )
+        )
+        for n in range(50)
+    ]
+
+    async def call() -> list[Outcome]:
+        return await write_products(context.acting_as(context.caller), rows)
+
+    answers = await asyncio.gather(call(), call())
+    statuses = sorted(outcome.status for answer in answers for outcome in answer)
+    assert statuses == ["created"] * 50 + ["failed"] * 50
+    codes = {fault.code for answer in answers for outcome in answer for fault in outcome.faults}
+    assert codes == {"taken"}

@@ -1,6 +1,7 @@
 """The stock ledger: a chain that closes, sums that agree, and never below zero."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from decimal import Decimal
 from typing import Any
@@ -12,6 +13,8 @@ import pytest
 from kasuwa.base.context import Context
 from kasuwa.database import DatabaseUrls
 from kasuwa.domain.catalogue.actions import create_product
+from kasuwa.domain.catalogue.bulk import write_products
+from kasuwa.domain.catalogue.bulk_records import BulkProduct
 from kasuwa.domain.catalogue.records import NewProduct, NewVariant, OpeningStock, Price, Product
 from kasuwa.domain.inventory.actions import move_stock, open_balance, set_reorder, set_stock
 from kasuwa.domain.inventory.errors import NotEnoughStock, NotStocked
@@ -262,3 +265,32 @@ async def test_a_forger_who_writes_the_hashes_anew_must_write_all_that_follow(
         context.merchant_id,
     )
     assert await faults_of(admin, context.merchant_id) == ["movement 3 does not follow from the one before"]
+
+
+async def test_many_openings_at_once_are_booked_as_one_alone_is(context: Context, shop: Shop) -> None:
+    def new(sku: str) -> NewProduct:
+        opening = (
+            OpeningStock(context.store_id, Decimal("2.5"), Decimal(1), Decimal(6)),
+            OpeningStock(shop.second_store_id),
+        )
+        price = Price(currency="NGN", selling_minor=500, cost_minor=333)
+        return NewProduct(
+            name="Rice", unit="kg", variants=(NewVariant(price=price, sku=sku, opening=opening),)
+        )
+
+    await create_product(context, new("ALONE"))
+    await write_products(context, [BulkProduct(new=new("MANY")), BulkProduct(new=new("MORE"))])
+    tables = {"stock_balance": "store_id, variant_id", "stock_movement": "store_id, variant_id, seq"}
+    own = {"variant_id", "product_id", "movement_id", "at", "hash", "head", "updated_at"}
+    async with context.reading() as db:
+        for table, order in tables.items():
+            rows: list[tuple[str, dict[str, Any]]] = await db.all(
+                f"SELECT v.sku, to_jsonb(t) AS row FROM {table} t"
+                f" JOIN variant v USING (merchant_id, variant_id) ORDER BY {order}",
+                into=lambda sku, row: (sku, json.loads(row)),
+            )
+            found: dict[str, list[dict[str, Any]]] = {}
+            for sku, row in rows:
+                found.setdefault(sku, []).append({k: v for k, v in row.items() if k not in own})
+            assert found["MANY"] == found["MORE"] == found["ALONE"]
+    assert await faults(context) == []

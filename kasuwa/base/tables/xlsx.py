@@ -6,6 +6,7 @@ docs/decisions/table-files.md.
 """
 
 import re
+import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -25,6 +26,19 @@ MOST_RATIO = 300
 MOST_COLUMNS = 500
 MOST_CELL = 40_000  # Excel's own limit is 32,767
 
+# What the archive's reader raises for one that was cut, changed or packed in a way that it does not know.
+DAMAGED = (
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    EOFError,
+    KeyError,
+    NotImplementedError,
+    OSError,
+    RuntimeError,
+    ValueError,
+)
+
 _PIECE = 64 * 1024
 _BUILT_IN_DATES = frozenset({*range(14, 23), *range(45, 48)})
 _DATE_LETTERS = re.compile(r"[dmyhs]", re.IGNORECASE)
@@ -35,7 +49,7 @@ def open_xlsx(path: Path, sheet: str | None = None) -> Table:
     """The table on the sheet of that name, or on the first that is not hidden. Raises TableWrong."""
     try:
         archive = zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, OSError, ValueError) as error:
+    except DAMAGED as error:
         raise TableWrong(f"The file is a damaged archive: {error}.") from None
     try:
         return _open_xlsx(archive, sheet)
@@ -106,7 +120,7 @@ class _Book:
             raise TableWrong("The file has a password; save it without one.")
         try:
             return self._archive.open(info)
-        except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
+        except DAMAGED as error:
             raise TableWrong(f"The file is a damaged archive: {error}.") from None
 
     def _has(self, member: str) -> bool:
@@ -314,7 +328,7 @@ def _parser(
 def _read(file: IO[bytes]) -> bytes:
     try:
         return file.read(_PIECE)
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
+    except DAMAGED as error:
         raise TableWrong(f"The file is a damaged archive: {error}.") from None
 
 

@@ -35,7 +35,8 @@ from kasuwa.domain.catalogue.choices import arrange_variants
 from kasuwa.domain.catalogue.errors import ChoiceTaken, VariantsWrong
 from kasuwa.domain.catalogue.queries import read_products, read_stock, sku_key
 from kasuwa.domain.catalogue.records import CategoryName, NewVariant, Price, Product, StockLevel
-from kasuwa.domain.inventory.actions import Count, Opening, close_stock, open_balances, set_stocks
+from kasuwa.domain.inventory.actions import Count, Opening, close_stock, set_stocks
+from kasuwa.domain.inventory.openings import open_new_balances
 from kasuwa.domain.permissions import Permission
 
 _RACES = ("variant_sku", "variant_barcode")
@@ -129,6 +130,19 @@ class _Sku(Struct, frozen=True):
     product_kind: str
 
 
+FIND_SKUS = """
+    SELECT v.sku_key, v.barcode, v.product_id, v.variant_id, p.kind AS product_kind
+    FROM variant v
+    JOIN product p ON p.merchant_id = v.merchant_id AND p.product_id = v.product_id
+    WHERE v.merchant_id = current_merchant() AND NOT v.archived AND v.sku_key = ANY(:keys::text[])
+"""
+FIND_BARCODES = """
+    SELECT v.sku_key, v.barcode, v.product_id, v.variant_id, '' AS product_kind
+    FROM variant v
+    WHERE v.merchant_id = current_merchant() AND NOT v.archived AND v.barcode = ANY(:barcodes::text[])
+"""
+
+
 class _Unit(Struct, frozen=True):
     unit: str
     decimals: int
@@ -139,21 +153,12 @@ async def _look_up(db: Database, rows: Sequence[BulkRow]) -> Known:
     products = [row.new for row in rows if isinstance(row, BulkProduct)]
     variants = [variant for row in rows if isinstance(row, BulkProduct) for variant in row.sold]
     found = await db.all(
-        """
-        SELECT v.sku_key, v.barcode, v.product_id, v.variant_id, p.kind AS product_kind
-        FROM variant v
-        JOIN product p ON p.merchant_id = v.merchant_id AND p.product_id = v.product_id
-        WHERE v.merchant_id = current_merchant() AND NOT v.archived AND v.sku_key = ANY(:keys::text[])
-        """,
+        FIND_SKUS,
         into=_Sku,
         keys=[sku_key(variant.sku) for variant in variants if variant.sku],
     )
     coded = await db.all(
-        """
-        SELECT v.sku_key, v.barcode, v.product_id, v.variant_id, '' AS product_kind
-        FROM variant v
-        WHERE v.merchant_id = current_merchant() AND NOT v.archived AND v.barcode = ANY(:barcodes::text[])
-        """,
+        FIND_BARCODES,
         into=_Sku,
         barcodes=[variant.barcode for variant in variants if variant.barcode],
     )
@@ -303,7 +308,7 @@ async def _add_variants(context: Context, db: Database, places: Sequence[_Place]
         for place in placed
         for opening in place.new.opening
     ]
-    await open_balances(context, db, openings)
+    await open_new_balances(context, db, openings)
     kept = [place.variant_id for place in placed if place.position == 0]
     if kept:
         await close_stock(db, kept)

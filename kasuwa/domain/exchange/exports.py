@@ -53,15 +53,14 @@ async def export_products(context: Context) -> AsyncIterator[list[str]]:
 
 
 async def _next_ids(db: Database, after: int) -> list[UUID]:
-    return await db.values(
-        """
-        SELECT product_id FROM product
-        WHERE merchant_id = current_merchant() AND number > :after AND status <> 'archived'
-        ORDER BY number LIMIT :how_many
-        """,
-        after=after,
-        how_many=_AT_ONCE,
-    )
+    return await db.values(NEXT_PRODUCTS, after=after, how_many=_AT_ONCE)
+
+
+NEXT_PRODUCTS = """
+    SELECT product_id FROM product
+    WHERE merchant_id = current_merchant() AND number > :after AND status <> 'archived'
+    ORDER BY number LIMIT :how_many
+"""
 
 
 def _rows(

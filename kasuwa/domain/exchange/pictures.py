@@ -3,7 +3,6 @@
 import asyncio
 import re
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from uuid import UUID
@@ -13,6 +12,7 @@ from msgspec import Struct
 from kasuwa.base.context import Context
 from kasuwa.base.problems import Problem
 from kasuwa.base.tables import TableWrong
+from kasuwa.base.tables.xlsx import DAMAGED
 from kasuwa.domain.catalogue.queries import find_sku, get_product
 from kasuwa.domain.media.actions import show_picture
 from kasuwa.domain.media.keeping import keep_bytes
@@ -51,7 +51,7 @@ async def import_pictures(
     counts = {"shown": 0, "skipped": 0, "failed": 0}
     try:
         archive = zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, OSError, ValueError) as error:
+    except DAMAGED as error:
         raise TableWrong(f"The pictures are no zip archive: {error}.") from None
     with archive:
         for named in sorted(_named(archive)):
@@ -114,5 +114,5 @@ def _content(archive: zipfile.ZipFile, member: str) -> bytes:
         raise TableWrong(f"A picture has at most {MOST_BYTES // 2**20} MB.")
     try:
         return archive.read(info)
-    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
+    except DAMAGED as error:
         raise TableWrong(f"The archive is damaged here: {error}.") from None

@@ -55,7 +55,6 @@ class ImportRun(Struct, frozen=True, kw_only=True):
     file_sha256: str
     size_bytes: int
     options: ImportOptions
-    blob: str | None
     status: Literal["running", "done", "failed", "cancelled"]
     reason: str
     rows_done: int

@@ -13,7 +13,7 @@ from kasuwa.domain.exchange.errors import ImportElsewhere, ImportNotFound
 from kasuwa.domain.exchange.records import FaultKind, ImportOptions, ImportRun, ShownChange
 
 _COLUMNS = """
-    import_id, store_id, file_name, file_sha256, size_bytes, options, blob, status, reason, rows_done,
+    import_id, store_id, file_name, file_sha256, size_bytes, options, status, reason, rows_done,
     fraction, created, updated, skipped, failed, failed_rows, notes, faults, changes, header, created_at,
     updated_at
 """
@@ -40,16 +40,15 @@ async def open_run(
     file_sha256: str,
     size_bytes: int,
     options: ImportOptions,
-    blob: str | None = None,
 ) -> ImportRun:
     """The unfinished run of this file with these options at the caller's store, or a new one."""
     async with context.transaction() as db:
         await db.execute(
             """
             INSERT INTO import_run (merchant_id, import_id, store_id, file_name, file_sha256, size_bytes,
-                                    options, blob, created_by)
+                                    options, created_by)
             VALUES (current_merchant(), :import_id, :store_id, :file_name, :file_sha256, :size_bytes,
-                    :options, :blob, :user_id)
+                    :options, :user_id)
             ON CONFLICT (merchant_id, store_id, file_sha256, md5(options::text)) WHERE status = 'running'
             DO NOTHING
             """,
@@ -59,7 +58,6 @@ async def open_run(
             file_sha256=file_sha256,
             size_bytes=size_bytes,
             options=_json(options),
-            blob=blob,
             user_id=context.caller.user_id,
         )
         return await db.one(

@@ -112,11 +112,11 @@ async def open_balances(context: Context, db: Database, openings: Sequence[Openi
     ]
     for start in range(0, len(moves), MOST_LINES):
         await move_stock(context, db, moves[start : start + MOST_LINES])
-    await _set_levels(db, [one for one in opened if one.stock.reorder_level or one.stock.reorder_quantity])
+    await set_levels(db, [one for one in opened if one.stock.reorder_level or one.stock.reorder_quantity])
 
 
-async def _set_levels(db: Database, opened: Sequence[Opening]) -> None:
-    """After what lies there is booked: the level is crossed by what happens to it, not by its beginning."""
+async def set_levels(db: Database, opened: Sequence[Opening]) -> None:
+    """When to order each again. After what lies there is booked: a level is crossed by what happens to it."""
     if not opened:
         return
     await db.execute(
@@ -202,7 +202,7 @@ async def set_stocks(context: Context, db: Database, counts: Sequence[Count], *,
     for start in range(0, len(moves), MOST_LINES):
         await move_stock(context, db, moves[start : start + MOST_LINES])
     levels = [Opening(c.product_id, c.variant_id, c.stock) for c in counts if c.with_reorder]
-    await _set_levels(db, levels)
+    await set_levels(db, levels)
 
 
 async def close_stock(db: Database, variant_ids: Sequence[UUID]) -> None:

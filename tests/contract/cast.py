@@ -26,6 +26,7 @@ from kasuwa.domain.media.records import STOREHARMONY_FORMATS, Place
 from kasuwa.domain.merchants.actions import create_access_token, join_store, open_session
 from kasuwa.domain.merchants.authentication import resolve_access_token
 from kasuwa.domain.permissions import Role
+from kasuwa.domain.stocktakes.actions import start_stocktake
 from kasuwa.domain.users.actions import VERIFY_LINK_LIFETIME, VERIFY_PURPOSE, add_link
 from kasuwa.domain.users.login import open_account_session
 from tests.client import ORIGIN
@@ -50,6 +51,7 @@ class Cast(Struct, frozen=True, kw_only=True):
     product_number: int
     sku: str
     variant_id: UUID
+    stocktake_id: UUID
     category_id: UUID
     category_number: int
     picture_id: UUID
@@ -113,6 +115,7 @@ async def new_cast(services: Services, *, password: str = "the cast's own passwo
     kept = await keep_bytes(context, picture_bytes("PNG", size=(8, 6), seed=7), STOREHARMONY_FORMATS)
     varied = await create_product(context, _varied_product(mark, shop))
     placed = await show_picture(context, product.product_id, kept, Place(alt_text=f"{mark} front"))
+    stocktake = await start_stocktake(context, name=f"{mark} year's end", blind=False)
     return Cast(
         mark=mark,
         shop=shop,
@@ -126,6 +129,7 @@ async def new_cast(services: Services, *, password: str = "the cast's own passwo
         product_number=product.number,
         sku=product.main.sku,
         variant_id=product.main.variant_id,
+        stocktake_id=stocktake.stocktake_id,
         category_id=category_id,
         category_number=product.categories[0].number,
         picture_id=placed.picture.product_picture_id,

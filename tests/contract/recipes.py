@@ -86,6 +86,9 @@ IDENTITIES: dict[str, dict[str, Identity]] = {
     },
     "manage": {
         "storeid": _uuid("store_id"),
+        "stocktakeid": _uuid("stocktake_id"),
+        "variantid": _uuid("variant_id"),
+        "sku": Identity(lambda cast: cast.sku, lambda: f"SKU-{new_id().hex[:18]}"),
         "subjectid": _uuid("product_id"),
     },
 }
@@ -307,6 +310,16 @@ BODIES: dict[tuple[str, str], Callable[[Cast], Any]] = {
     ("shoplazza", "update_product_image"): lambda cast: {
         "image": {"src": cast.media_url, "alt": f"{cast.mark} back"}
     },
+    ("manage", "startStocktake"): lambda cast: {"name": f"{cast.mark} shelves"},
+    ("manage", "addStocktakeCounts"): lambda cast: {
+        "counts": [{"variantId": str(cast.variant_id), "quantity": 3, "zone": f"{cast.mark} window"}],
+    },
+    ("manage", "closeStocktake"): lambda cast: {"uncounted": "keep", "note": f"{cast.mark} done"},
+    ("manage", "cancelStocktake"): lambda cast: {"note": f"{cast.mark} wrong day"},
+    ("manage", "changeStock"): lambda cast: {
+        "reference": f"{cast.mark} GRN",
+        "lines": [{"variantId": str(cast.variant_id), "change": 2, "note": f"{cast.mark} late"}],
+    },
 }
 
 FILES: dict[tuple[str, str], tuple[bytes, str]] = {
@@ -316,6 +329,7 @@ FILES: dict[tuple[str, str], tuple[bytes, str]] = {
 """Bodies that are no JSON object: content and its media type."""
 
 QUERIES: dict[tuple[str, str], Callable[[Cast], dict[str, str]]] = {
+    ("manage", "listStockAsAt"): lambda cast: {"at": "2031-01-01T00:00:00Z"},
     ("storeharmony", "findBySKU"): lambda cast: {"sku": cast.sku},
     ("storeharmony", "authenticateUser"): lambda cast: {"storeid": str(cast.store_id)},
     ("bigcommerce", "deleteProducts"): lambda cast: {"id:in": str(cast.product_number)},

@@ -8,7 +8,7 @@ from uuid import UUID
 import msgspec
 
 from kasuwa.base.db import Database
-from kasuwa.domain.catalogue.queries import sku_key, sort_name
+from kasuwa.domain.catalogue.queries import sku_key
 from kasuwa.domain.catalogue.records import ProductFilter
 
 # Counting further costs more than anybody learns from it.
@@ -94,9 +94,12 @@ async def conditions_of(
     if wanted.text is not None:
         # Runs as its own role, or row-level security would keep PostgreSQL from its index.
         conditions.append("p.product_id = ANY(:found::uuid[])")
-        search = "find_described_products" if wanted.in_descriptions else "find_products"
         values["found"] = await db.values(
-            f"SELECT {search}(:text, :most)", text=sort_name(wanted.text), most=MOST_COUNTED
+            "SELECT DISTINCT found_id FROM search_products(:text, :most, :in_descriptions, :correcting)",
+            text=wanted.text.replace("\0", ""),
+            most=MOST_COUNTED,
+            in_descriptions=wanted.in_descriptions,
+            correcting=wanted.corrects_text,
         )
     return conditions, values
 

@@ -1,0 +1,304 @@
+-- One search for all APIs: words, prefixes, parts, typing errors. What a product is found by is kept beside it,
+-- written by the database itself in the transaction of the change, whoever makes it.
+
+-- Letters as people without accents, hooks and under-dots on their keyboard type them. Arabic goes without its
+-- vowel signs and its lengthening stroke, and an apostrophe parts no word.
+CREATE FUNCTION search_plain(value text) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+  SELECT translate(lower(regexp_replace(
+    normalize(value, NFKD),
+    '[\u0300-\u036f\u0483-\u0489\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u0610-\u061a\u0640\u064b-\u065f\u0670\u06d6-\u06dc\u06df-\u06e4\u06e7\u06e8\u06ea-\u06ed\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f''\u02bc\u2018\u2019]',
+    '', 'g')), 'ɓɗƙƴŋøđłħıþðŧ', 'bdkynodlhitdt')
+$$;
+
+CREATE FUNCTION search_words(value text) RETURNS text[]
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+  SELECT coalesce(array_agg(left(w.word, 40) ORDER BY w.place), '{}')
+  FROM regexp_split_to_table(search_plain(value), '[^[:alnum:]]+') WITH ORDINALITY w (word, place)
+  WHERE w.word <> ''
+$$;
+COMMENT ON FUNCTION search_words IS 'The words of a text in their order, as both sides of the search spell them.';
+
+-- What is left of a word when up to two of its letters are lost. Two words that are one or two typing errors
+-- apart have one of these in common. Short words bear one error, and a long word's end bears any.
+CREATE FUNCTION search_losses(word text) RETURNS text[]
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+  WITH begun AS (SELECT left(word, 8) AS s),
+  one AS (
+    SELECT DISTINCT left(s, i - 1) || substr(s, i + 1) AS s, length(s) AS long
+    FROM begun, generate_series(1, length(s)) i
+  )
+  SELECT array_agg(s) FROM (
+    SELECT s FROM begun
+    UNION SELECT s FROM one
+    UNION SELECT left(s, i - 1) || substr(s, i + 1) FROM one, generate_series(1, length(s)) i WHERE long > 4
+  ) lost
+$$;
+
+CREATE TABLE search_product (
+  merchant_id uuid NOT NULL,
+  product_id uuid NOT NULL,
+  -- Of the name, the brand, the tags, and the names and options of variants.
+  words tsvector NOT NULL,
+  -- Those and the words of the description; NULL where there is none.
+  described tsvector,
+  PRIMARY KEY (merchant_id, product_id),
+  FOREIGN KEY (merchant_id, product_id) REFERENCES product (merchant_id, product_id) ON DELETE CASCADE
+);
+CREATE INDEX search_product_words ON search_product USING gin (merchant_id, words, described);
+CALL protect_tenant('search_product');
+
+-- The merchant's words, against which typing errors are corrected. The key ends with the product that brought
+-- the word: two who bring the same one at once never wait for each other, and the sweep leaves one of them.
+CREATE TABLE search_word (
+  merchant_id uuid NOT NULL REFERENCES merchant,
+  word text COLLATE "C" NOT NULL,
+  product_id uuid NOT NULL,
+  losses text[] NOT NULL,
+  PRIMARY KEY (merchant_id, word, product_id)
+);
+CREATE INDEX search_word_losses ON search_word USING gin (merchant_id, losses);
+CALL protect_tenant('search_word');
+
+-- Prefixes are ranges, in an order that no locale changes.
+CREATE INDEX variant_sku_begins ON variant (merchant_id, sku_key COLLATE "C");
+CREATE INDEX variant_barcode_begins ON variant (merchant_id, barcode COLLATE "C") WHERE barcode IS NOT NULL;
+
+CREATE FUNCTION write_search_words(of_merchant uuid, product_ids uuid[]) RETURNS void
+LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan AS $$
+BEGIN
+  INSERT INTO search_product AS w (merchant_id, product_id, words, described)
+  SELECT p.merchant_id, p.product_id, array_to_tsvector(named.words),
+         CASE WHEN p.description IS NOT NULL
+           THEN array_to_tsvector(named.words || search_words(left(p.description, 20000))) END
+  FROM product p
+  CROSS JOIN LATERAL (
+    SELECT search_words(left(concat_ws(' ', left(p.name, 1000), left(p.brand, 300),
+                                       array_to_string(p.tags[:100], ' '),
+                                       (SELECT string_agg(concat_ws(' ', v.name, o.value), ' ')
+                                        FROM (SELECT v.name, v.options FROM variant v
+                                              WHERE v.merchant_id = p.merchant_id AND v.product_id = p.product_id
+                                                AND (v.name <> '' OR v.options <> '[]')
+                                              LIMIT 200) v
+                                        LEFT JOIN LATERAL (
+                                          SELECT string_agg(e ->> 'value', ' ') AS value
+                                          FROM jsonb_array_elements(v.options) e) o ON true)), 20000)) AS words
+  ) named
+  WHERE p.merchant_id = of_merchant AND p.product_id = ANY(product_ids)
+  ORDER BY p.product_id
+  ON CONFLICT (merchant_id, product_id) DO UPDATE SET words = excluded.words, described = excluded.described
+  WHERE (w.words, w.described) IS DISTINCT FROM (excluded.words, excluded.described);
+
+  INSERT INTO search_word (merchant_id, word, product_id, losses)
+  SELECT DISTINCT ON (new.word) of_merchant, new.word, w.product_id, search_losses(new.word)
+  FROM search_product w CROSS JOIN LATERAL unnest(tsvector_to_array(w.words)) new (word)
+  WHERE w.merchant_id = of_merchant AND w.product_id = ANY(product_ids)
+    AND length(new.word) > 2 AND new.word ~ '[^0-9]'
+    AND NOT EXISTS (
+      SELECT FROM search_word k WHERE k.merchant_id = of_merchant AND k.word = new.word COLLATE "C")
+  ORDER BY new.word, w.product_id
+  ON CONFLICT (merchant_id, word, product_id) DO NOTHING;
+END $$;
+
+CREATE FUNCTION note_search_words() RETURNS trigger
+LANGUAGE plpgsql AS $$
+BEGIN
+  IF TG_TABLE_NAME = 'variant' THEN
+    PERFORM write_search_words(c.merchant_id, array_agg(DISTINCT c.product_id)) FROM (
+      SELECT n.merchant_id, n.product_id FROM new_rows n WHERE n.name <> '' OR n.options <> '[]'
+    ) c GROUP BY c.merchant_id;
+  ELSE
+    PERFORM write_search_words(n.merchant_id, array_agg(n.product_id)) FROM new_rows n GROUP BY n.merchant_id;
+  END IF;
+  RETURN NULL;
+END $$;
+
+CREATE FUNCTION renew_search_words() RETURNS trigger
+LANGUAGE plpgsql AS $$
+BEGIN
+  IF TG_TABLE_NAME = 'variant' THEN
+    PERFORM write_search_words(n.merchant_id, array_agg(DISTINCT n.product_id))
+    FROM old_rows o JOIN new_rows n USING (merchant_id, variant_id)
+    WHERE (o.name, o.options) IS DISTINCT FROM (n.name, n.options)
+    GROUP BY n.merchant_id;
+  ELSE
+    PERFORM write_search_words(n.merchant_id, array_agg(n.product_id))
+    FROM old_rows o JOIN new_rows n USING (merchant_id, product_id)
+    WHERE (o.name, o.brand, o.tags, o.description) IS DISTINCT FROM (n.name, n.brand, n.tags, n.description)
+    GROUP BY n.merchant_id;
+  END IF;
+  RETURN NULL;
+END $$;
+
+-- A variant that goes leaves its words to the next change of its product.
+CREATE TRIGGER words_of_new AFTER INSERT ON product REFERENCING NEW TABLE AS new_rows
+  FOR EACH STATEMENT EXECUTE FUNCTION note_search_words();
+CREATE TRIGGER words_of_changed AFTER UPDATE ON product REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
+  FOR EACH STATEMENT EXECUTE FUNCTION renew_search_words();
+CREATE TRIGGER words_of_new AFTER INSERT ON variant REFERENCING NEW TABLE AS new_rows
+  FOR EACH STATEMENT EXECUTE FUNCTION note_search_words();
+CREATE TRIGGER words_of_changed AFTER UPDATE ON variant REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
+  FOR EACH STATEMENT EXECUTE FUNCTION renew_search_words();
+
+-- The search, as a role of its own: see 0006 --------------------------------------------------------
+
+GRANT SELECT ON search_product, search_word TO kasuwa_search;
+CREATE POLICY search ON search_product FOR SELECT TO kasuwa_search USING (true);
+CREATE POLICY search ON search_word FOR SELECT TO kasuwa_search USING (true);
+GRANT USAGE, CREATE ON SCHEMA public TO kasuwa_search;
+
+-- Words of the shop that may have been meant, each as one side of a tsquery: those one error away, and those up to
+-- two. Letters that changed places are one error. What no single word explains may be two written together.
+CREATE FUNCTION search_meant(token text, OUT one_error text, OUT two_errors text)
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = public, pg_temp SET plan_cache_mode = force_custom_plan AS $$
+DECLARE
+  lost text[] := search_losses(token);
+  letters text;
+BEGIN
+  IF length(token) < 3 OR token !~ '[^0-9]' THEN
+    RETURN;
+  END IF;
+  SELECT string_agg(c, '' ORDER BY c) INTO letters FROM regexp_split_to_table(token, '') c;
+  SELECT '(' || string_agg('''' || near.word || '''', ' | ') FILTER (WHERE near.errors < 2) || ')',
+         '(' || string_agg('''' || near.word || '''', ' | ') || ')'
+  INTO one_error, two_errors FROM (
+    SELECT k.word, e.errors FROM (
+      SELECT DISTINCT s.word FROM search_word s
+      WHERE s.merchant_id = current_merchant() AND s.losses && lost
+    ) k
+    CROSS JOIN LATERAL (SELECT levenshtein_less_equal(k.word, token, 2) AS errors) l
+    CROSS JOIN LATERAL (
+      SELECT CASE
+        WHEN l.errors = 2 AND length(k.word) = length(token)
+          AND (SELECT string_agg(c, '' ORDER BY c) FROM regexp_split_to_table(k.word, '') c) = letters
+        THEN 1 ELSE l.errors END AS errors
+    ) e
+    WHERE e.errors <= CASE WHEN length(token) < 5 THEN 1 ELSE 2 END
+    ORDER BY e.errors, left(k.word, 1) <> left(token, 1), k.word
+    LIMIT 20
+  ) near;
+  IF two_errors IS NULL AND length(token) > 4 THEN
+    SELECT '(' || string_agg('(''' || left(token, i) || ''' & ''' || substr(token, i + 1) || ''')', ' | ') || ')'
+    INTO two_errors FROM generate_series(2, length(token) - 2) i
+    WHERE EXISTS (SELECT FROM search_word a
+                  WHERE a.merchant_id = current_merchant() AND a.word = left(token, i) COLLATE "C")
+      AND EXISTS (SELECT FROM search_word b
+                  WHERE b.merchant_id = current_merchant() AND b.word = substr(token, i + 1) COLLATE "C");
+    one_error := two_errors;
+  END IF;
+END $$;
+
+-- One side of a tsquery for a word that may go on. So short a beginning as one or two letters would read half
+-- of the shop: it goes on as the first words of the shop do.
+CREATE FUNCTION search_begun(token text) RETURNS text
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
+  SELECT CASE WHEN length(token) > 2 THEN '''' || token || ''':*' ELSE
+    '(' || concat_ws(' | ', '''' || token || '''', (
+      SELECT string_agg('''' || begun.word || '''', ' | ') FROM (
+        SELECT DISTINCT s.word FROM search_word s
+        WHERE s.merchant_id = current_merchant() AND s.word >= token COLLATE "C"
+          AND s.word < (token || U&'\+10FFFF') COLLATE "C"
+        ORDER BY s.word LIMIT 50) begun)) || ')' END
+$$;
+
+CREATE FUNCTION search_products(wanted text, most integer, in_descriptions boolean, correcting boolean)
+RETURNS TABLE (found_id uuid, rank integer)
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = public, pg_temp ROWS 100
+-- The plan depends on the words: a generic one would read every product of the merchant.
+SET plan_cache_mode = force_custom_plan AS $$
+DECLARE
+  code text := lower(btrim(left(wanted, 200)));
+  pattern text := '%' || regexp_replace(search_plain(btrim(left(wanted, 200))), '([\\%_])', '\\\1', 'g') || '%';
+  tokens text[] := (search_words(left(wanted, 200)))[:12];
+  exact tsquery;
+  begun tsquery;
+  meant tsquery[];
+  shown integer := 0;
+  added integer;
+BEGIN
+  IF code = '' THEN
+    RETURN;
+  END IF;
+  RETURN QUERY
+    SELECT v.product_id, 0 FROM variant v
+    WHERE v.merchant_id = current_merchant() AND v.sku_key COLLATE "C" = code
+    UNION
+    SELECT v.product_id, 0 FROM variant v
+    WHERE v.merchant_id = current_merchant() AND v.barcode COLLATE "C" = code;
+  GET DIAGNOSTICS shown = ROW_COUNT;
+
+  IF tokens <> '{}' THEN
+    SELECT string_agg('''' || t || '''', ' & ')::tsquery,
+           string_agg(CASE WHEN length(t) > 2 OR place = cardinality(tokens) THEN search_begun(t)
+                      ELSE '''' || t || '''' END, ' & ')::tsquery
+    INTO exact, begun FROM unnest(tokens) WITH ORDINALITY u (t, place);
+    RETURN QUERY
+      SELECT w.product_id, 100 + least(length(w.words), 99) FROM search_product w
+      WHERE w.merchant_id = current_merchant() AND w.words @@ exact LIMIT most;
+    GET DIAGNOSTICS added = ROW_COUNT;
+    shown := shown + added;
+    RETURN QUERY
+      SELECT w.product_id, 200 + least(length(w.words), 99) FROM search_product w
+      WHERE w.merchant_id = current_merchant() AND w.words @@ begun AND NOT w.words @@ exact LIMIT most - shown;
+    GET DIAGNOSTICS added = ROW_COUNT;
+    shown := shown + added;
+  END IF;
+  IF length(code) > 2 AND shown < most AND cardinality(tokens) < 6 THEN
+    RETURN QUERY
+      SELECT b.product_id, 300 FROM (
+        (SELECT v.product_id FROM variant v
+         WHERE v.merchant_id = current_merchant()
+           AND v.sku_key COLLATE "C" > code AND v.sku_key COLLATE "C" < code || U&'\+10FFFF'
+         LIMIT most)
+        UNION
+        (SELECT v.product_id FROM variant v
+         WHERE v.merchant_id = current_merchant()
+           AND v.barcode COLLATE "C" > code AND v.barcode COLLATE "C" < code || U&'\+10FFFF'
+         LIMIT most)
+      ) b LIMIT most - shown;
+    GET DIAGNOSTICS added = ROW_COUNT;
+    shown := shown + added;
+  END IF;
+  IF in_descriptions AND shown < most AND tokens <> '{}' THEN
+    RETURN QUERY
+      SELECT w.product_id, 400 FROM search_product w
+      WHERE w.merchant_id = current_merchant() AND w.described @@ begun AND NOT w.words @@ begun LIMIT most - shown;
+    GET DIAGNOSTICS added = ROW_COUNT;
+    shown := shown + added;
+  END IF;
+  -- Only who has found nothing may have meant a part of a word or a code, or something else.
+  IF shown = 0 AND length(code) > 1 THEN
+    RETURN QUERY
+      SELECT part.product_id, 500 FROM (
+        (SELECT p.product_id FROM product p
+         WHERE p.merchant_id = current_merchant() AND p.sort_name LIKE pattern LIMIT most)
+        UNION
+        (SELECT v.product_id FROM variant v
+         WHERE v.merchant_id = current_merchant() AND v.sku_key LIKE pattern LIMIT most)
+        UNION
+        (SELECT v.product_id FROM variant v
+         WHERE v.merchant_id = current_merchant() AND v.barcode LIKE pattern LIMIT most)
+      ) part LIMIT most;
+    GET DIAGNOSTICS shown = ROW_COUNT;
+  END IF;
+  IF shown = 0 AND correcting AND tokens <> '{}' THEN
+    SELECT array[string_agg('(' || concat_ws(' | ', search_begun(t), m.one_error) || ')', ' & ')::tsquery,
+                 string_agg('(' || concat_ws(' | ', search_begun(t), m.two_errors) || ')', ' & ')::tsquery]
+    INTO meant FROM unnest(tokens) t CROSS JOIN LATERAL search_meant(t) m;
+    FOR errors IN 1..2 LOOP
+      RETURN QUERY
+        SELECT w.product_id, 500 + 100 * errors + least(length(w.words), 99) FROM search_product w
+        WHERE w.merchant_id = current_merchant() AND w.words @@ meant[errors] LIMIT most;
+      GET DIAGNOSTICS shown = ROW_COUNT;
+      EXIT WHEN shown > 0;
+    END LOOP;
+  END IF;
+END $$;
+COMMENT ON FUNCTION search_products IS
+  'Ids of the current merchant''s products, `most` at most, each with its place: exact code, all words, beginnings, beginning of a code,
+   words of descriptions, parts, typing errors; within each, products with the fewest other words first. Ids may come twice.';
+
+ALTER FUNCTION search_meant OWNER TO kasuwa_search;
+ALTER FUNCTION search_begun OWNER TO kasuwa_search;
+ALTER FUNCTION search_products OWNER TO kasuwa_search;
+REVOKE CREATE ON SCHEMA public FROM kasuwa_search;

@@ -35,10 +35,20 @@ QUALITIES = (
 SIZES = "small medium large family travel kitchen children office garden double single triple".split()
 
 
+_LETTERS = "bcdfghjklmnprstvwxz"
+
+
 def name_of(number: int) -> str:
-    """The name of the product with that number; numbers are taken apart so that neighbours differ."""
+    """The name of the product with that number; numbers are taken apart so that neighbours differ.
+
+    One in ten has a model of its own, so that the shop's vocabulary grows with the shop.
+    """
     mixed = number * 2_654_435_761 % 2**32
     brand, mixed = BRANDS[mixed % len(BRANDS)], mixed // len(BRANDS)
     kind, mixed = KINDS[mixed % len(KINDS)], mixed // len(KINDS)
     quality, mixed = QUALITIES[mixed % len(QUALITIES)], mixed // len(QUALITIES)
-    return f"{brand} {quality} {kind} {SIZES[mixed % len(SIZES)]} {number % 97 + 1}"
+    name = f"{brand} {quality} {kind} {SIZES[mixed % len(SIZES)]} {number % 97 + 1}"
+    if number % 10:
+        return name
+    first, second = _LETTERS[number // 10 % 19], _LETTERS[number // 190 % 19]
+    return f"{name} {first}{second}{number // 10:05d}"

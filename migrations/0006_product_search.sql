@@ -2,9 +2,8 @@
 -- conditions that are not leakproof. The functions, in 0043, name the merchant themselves and give out
 -- ids alone.
 
-CREATE INDEX product_words ON product USING gin (merchant_id, sort_name gin_trgm_ops);
-CREATE INDEX variant_words ON variant USING gin (merchant_id, sku_key gin_trgm_ops);
-CREATE INDEX variant_barcodes ON variant USING gin (merchant_id, barcode gin_trgm_ops);
+CREATE INDEX variant_sku_parts ON variant USING gin (merchant_id, sku_key gin_trgm_ops);
+CREATE INDEX variant_barcode_parts ON variant USING gin (merchant_id, barcode gin_trgm_ops);
 
 GRANT SELECT ON product, variant TO kasuwa_search;
 CREATE POLICY search ON product FOR SELECT TO kasuwa_search USING (true);

@@ -19,33 +19,49 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
 $$;
 COMMENT ON FUNCTION search_words IS 'The words of a text in their order, as both sides of the search spell them.';
 
+-- The mark of a merchant stands before each word in an index: a condition on merchant_id beside it would walk
+-- along all of the merchant's products. Two merchants with one mark are told apart by their rows.
+CREATE FUNCTION search_mark(of_merchant uuid) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$ SELECT right(of_merchant::text, 8) || '.' $$;
+
+CREATE FUNCTION search_marked(of_merchant uuid, words text[]) RETURNS text[]
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+  SELECT coalesce(array_agg(search_mark(of_merchant) || w), '{}') FROM unnest(words) w
+$$;
+
 -- What is left of a word when up to two of its letters are lost. Two words that are one or two typing errors
 -- apart have one of these in common. Short words bear one error, and a long word's end bears any.
 CREATE FUNCTION search_losses(word text) RETURNS text[]
-LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
-  WITH begun AS (SELECT left(word, 8) AS s),
-  one AS (
-    SELECT DISTINCT left(s, i - 1) || substr(s, i + 1) AS s, length(s) AS long
-    FROM begun, generate_series(1, length(s)) i
-  )
-  SELECT array_agg(s) FROM (
-    SELECT s FROM begun
-    UNION SELECT s FROM one
-    UNION SELECT left(s, i - 1) || substr(s, i + 1) FROM one, generate_series(1, length(s)) i WHERE long > 4
-  ) lost
-$$;
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
+DECLARE
+  begun text := left(word, 8);
+  n integer := length(begun);
+  one text;
+  lost text[] := array[begun];
+BEGIN
+  FOR i IN 1..n LOOP
+    one := left(begun, i - 1) || substr(begun, i + 1);
+    lost := lost || one;
+    IF n > 4 THEN
+      FOR j IN i..n - 1 LOOP
+        lost := lost || (left(one, j - 1) || substr(one, j + 1));
+      END LOOP;
+    END IF;
+  END LOOP;
+  RETURN lost;
+END $$;
 
 CREATE TABLE search_product (
   merchant_id uuid NOT NULL,
   product_id uuid NOT NULL,
-  -- Of the name, the brand, the tags, and the names and options of variants.
+  -- Of the name, the brand, the tags, and the names and options of variants; each marked.
   words tsvector NOT NULL,
   -- Those and the words of the description; NULL where there is none.
   described tsvector,
   PRIMARY KEY (merchant_id, product_id),
   FOREIGN KEY (merchant_id, product_id) REFERENCES product (merchant_id, product_id) ON DELETE CASCADE
 );
-CREATE INDEX search_product_words ON search_product USING gin (merchant_id, words, described);
+CREATE INDEX search_product_words ON search_product USING gin (words, described);
 CALL protect_tenant('search_product');
 
 -- The merchant's words, against which typing errors are corrected. The key ends with the product that brought
@@ -54,10 +70,11 @@ CREATE TABLE search_word (
   merchant_id uuid NOT NULL REFERENCES merchant,
   word text COLLATE "C" NOT NULL,
   product_id uuid NOT NULL,
-  losses text[] NOT NULL,
+  losses text[] NOT NULL,  -- marked
   PRIMARY KEY (merchant_id, word, product_id)
 );
-CREATE INDEX search_word_losses ON search_word USING gin (merchant_id, losses);
+CREATE INDEX search_word_losses ON search_word USING gin (losses);
+CREATE INDEX search_word_parts ON search_word USING gin (merchant_id, word gin_trgm_ops);
 CALL protect_tenant('search_word');
 
 -- Prefixes are ranges, in an order that no locale changes.
@@ -68,9 +85,9 @@ CREATE FUNCTION write_search_words(of_merchant uuid, product_ids uuid[]) RETURNS
 LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan AS $$
 BEGIN
   INSERT INTO search_product AS w (merchant_id, product_id, words, described)
-  SELECT p.merchant_id, p.product_id, array_to_tsvector(named.words),
-         CASE WHEN p.description IS NOT NULL
-           THEN array_to_tsvector(named.words || search_words(left(p.description, 20000))) END
+  SELECT p.merchant_id, p.product_id, array_to_tsvector(search_marked(of_merchant, named.words)),
+         CASE WHEN p.description IS NOT NULL THEN array_to_tsvector(
+           search_marked(of_merchant, named.words || search_words(left(p.description, 20000)))) END
   FROM product p
   CROSS JOIN LATERAL (
     SELECT search_words(left(concat_ws(' ', left(p.name, 1000), left(p.brand, 300),
@@ -90,8 +107,11 @@ BEGIN
   WHERE (w.words, w.described) IS DISTINCT FROM (excluded.words, excluded.described);
 
   INSERT INTO search_word (merchant_id, word, product_id, losses)
-  SELECT DISTINCT ON (new.word) of_merchant, new.word, w.product_id, search_losses(new.word)
-  FROM search_product w CROSS JOIN LATERAL unnest(tsvector_to_array(w.words)) new (word)
+  SELECT DISTINCT ON (new.word) of_merchant, new.word, w.product_id,
+         search_marked(of_merchant, search_losses(new.word))
+  FROM search_product w
+  CROSS JOIN LATERAL unnest(tsvector_to_array(w.words)) marked (word)
+  CROSS JOIN LATERAL substr(marked.word, 10) new (word)
   WHERE w.merchant_id = of_merchant AND w.product_id = ANY(product_ids)
     AND length(new.word) > 2 AND new.word ~ '[^0-9]'
     AND NOT EXISTS (
@@ -150,17 +170,20 @@ GRANT USAGE, CREATE ON SCHEMA public TO kasuwa_search;
 -- Words of the shop that may have been meant, each as one side of a tsquery: those one error away, and those up to
 -- two. Letters that changed places are one error. What no single word explains may be two written together.
 CREATE FUNCTION search_meant(token text, OUT one_error text, OUT two_errors text)
-LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = public, pg_temp SET plan_cache_mode = force_custom_plan AS $$
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = public, pg_temp
+-- Looking at the losses, the planner would expect so many words that it reads all of them.
+SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
-  lost text[] := search_losses(token);
+  lost text[] := search_marked(current_merchant(), search_losses(token));
+  mark text := search_mark(current_merchant());
   letters text;
 BEGIN
   IF length(token) < 3 OR token !~ '[^0-9]' THEN
     RETURN;
   END IF;
   SELECT string_agg(c, '' ORDER BY c) INTO letters FROM regexp_split_to_table(token, '') c;
-  SELECT '(' || string_agg('''' || near.word || '''', ' | ') FILTER (WHERE near.errors < 2) || ')',
-         '(' || string_agg('''' || near.word || '''', ' | ') || ')'
+  SELECT '(' || string_agg('''' || mark || near.word || '''', ' | ') FILTER (WHERE near.errors < 2) || ')',
+         '(' || string_agg('''' || mark || near.word || '''', ' | ') || ')'
   INTO one_error, two_errors FROM (
     SELECT k.word, e.errors FROM (
       SELECT DISTINCT s.word FROM search_word s
@@ -178,7 +201,7 @@ BEGIN
     LIMIT 20
   ) near;
   IF two_errors IS NULL AND length(token) > 4 THEN
-    SELECT '(' || string_agg('(''' || left(token, i) || ''' & ''' || substr(token, i + 1) || ''')', ' | ') || ')'
+    SELECT '(' || string_agg('(''' || mark || left(token, i) || ''' & ''' || mark || substr(token, i + 1) || ''')', ' | ') || ')'
     INTO two_errors FROM generate_series(2, length(token) - 2) i
     WHERE EXISTS (SELECT FROM search_word a
                   WHERE a.merchant_id = current_merchant() AND a.word = left(token, i) COLLATE "C")
@@ -192,23 +215,50 @@ END $$;
 -- of the shop: it goes on as the first words of the shop do.
 CREATE FUNCTION search_begun(token text) RETURNS text
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
-  SELECT CASE WHEN length(token) > 2 THEN '''' || token || ''':*' ELSE
-    '(' || concat_ws(' | ', '''' || token || '''', (
-      SELECT string_agg('''' || begun.word || '''', ' | ') FROM (
+  SELECT CASE WHEN length(token) > 2 THEN '''' || search_mark(current_merchant()) || token || ''':*' ELSE
+    '(' || concat_ws(' | ', '''' || search_mark(current_merchant()) || token || '''', (
+      SELECT string_agg('''' || search_mark(current_merchant()) || begun.word || '''', ' | ') FROM (
         SELECT DISTINCT s.word FROM search_word s
         WHERE s.merchant_id = current_merchant() AND s.word >= token COLLATE "C"
           AND s.word < (token || U&'\+10FFFF') COLLATE "C"
-        ORDER BY s.word LIMIT 50) begun)) || ')' END
+        ORDER BY s.word LIMIT 20) begun)) || ')' END
 $$;
+
+-- Words with the token somewhere in them, as one side of a tsquery; NULL where there is none.
+CREATE FUNCTION search_part(token text) RETURNS text
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = public, pg_temp
+-- The plan depends on the letters: a generic one would read every word of the merchant.
+SET plan_cache_mode = force_custom_plan AS $$
+BEGIN
+  RETURN (SELECT '(' || string_agg('''' || search_mark(current_merchant()) || part.word || '''', ' | ') || ')' FROM (
+    SELECT DISTINCT k.word FROM search_word k
+    WHERE length(token) > 2 AND k.merchant_id = current_merchant() AND k.word LIKE '%' || token || '%'
+    ORDER BY k.word LIMIT 50) part);
+END $$;
+
+-- Products with the text somewhere in a SKU or a barcode. What LIKE reads as a wildcard stands for itself.
+CREATE FUNCTION search_code_part(code text, most integer) RETURNS TABLE (found_id uuid)
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = public, pg_temp SET plan_cache_mode = force_custom_plan
+ROWS 100 AS $$
+DECLARE
+  pattern text := '%' || regexp_replace(code, '([\\%_])', '\\\1', 'g') || '%';
+BEGIN
+  RETURN QUERY
+    (SELECT v.product_id FROM variant v
+     WHERE v.merchant_id = current_merchant() AND v.sku_key LIKE pattern LIMIT most)
+    UNION
+    (SELECT v.product_id FROM variant v
+     WHERE v.merchant_id = current_merchant() AND v.barcode LIKE pattern LIMIT most)
+    LIMIT most;
+END $$;
 
 CREATE FUNCTION search_products(wanted text, most integer, in_descriptions boolean, correcting boolean)
 RETURNS TABLE (found_id uuid, rank integer)
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = public, pg_temp ROWS 100
--- The plan depends on the words: a generic one would read every product of the merchant.
-SET plan_cache_mode = force_custom_plan AS $$
+SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
   code text := lower(btrim(left(wanted, 200)));
-  pattern text := '%' || regexp_replace(search_plain(btrim(left(wanted, 200))), '([\\%_])', '\\\1', 'g') || '%';
+  mark text := search_mark(current_merchant());
   tokens text[] := (search_words(left(wanted, 200)))[:12];
   exact tsquery;
   begun tsquery;
@@ -228,9 +278,9 @@ BEGIN
   GET DIAGNOSTICS shown = ROW_COUNT;
 
   IF tokens <> '{}' THEN
-    SELECT string_agg('''' || t || '''', ' & ')::tsquery,
+    SELECT string_agg('''' || mark || t || '''', ' & ')::tsquery,
            string_agg(CASE WHEN length(t) > 2 OR place = cardinality(tokens) THEN search_begun(t)
-                      ELSE '''' || t || '''' END, ' & ')::tsquery
+                      ELSE '''' || mark || t || '''' END, ' & ')::tsquery
     INTO exact, begun FROM unnest(tokens) WITH ORDINALITY u (t, place);
     RETURN QUERY
       SELECT w.product_id, 100 + least(length(w.words), 99) FROM search_product w
@@ -266,39 +316,39 @@ BEGIN
     GET DIAGNOSTICS added = ROW_COUNT;
     shown := shown + added;
   END IF;
-  -- Only who has found nothing may have meant a part of a word or a code, or something else.
-  IF shown = 0 AND length(code) > 1 THEN
-    RETURN QUERY
-      SELECT part.product_id, 500 FROM (
-        (SELECT p.product_id FROM product p
-         WHERE p.merchant_id = current_merchant() AND p.sort_name LIKE pattern LIMIT most)
-        UNION
-        (SELECT v.product_id FROM variant v
-         WHERE v.merchant_id = current_merchant() AND v.sku_key LIKE pattern LIMIT most)
-        UNION
-        (SELECT v.product_id FROM variant v
-         WHERE v.merchant_id = current_merchant() AND v.barcode LIKE pattern LIMIT most)
-      ) part LIMIT most;
-    GET DIAGNOSTICS shown = ROW_COUNT;
-  END IF;
+  -- Only who has found nothing may have meant something else.
   IF shown = 0 AND correcting AND tokens <> '{}' THEN
     SELECT array[string_agg('(' || concat_ws(' | ', search_begun(t), m.one_error) || ')', ' & ')::tsquery,
                  string_agg('(' || concat_ws(' | ', search_begun(t), m.two_errors) || ')', ' & ')::tsquery]
     INTO meant FROM unnest(tokens) t CROSS JOIN LATERAL search_meant(t) m;
     FOR errors IN 1..2 LOOP
       RETURN QUERY
-        SELECT w.product_id, 500 + 100 * errors + least(length(w.words), 99) FROM search_product w
+        SELECT w.product_id, 400 + 100 * errors + least(length(w.words), 99) FROM search_product w
         WHERE w.merchant_id = current_merchant() AND w.words @@ meant[errors] LIMIT most;
       GET DIAGNOSTICS shown = ROW_COUNT;
       EXIT WHEN shown > 0;
     END LOOP;
   END IF;
+  -- The last resort: parts of words, and of codes where it looks like one.
+  IF shown = 0 AND tokens <> '{}' THEN
+    SELECT array[string_agg(coalesce(search_part(t), search_begun(t)), ' & ')::tsquery]
+    INTO meant FROM unnest(tokens) t;
+    RETURN QUERY
+      SELECT w.product_id, 800 FROM search_product w
+      WHERE w.merchant_id = current_merchant() AND w.words @@ meant[1] LIMIT most;
+    GET DIAGNOSTICS shown = ROW_COUNT;
+    IF shown = 0 AND length(code) > 2 AND code ~ '^\S*[0-9]\S*$' THEN
+      RETURN QUERY SELECT c.found_id, 900 FROM search_code_part(code, most) c;
+    END IF;
+  END IF;
 END $$;
 COMMENT ON FUNCTION search_products IS
   'Ids of the current merchant''s products, `most` at most, each with its place: exact code, all words, beginnings, beginning of a code,
-   words of descriptions, parts, typing errors; within each, products with the fewest other words first. Ids may come twice.';
+   words of descriptions, typing errors, parts; within each, products with the fewest other words first. Ids may come twice.';
 
 ALTER FUNCTION search_meant OWNER TO kasuwa_search;
+ALTER FUNCTION search_part OWNER TO kasuwa_search;
+ALTER FUNCTION search_code_part OWNER TO kasuwa_search;
 ALTER FUNCTION search_begun OWNER TO kasuwa_search;
 ALTER FUNCTION search_products OWNER TO kasuwa_search;
 REVOKE CREATE ON SCHEMA public FROM kasuwa_search;

@@ -56,6 +56,7 @@ _PICTURE_URL = Identity(lambda cast: cast.media_url, _unknown_url)
 IDENTITIES: dict[str, dict[str, Identity]] = {
     "storeharmony": {
         "storeid": _uuid("store_id"),
+        "storeids": _uuid("store_id"),
         "accountid": _uuid("user_id"),
         "itemid": _uuid("product_id"),
         "categoryid": _uuid("category_id"),
@@ -146,6 +147,18 @@ def _simple_product(cast: Cast) -> Json:
     }
 
 
+def _stock_query(cast: Cast) -> Json:
+    return {
+        "text": cast.mark,
+        "storeIds": [str(cast.store_id)],
+        "filters": [
+            {"field": "itemId", "op": "in", "values": [str(cast.product_id)]},
+            {"field": "categoryId", "value": str(cast.category_id)},
+        ],
+        "facets": ["category", "inStock"],
+    }
+
+
 def _bc_image(cast: Cast) -> Json:
     return {
         "id": cast.picture_number,
@@ -200,6 +213,7 @@ BODIES: dict[tuple[str, str], Callable[[Cast], Any]] = {
         "categoryIds": [str(cast.category_id)],
         "removeImageIds": [str(cast.picture_id)],
     },
+    ("storeharmony", "getProductsWithComplexQuery"): _stock_query,
     ("bigcommerce", "createProductImage"): _bc_image,
     ("bigcommerce", "updateProductImage"): _bc_image,
     ("bigcommerce", "createProduct"): _bc_product,

@@ -125,7 +125,7 @@ JOINS = {
     """,
     "r": """
         JOIN LATERAL (
-          SELECT r.selling_minor, r.promo_minor, r.promo_starts_at, r.promo_ends_at FROM price r
+          SELECT r.selling_minor, r.cost_minor, r.promo_minor, r.promo_starts_at, r.promo_ends_at FROM price r
           JOIN variant v ON v.merchant_id = r.merchant_id AND v.variant_id = r.variant_id
           WHERE r.merchant_id = p.merchant_id AND v.product_id = p.product_id AND r.store_id IS NULL
           ORDER BY v.position, v.variant_id LIMIT 1

@@ -211,18 +211,40 @@ BEGIN
   END IF;
 END $$;
 
--- One side of a tsquery for a word that may go on. So short a beginning as one or two letters would read half
--- of the shop: it goes on as the first words of the shop do.
+-- One side of a tsquery for a word that may go on. Where the shop has few words that begin so, they are named one
+-- by one: a prefix in the index is read to its end before anything else is looked at. So short a beginning as one
+-- or two letters would read half of the shop.
 CREATE FUNCTION search_begun(token text) RETURNS text
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
-  SELECT CASE WHEN length(token) > 2 THEN '''' || search_mark(current_merchant()) || token || ''':*' ELSE
-    '(' || concat_ws(' | ', '''' || search_mark(current_merchant()) || token || '''', (
-      SELECT string_agg('''' || search_mark(current_merchant()) || begun.word || '''', ' | ') FROM (
-        SELECT DISTINCT s.word FROM search_word s
-        WHERE s.merchant_id = current_merchant() AND s.word >= token COLLATE "C"
-          AND s.word < (token || U&'\+10FFFF') COLLATE "C"
-        ORDER BY s.word LIMIT 20) begun)) || ')' END
-$$;
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = public, pg_temp
+SET plan_cache_mode = force_generic_plan AS $$
+DECLARE
+  mark text := search_mark(current_merchant());
+  itself text := '''' || mark || token || '''';
+  words text[];
+BEGIN
+  IF token !~ '[^0-9]' THEN
+    RETURN itself || CASE WHEN length(token) > 2 THEN ':*' ELSE '' END;
+  END IF;
+  words := ARRAY(
+    SELECT DISTINCT s.word FROM search_word s
+    WHERE s.merchant_id = current_merchant() AND s.word > token COLLATE "C"
+      AND s.word < (token || U&'\+10FFFF') COLLATE "C"
+    ORDER BY s.word LIMIT 51);
+  IF cardinality(words) > 50 THEN
+    IF length(token) > 2 THEN
+      RETURN itself || ':*';
+    END IF;
+    words := ARRAY(
+      SELECT DISTINCT s.word FROM search_word s
+      WHERE s.merchant_id = current_merchant() AND s.word > token COLLATE "C"
+        AND s.word < (token || U&'\+10FFFF') COLLATE "C" AND s.word !~ '[0-9]'
+      ORDER BY s.word LIMIT 20);
+  END IF;
+  IF words = '{}' THEN
+    RETURN itself;
+  END IF;
+  RETURN '(' || itself || (SELECT string_agg(' | ''' || mark || w || '''', '') FROM unnest(words) w) || ')';
+END $$;
 
 -- Words with the token somewhere in them, as one side of a tsquery; NULL where there is none.
 CREATE FUNCTION search_part(token text) RETURNS text
@@ -262,6 +284,8 @@ DECLARE
   tokens text[] := (search_words(left(wanted, 200)))[:12];
   exact tsquery;
   begun tsquery;
+  near text[];
+  nearly text[];
   meant tsquery[];
   shown integer := 0;
   added integer;
@@ -278,8 +302,9 @@ BEGIN
   GET DIAGNOSTICS shown = ROW_COUNT;
 
   IF tokens <> '{}' THEN
+    -- As somebody types: the last word may be unfinished.
     SELECT string_agg('''' || mark || t || '''', ' & ')::tsquery,
-           string_agg(CASE WHEN length(t) > 2 OR place = cardinality(tokens) THEN search_begun(t)
+           string_agg(CASE WHEN place = cardinality(tokens) THEN search_begun(t)
                       ELSE '''' || mark || t || '''' END, ' & ')::tsquery
     INTO exact, begun FROM unnest(tokens) WITH ORDINALITY u (t, place);
     RETURN QUERY
@@ -287,11 +312,13 @@ BEGIN
       WHERE w.merchant_id = current_merchant() AND w.words @@ exact LIMIT most;
     GET DIAGNOSTICS added = ROW_COUNT;
     shown := shown + added;
-    RETURN QUERY
-      SELECT w.product_id, 200 + least(length(w.words), 99) FROM search_product w
-      WHERE w.merchant_id = current_merchant() AND w.words @@ begun AND NOT w.words @@ exact LIMIT most - shown;
-    GET DIAGNOSTICS added = ROW_COUNT;
-    shown := shown + added;
+    IF begun <> exact AND shown < most THEN
+      RETURN QUERY
+        SELECT w.product_id, 200 + least(length(w.words), 99) FROM search_product w
+        WHERE w.merchant_id = current_merchant() AND w.words @@ begun AND NOT w.words @@ exact LIMIT most - shown;
+      GET DIAGNOSTICS added = ROW_COUNT;
+      shown := shown + added;
+    END IF;
   END IF;
   IF length(code) > 2 AND shown < most AND cardinality(tokens) < 6 THEN
     RETURN QUERY
@@ -311,20 +338,35 @@ BEGIN
   END IF;
   IF in_descriptions AND shown < most AND tokens <> '{}' THEN
     RETURN QUERY
-      SELECT w.product_id, 400 FROM search_product w
+      SELECT w.product_id, 350 FROM search_product w
       WHERE w.merchant_id = current_merchant() AND w.described @@ begun AND NOT w.words @@ begun LIMIT most - shown;
     GET DIAGNOSTICS added = ROW_COUNT;
     shown := shown + added;
   END IF;
-  -- Only who has found nothing may have meant something else.
+  -- Only who has found nothing may have shortened every word, or have meant something else.
+  IF shown = 0 AND cardinality(tokens) > 1 THEN
+    SELECT string_agg(search_begun(t), ' & ')::tsquery INTO begun FROM unnest(tokens) t;
+    RETURN QUERY
+      SELECT w.product_id, 400 + least(length(w.words), 99) FROM search_product w
+      WHERE w.merchant_id = current_merchant() AND w.words @@ begun LIMIT most;
+    GET DIAGNOSTICS shown = ROW_COUNT;
+  END IF;
   IF shown = 0 AND correcting AND tokens <> '{}' THEN
-    SELECT array[string_agg('(' || concat_ws(' | ', search_begun(t), m.one_error) || ')', ' & ')::tsquery,
-                 string_agg('(' || concat_ws(' | ', search_begun(t), m.two_errors) || ')', ' & ')::tsquery]
-    INTO meant FROM unnest(tokens) t CROSS JOIN LATERAL search_meant(t) m;
-    FOR errors IN 1..2 LOOP
+    SELECT array_agg('(' || concat_ws(' | ', search_begun(t), m.one_error) || ')' ORDER BY u.place),
+           array_agg('(' || concat_ws(' | ', search_begun(t), m.two_errors) || ')' ORDER BY u.place)
+    INTO near, nearly FROM unnest(tokens) WITH ORDINALITY u (t, place) CROSS JOIN LATERAL search_meant(t) m;
+    meant := array[array_to_string(near, ' & '), array_to_string(nearly, ' & ')]::tsquery[];
+    IF cardinality(tokens) > 2 THEN
+      -- All words but one, whichever: a short one that nothing explains, or two written as one and misspelt.
+      meant := meant || (SELECT string_agg('(' || rest.side || ')', ' | ')::tsquery FROM (
+        SELECT string_agg(nearly[i], ' & ') AS side
+        FROM generate_subscripts(nearly, 1) o CROSS JOIN generate_subscripts(nearly, 1) i WHERE i <> o GROUP BY o
+      ) rest);
+    END IF;
+    FOR step IN 1..cardinality(meant) LOOP
       RETURN QUERY
-        SELECT w.product_id, 400 + 100 * errors + least(length(w.words), 99) FROM search_product w
-        WHERE w.merchant_id = current_merchant() AND w.words @@ meant[errors] LIMIT most;
+        SELECT w.product_id, 400 + 100 * step + least(length(w.words), 99) FROM search_product w
+        WHERE w.merchant_id = current_merchant() AND w.words @@ meant[step] LIMIT most;
       GET DIAGNOSTICS shown = ROW_COUNT;
       EXIT WHEN shown > 0;
     END LOOP;
@@ -343,8 +385,8 @@ BEGIN
   END IF;
 END $$;
 COMMENT ON FUNCTION search_products IS
-  'Ids of the current merchant''s products, `most` at most, each with its place: exact code, all words, beginnings, beginning of a code,
-   words of descriptions, typing errors, parts; within each, products with the fewest other words first. Ids may come twice.';
+  'Ids of the current merchant''s products, `most` at most, each with its place: exact code, all words, the last one begun, beginning of a code,
+   words of descriptions, all words begun, typing errors, all words but one, parts; within each, products with the fewest other words first. Ids may come twice.';
 
 ALTER FUNCTION search_meant OWNER TO kasuwa_search;
 ALTER FUNCTION search_part OWNER TO kasuwa_search;

@@ -63,7 +63,7 @@ _JOINS = {
 # The best place of each product that the text finds.
 _FOUND = """
     JOIN (
-      SELECT s.found_id, min(s.rank) AS rank FROM search_products(:text, :most, true, true) s GROUP BY s.found_id
+      SELECT s.found_id, min(s.rank) AS rank FROM search_products(:text, :most, true, :correcting) s GROUP BY s.found_id
     ) f ON f.found_id = p.product_id
 """
 
@@ -77,6 +77,7 @@ class StockQuery(Struct, frozen=True, kw_only=True):
     """What is wanted. Without `store_ids` the caller's own store is counted."""
 
     text: str = ""
+    corrects_text: bool = True
     conditions: tuple[Condition, ...] = ()
     any_of: bool = False
     with_subcategories: bool = True
@@ -169,7 +170,7 @@ def _choice(wanted: StockQuery, store_ids: tuple[UUID, ...], currency: str) -> C
         where.append("(" + (" OR " if wanted.any_of else " AND ").join(f"({sql})" for sql in conditions) + ")")
     text = wanted.text.strip()
     if text:
-        values |= {"text": text, "most": MOST_COUNTED + 1}
+        values |= {"text": text, "most": MOST_COUNTED + 1, "correcting": wanted.corrects_text}
     return Choice(_FOUND if text else "", " AND ".join(where), values)
 
 

@@ -223,7 +223,7 @@ def _p95(values: list[float]) -> float:
 
 def measure(*, smoke: bool = False) -> Report:
     """Times of each kind of question at each size, and how much the largest shop costs beside the smallest."""
-    sizes, times = ([200, 400, 800], 5) if smoke else ([10_000, 100_000, 1_000_000], 200)
+    sizes, times = ([200, 400, 800], 5) if smoke else ([10_000, 100_000, 1_000_000], 100)
     with data_folder() as data:
         settings = read_settings({}, data=str(data))
         with visiting_database(settings) as urls:

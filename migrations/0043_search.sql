@@ -161,6 +161,8 @@ CREATE TRIGGER words_of_changed AFTER UPDATE ON variant REFERENCING OLD TABLE AS
   FOR EACH STATEMENT EXECUTE FUNCTION renew_search_words();
 
 -- The search, as a role of its own: see 0006 --------------------------------------------------------
+-- MATERIALIZED keeps the merchant and the limit out of the look-up: the planner, who does not know the words, would
+-- rather walk along all of a merchant's rows than use their index. The mark in each word has chosen the merchant's.
 
 GRANT SELECT ON search_product, search_word TO kasuwa_search;
 CREATE POLICY search ON search_product FOR SELECT TO kasuwa_search USING (true);
@@ -171,7 +173,6 @@ GRANT USAGE, CREATE ON SCHEMA public TO kasuwa_search;
 -- two. Letters that changed places are one error. What no single word explains may be two written together.
 CREATE FUNCTION search_meant(token text, OUT one_error text, OUT two_errors text)
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = public, pg_temp
--- Looking at the losses, the planner would expect so many words that it reads all of them.
 SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
   lost text[] := search_marked(current_merchant(), search_losses(token));
@@ -182,12 +183,14 @@ BEGIN
     RETURN;
   END IF;
   SELECT string_agg(c, '' ORDER BY c) INTO letters FROM regexp_split_to_table(token, '') c;
+  WITH near_words AS MATERIALIZED (
+    SELECT s.merchant_id, s.word FROM search_word s WHERE s.losses && lost
+  )
   SELECT '(' || string_agg('''' || mark || near.word || '''', ' | ') FILTER (WHERE near.errors < 2) || ')',
          '(' || string_agg('''' || mark || near.word || '''', ' | ') || ')'
   INTO one_error, two_errors FROM (
     SELECT k.word, e.errors FROM (
-      SELECT DISTINCT s.word FROM search_word s
-      WHERE s.merchant_id = current_merchant() AND s.losses && lost
+      SELECT DISTINCT w.word FROM near_words w WHERE w.merchant_id = current_merchant()
     ) k
     CROSS JOIN LATERAL (SELECT levenshtein_less_equal(k.word, token, 2) AS errors) l
     CROSS JOIN LATERAL (
@@ -203,10 +206,12 @@ BEGIN
   IF two_errors IS NULL AND length(token) > 4 THEN
     SELECT '(' || string_agg('(''' || mark || left(token, i) || ''' & ''' || mark || substr(token, i + 1) || ''')', ' | ') || ')'
     INTO two_errors FROM generate_series(2, length(token) - 2) i
-    WHERE EXISTS (SELECT FROM search_word a
-                  WHERE a.merchant_id = current_merchant() AND a.word = left(token, i) COLLATE "C")
-      AND EXISTS (SELECT FROM search_word b
-                  WHERE b.merchant_id = current_merchant() AND b.word = substr(token, i + 1) COLLATE "C");
+    CROSS JOIN LATERAL (
+      SELECT 1 FROM search_word a
+      WHERE a.merchant_id = current_merchant() AND a.word = left(token, i) COLLATE "C" LIMIT 1) first
+    CROSS JOIN LATERAL (
+      SELECT 1 FROM search_word b
+      WHERE b.merchant_id = current_merchant() AND b.word = substr(token, i + 1) COLLATE "C" LIMIT 1) second;
     one_error := two_errors;
   END IF;
 END $$;
@@ -308,14 +313,18 @@ BEGIN
                       ELSE '''' || mark || t || '''' END, ' & ')::tsquery
     INTO exact, begun FROM unnest(tokens) WITH ORDINALITY u (t, place);
     RETURN QUERY
-      SELECT w.product_id, 100 + least(length(w.words), 99) FROM search_product w
-      WHERE w.merchant_id = current_merchant() AND w.words @@ exact LIMIT most;
+      WITH w AS MATERIALIZED (
+        SELECT s.merchant_id, s.product_id, s.words FROM search_product s WHERE s.words @@ exact)
+      SELECT w.product_id, 100 + least(length(w.words), 99) FROM w
+      WHERE w.merchant_id = current_merchant() LIMIT most;
     GET DIAGNOSTICS added = ROW_COUNT;
     shown := shown + added;
     IF begun <> exact AND shown < most THEN
       RETURN QUERY
-        SELECT w.product_id, 200 + least(length(w.words), 99) FROM search_product w
-        WHERE w.merchant_id = current_merchant() AND w.words @@ begun AND NOT w.words @@ exact LIMIT most - shown;
+        WITH w AS MATERIALIZED (
+          SELECT s.merchant_id, s.product_id, s.words FROM search_product s WHERE s.words @@ begun AND NOT s.words @@ exact)
+        SELECT w.product_id, 200 + least(length(w.words), 99) FROM w
+        WHERE w.merchant_id = current_merchant() LIMIT most - shown;
       GET DIAGNOSTICS added = ROW_COUNT;
       shown := shown + added;
     END IF;
@@ -338,8 +347,10 @@ BEGIN
   END IF;
   IF in_descriptions AND shown < most AND tokens <> '{}' THEN
     RETURN QUERY
-      SELECT w.product_id, 350 FROM search_product w
-      WHERE w.merchant_id = current_merchant() AND w.described @@ begun AND NOT w.words @@ begun LIMIT most - shown;
+      WITH w AS MATERIALIZED (
+        SELECT s.merchant_id, s.product_id, s.words FROM search_product s WHERE s.described @@ begun AND NOT s.words @@ begun)
+      SELECT w.product_id, 350 FROM w
+      WHERE w.merchant_id = current_merchant() LIMIT most - shown;
     GET DIAGNOSTICS added = ROW_COUNT;
     shown := shown + added;
   END IF;
@@ -347,8 +358,10 @@ BEGIN
   IF shown = 0 AND cardinality(tokens) > 1 THEN
     SELECT string_agg(search_begun(t), ' & ')::tsquery INTO begun FROM unnest(tokens) t;
     RETURN QUERY
-      SELECT w.product_id, 400 + least(length(w.words), 99) FROM search_product w
-      WHERE w.merchant_id = current_merchant() AND w.words @@ begun LIMIT most;
+      WITH w AS MATERIALIZED (
+        SELECT s.merchant_id, s.product_id, s.words FROM search_product s WHERE s.words @@ begun)
+      SELECT w.product_id, 400 + least(length(w.words), 99) FROM w
+      WHERE w.merchant_id = current_merchant() LIMIT most;
     GET DIAGNOSTICS shown = ROW_COUNT;
   END IF;
   IF shown = 0 AND correcting AND tokens <> '{}' THEN
@@ -365,8 +378,10 @@ BEGIN
     END IF;
     FOR step IN 1..cardinality(meant) LOOP
       RETURN QUERY
-        SELECT w.product_id, 400 + 100 * step + least(length(w.words), 99) FROM search_product w
-        WHERE w.merchant_id = current_merchant() AND w.words @@ meant[step] LIMIT most;
+        WITH w AS MATERIALIZED (
+          SELECT s.merchant_id, s.product_id, s.words FROM search_product s WHERE s.words @@ meant[step])
+        SELECT w.product_id, 400 + 100 * step + least(length(w.words), 99) FROM w
+        WHERE w.merchant_id = current_merchant() LIMIT most;
       GET DIAGNOSTICS shown = ROW_COUNT;
       EXIT WHEN shown > 0;
     END LOOP;
@@ -376,8 +391,10 @@ BEGIN
     SELECT array[string_agg(coalesce(search_part(t), search_begun(t)), ' & ')::tsquery]
     INTO meant FROM unnest(tokens) t;
     RETURN QUERY
-      SELECT w.product_id, 800 FROM search_product w
-      WHERE w.merchant_id = current_merchant() AND w.words @@ meant[1] LIMIT most;
+      WITH w AS MATERIALIZED (
+        SELECT s.merchant_id, s.product_id, s.words FROM search_product s WHERE s.words @@ meant[1])
+      SELECT w.product_id, 800 FROM w
+      WHERE w.merchant_id = current_merchant() LIMIT most;
     GET DIAGNOSTICS shown = ROW_COUNT;
     IF shown = 0 AND length(code) > 2 AND code ~ '^\S*[0-9]\S*$' THEN
       RETURN QUERY SELECT c.found_id, 900 FROM search_code_part(code, most) c;

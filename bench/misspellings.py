@@ -4,7 +4,12 @@ import random
 
 _LETTERS = "abcdefghijklmnoprstuvwyz"
 # Accents, dots and hooks that a careful writer sets and a shop's name may lack.
-_MARKS = ("\N{COMBINING ACUTE ACCENT}", "\N{COMBINING GRAVE ACCENT}", "\N{COMBINING DOT BELOW}", "\N{COMBINING DIAERESIS}")
+_MARKS = (
+    "\N{COMBINING ACUTE ACCENT}",
+    "\N{COMBINING GRAVE ACCENT}",
+    "\N{COMBINING DOT BELOW}",
+    "\N{COMBINING DIAERESIS}",
+)
 _HOOKED = {"b": "ɓ", "d": "ɗ", "k": "ƙ"}
 
 
@@ -48,7 +53,7 @@ def _swap(name: str, chance: random.Random) -> str:
 def _accent(name: str, chance: random.Random) -> str:
     at = _place(name, chance)
     letter = name[at]
-    if letter in _HOOKED and chance.random() < 0.5:  # noqa: PLR2004 - every other one
+    if letter in _HOOKED and chance.random() < 0.5:
         return name[:at] + _HOOKED[letter] + name[at + 1 :]
     return name[: at + 1] + chance.choice(_MARKS) + name[at + 1 :]
 

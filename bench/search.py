@@ -1,8 +1,8 @@
 """The one search at three sizes of shop, beside the same statement by the driver alone.
 
 The shops are three merchants of one database. Rows are copied in, since a million of them by verbs would take
-hours; words and vocabulary are made by the functions that the triggers call. Questions to all sizes take turns,
-so that they see the same machine.
+hours; words and vocabulary are made by the functions that the triggers call. Questions to all sizes take
+turns, so that they see the same machine.
 """
 
 import asyncio
@@ -68,7 +68,8 @@ class _Shop(Struct, frozen=True):
 async def _fill(admin: "asyncpg.Connection[Any]", sizes: list[int]) -> list[tuple[UUID, UUID]]:
     """A merchant and a store for each size."""
     await admin.execute(
-        "SET session_replication_role = replica; SET maintenance_work_mem = '512MB'; SET synchronous_commit = off"
+        "SET session_replication_role = replica; SET maintenance_work_mem = '512MB';"
+        " SET synchronous_commit = off"
     )
     dropped = await admin.fetch(
         "SELECT i.indexrelid::regclass::text AS name, pg_get_indexdef(i.indexrelid) AS definition"
@@ -89,7 +90,8 @@ async def _fill_one(admin: "asyncpg.Connection[Any]", size: int) -> tuple[UUID, 
     merchant_id, store_id = new_id(), new_id()
     ids = [new_id() for _ in range(size)]
     await admin.execute(
-        "INSERT INTO merchant (merchant_id, business_name, country_code, currency) VALUES ($1, 'x', 'NG', 'NGN')",
+        "INSERT INTO merchant (merchant_id, business_name, country_code, currency)"
+        " VALUES ($1, 'x', 'NG', 'NGN')",
         merchant_id,
     )
     await admin.execute(
@@ -126,7 +128,8 @@ async def _fill_one(admin: "asyncpg.Connection[Any]", size: int) -> tuple[UUID, 
     await admin.execute(
         "INSERT INTO search_word (merchant_id, word, product_id, losses)"
         " SELECT $1, w.word, $1, search_marked($1, search_losses(w.word)) FROM ("
-        "   SELECT DISTINCT substr(m.word, 10) AS word FROM search_product s, unnest(tsvector_to_array(s.words)) m (word)"
+        "   SELECT DISTINCT substr(m.word, 10) AS word"
+        "   FROM search_product s, unnest(tsvector_to_array(s.words)) m (word)"
         "   WHERE s.merchant_id = $1) w"
         " WHERE length(w.word) > 2 AND w.word ~ '[^0-9]'",
         merchant_id,
@@ -208,8 +211,11 @@ async def _measure(services: Services, urls: DatabaseUrls, sizes: list[int], tim
             for shop in shops:
                 text = kind.ask(chance.randrange(shop.size), chance)
                 statement = await watching.statement_of(shop.context, text)
-                took, floor = await _ask(shop.context, text), await _ask_floor(driver, shop.context, statement)
-                if turn >= 10:  # noqa: PLR2004 - the first ten warm up
+                took, floor = (
+                    await _ask(shop.context, text),
+                    await _ask_floor(driver, shop.context, statement),
+                )
+                if turn >= 10:
                     ours[shop.size].append(took)
                     floors[shop.size].append(floor)
         measured[kind.name] = (ours, floors)
@@ -222,7 +228,7 @@ def _p95(values: list[float]) -> float:
 
 
 def measure(*, smoke: bool = False) -> Report:
-    """Times of each kind of question at each size, and how much the largest shop costs beside the smallest."""
+    """Times of each kind of question at each size, and what the largest shop costs beside the smallest."""
     sizes, times = ([200, 400, 800], 5) if smoke else ([10_000, 100_000, 1_000_000], 100)
     with data_folder() as data:
         settings = read_settings({}, data=str(data))
@@ -235,7 +241,7 @@ def measure(*, smoke: bool = False) -> Report:
             measured = asyncio.run(run())
     figures = [Figure(name="rows of all sizes copied and indexed", value=measured["filled_s"], unit="s")]
     for kind in KINDS_OF_QUESTION:
-        figures += _figures(kind, *measured[kind.name], sizes)
+        figures += _figures(kind, measured[kind.name], sizes)
     return Report(
         title=f"Search, first page of {PAGE}, in shops of {', '.join(f'{size:,}' for size in sizes)} SKUs;"
         f" {times} questions of each kind, in turns",
@@ -244,13 +250,16 @@ def measure(*, smoke: bool = False) -> Report:
 
 
 def _figures(
-    kind: Kind, ours: dict[int, list[float]], floors: dict[int, list[float]], sizes: list[int]
+    kind: Kind, measured: tuple[dict[int, list[float]], dict[int, list[float]]], sizes: list[int]
 ) -> list[Figure]:
+    ours, floors = measured
     small, middle, large = sizes
     figures = []
     for size in sizes:
         limit = 30.0 if size == middle and not kind.is_broad else None
-        floor = f"median {statistics.median(ours[size]):.1f}; by the driver alone: p95 {_p95(floors[size]):.1f},"
+        floor = (
+            f"median {statistics.median(ours[size]):.1f}; by the driver alone: p95 {_p95(floors[size]):.1f},"
+        )
         figures.append(
             Figure(
                 name=f"{kind.name}, {size:,} SKUs, p95",

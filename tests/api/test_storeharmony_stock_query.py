@@ -1,4 +1,4 @@
-"""The search over the inventory over HTTP: every field, operator and order against what Python makes of it."""
+"""The search over the inventory over HTTP: every field and order, texts, facets, and what is refused."""
 
 from collections.abc import Callable
 from typing import Any
@@ -38,7 +38,12 @@ async def goods(web: Web, shop: Shop) -> dict[str, Item]:
     elsewhere = [{"storeId": str(shop.second_store_id), "quantity": 7, "reorderLevel": 1}]
     fields: dict[str, dict[str, Any]] = {
         "Zobo drink": {
-            "prices": {"sellingPrice": 300, "costPrice": 120, "wholesalePrice": 250, "wholesaleMinQuantity": 12},
+            "prices": {
+                "sellingPrice": 300,
+                "costPrice": 120,
+                "wholesalePrice": 250,
+                "wholesaleMinQuantity": 12,
+            },
             "brand": "Kano",
             "tags": ["cold", "red"],
             "categoryIds": [str(drinks)],
@@ -227,7 +232,8 @@ async def test_the_best_comes_first_and_a_walk_by_relevance_sees_all(web: Web, s
     await make(web, shop, name="Torch", sku="LAMP")
     best = ["Torch", "Lamp", "Desk lamp", "Lamp shade for a desk lamp", "Lampstand"]
     assert await found(web, shop, text="lamp") == best
-    walked, cursor = [], {}
+    walked: list[str] = []
+    cursor: dict[str, Any] = {}
     for _ in best:
         page = (await asked(web, shop, text="lamp", size=1, **cursor)).json()
         walked += [item["name"] for item in page["data"]]
@@ -311,7 +317,10 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"filters": [{"field": "sellingPrice", "value": 10**13}]}, "/filters/0/value"),
     ({"filters": [{"field": "sellingPrice", "op": "between", "values": [1]}]}, "/filters/0/values"),
     ({"filters": [{"field": "expiryDate", "value": "soon"}]}, "/filters/0/value"),
-    ({"filters": [{"field": "createdAt", "op": "lt", "value": "0001-01-01T00:00:00+14:00"}]}, "/filters/0/value"),
+    (
+        {"filters": [{"field": "createdAt", "op": "lt", "value": "0001-01-01T00:00:00+14:00"}]},
+        "/filters/0/value",
+    ),
     ({"filters": [{"field": "lowStock", "value": "yes"}]}, "/filters/0/value"),
     ({"filters": [{"field": "name", "op": "exists", "value": "yes"}]}, "/filters/0/value"),
     ({"storeIds": [str(new_id())]}, "/storeIds/0"),

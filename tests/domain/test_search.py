@@ -4,7 +4,6 @@ import asyncio
 import json
 import random
 import unicodedata
-from collections.abc import AsyncIterator
 from pathlib import Path
 from uuid import UUID
 
@@ -172,7 +171,9 @@ async def test_names_of_every_script_are_found_as_people_type_them(
 
 async def test_a_change_is_found_by_its_new_words_and_no_longer_by_the_old(context: Context) -> None:
     product = await create_product(context, a_product("Kettle"))
-    await update_product(context, product.product_id, ProductChange(name="Teapot", brand="Indigo", tags=("clay",)))
+    await update_product(
+        context, product.product_id, ProductChange(name="Teapot", brand="Indigo", tags=("clay",))
+    )
     for text in ("teapot", "indigo", "clay", "tepaot"):
         assert await first_ten(context, text) == [product.product_id]
     assert await first_ten(context, "kettle", correcting=False) == []

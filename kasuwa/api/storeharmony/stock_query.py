@@ -31,7 +31,9 @@ async def get_products_with_complex_query(
 ) -> RawJson:
     found = await stock_query.query_stock(context, "storeharmony", _wanted(body))
     store_id = found.store_ids[0] if len(found.store_ids) == 1 else context.store_id
-    rows = await _rows(context, found.page.rows, found.store_ids, store_id, with_variants=body.includeVariants)
+    rows = await _rows(
+        context, found.page.rows, found.store_ids, store_id, with_variants=body.includeVariants
+    )
     content = enveloped(b",".join(rows), found.page, total_is_exact=found.page.total_is_exact)
     if found.facets is not None:
         content = content[:-1] + b',"facets":' + encode(_facets(found.facets, found.currency)) + b"}"
@@ -98,7 +100,8 @@ def _facets(facets: Facets, currency: str) -> Json:
     view: Json = {"complete": facets.complete}
     if facets.categories is not None:
         view["category"] = [
-            {"categoryId": one.category_id, "name": one.value, "count": one.count} for one in facets.categories
+            {"categoryId": one.category_id, "name": one.value, "count": one.count}
+            for one in facets.categories
         ]
     if facets.brands is not None:
         view["brand"] = _values(facets.brands)

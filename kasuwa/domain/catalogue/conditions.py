@@ -161,7 +161,11 @@ def condition_sql(
         given[f"other_{n}"] = values[1]
     if field.kind == "category" and operator != "exists":
         # The tree below, or the named ones alone.
-        test = f"x.category_id IN ({_BELOW})" if with_subcategories else "x.category_id = ANY(:value_{n}::uuid[])"
+        test = (
+            f"x.category_id IN ({_BELOW})"
+            if with_subcategories
+            else "x.category_id = ANY(:value_{n}::uuid[])"
+        )
     else:
         test = _TESTS[{"ne": "eq", "nin": "in"}.get(operator, operator)]
     expression = f"coalesce({field.expression}, false)" if field.kind == "flag" else f"({field.expression})"
@@ -181,14 +185,18 @@ def condition_sql(
 
 def _values(condition: Condition, field: _Field, currency: str, pointer: str) -> list[object]:
     operator = condition.operator
-    if operator == "between" and len(condition.values) != 2:  # noqa: PLR2004 - from and to
+    if operator == "between" and len(condition.values) != 2:
         raise _wrong(f"{pointer}/values", "Give two values: from and to.")
     several = operator in ("in", "nin", "between")
-    places = [f"{pointer}/values/{i}" if several else f"{pointer}/value" for i in range(len(condition.values))]
+    places = [
+        f"{pointer}/values/{i}" if several else f"{pointer}/value" for i in range(len(condition.values))
+    ]
     if operator == "exists":
         return [_flag(condition.values[0], places[0])]
     if field.kind == "money":
-        return [to_minor(_number(v, at), currency, at) for v, at in zip(condition.values, places, strict=True)]
+        return [
+            to_minor(_number(v, at), currency, at) for v, at in zip(condition.values, places, strict=True)
+        ]
     read = _READERS[field.kind]
     return [read(v, at) for v, at in zip(condition.values, places, strict=True)]
 

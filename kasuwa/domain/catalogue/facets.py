@@ -114,9 +114,7 @@ async def count_facets(db: Database, choice: "Choice", wanted: tuple[Facet, ...]
         ) counted
     """  # noqa: S608 - put together from the words above
     values = choice.values | {"currency": currency}
-    rows = await db.all(
-        statement, into=_Row, **{name: values[name] for name in numbered(statement).named}
-    )
+    rows = await db.all(statement, into=_Row, **{name: values[name] for name in numbered(statement).named})
 
     def those(facet: str) -> list[_Row]:
         return [row for row in rows if row.facet == facet]

@@ -63,7 +63,8 @@ _JOINS = {
 # The best place of each product that the text finds.
 _FOUND = """
     JOIN (
-      SELECT s.found_id, min(s.rank) AS rank FROM search_products(:text, :most, true, :correcting) s GROUP BY s.found_id
+      SELECT s.found_id, min(s.rank) AS rank FROM search_products(:text, :most, true, :correcting) s
+      GROUP BY s.found_id
     ) f ON f.found_id = p.product_id
 """
 
@@ -118,7 +119,10 @@ class Choice(Struct, frozen=True):
 
 
 async def query_stock(context: Context, dialect: str, wanted: StockQuery) -> FoundPage:
-    """The page with the cards of the dialect. Raises ConditionWrong, UnknownLocation, PageTooDeep, CursorWrong."""
+    """The page with the cards of the dialect.
+
+    Raises ConditionWrong, UnknownLocation, PageTooDeep, CursorWrong.
+    """
     if wanted.cursor is None and wanted.page * wanted.size > MOST_COUNTED:
         fault = FieldFault("/page", "too_deep", "Go on with nextCursor beyond 10,000 rows.")
         raise PageTooDeep(faults=[fault])
@@ -167,7 +171,9 @@ def _choice(wanted: StockQuery, store_ids: tuple[UUID, ...], currency: str) -> C
     if not any(condition.field == "status" for condition in wanted.conditions):
         where.append("p.status = 'active'")
     if conditions:
-        where.append("(" + (" OR " if wanted.any_of else " AND ").join(f"({sql})" for sql in conditions) + ")")
+        where.append(
+            "(" + (" OR " if wanted.any_of else " AND ").join(f"({sql})" for sql in conditions) + ")"
+        )
     text = wanted.text.strip()
     if text:
         values |= {"text": text, "most": MOST_COUNTED + 1, "correcting": wanted.corrects_text}
@@ -184,7 +190,7 @@ async def _page(
     *,
     refresh: bool = True,
 ) -> tuple[list["_Row"], int]:
-    """The rows of the page and one more, and how many there are in all; more than MOST_COUNTED is just more."""
+    """The rows of the page and one more, and how many there are in all: beyond MOST_COUNTED, just more."""
     keys = [_ORDERS[order.field] for order in orders]
     sorts = ", ".join(
         [f"p.k{i} {'DESC' if order.descending else 'ASC'}" for i, order in enumerate(orders)]
@@ -193,7 +199,7 @@ async def _page(
     )
     after, after_values = _after(orders, wanted.cursor) if wanted.cursor is not None else ("true", {})
     # Found by a text, the products are few and are counted as they are read.
-    total = f"(SELECT count(*) FROM chosen)" if choice.found else "0::bigint"
+    total = "(SELECT count(*) FROM chosen)" if choice.found else "0::bigint"
     chosen = f"""
         SELECT p.merchant_id, p.product_id, p.number, p.kind, p.track_quantity, p.sort_name,
                {", ".join(f"{key} AS k{i}" for i, (key, _) in enumerate(keys)) or "NULL AS k"}
@@ -206,7 +212,8 @@ async def _page(
                p.track_quantity, coalesce(b.on_hand, 0) AS on_hand, coalesce(b.reserved, 0) AS reserved,
                b.reorder_level, b.reorder_quantity, p.keys, c.stale_at <= now() AS is_stale, p.total
         FROM (
-          SELECT p.*, ARRAY[{", ".join([*(f"p.k{i}::text" for i in range(len(keys))), "p.sort_name"])}] AS keys,
+          SELECT p.*, ARRAY[{", ".join([*(f"p.k{i}::text" for i in range(len(keys))), "p.sort_name"])}]
+                 AS keys,
                  {total} AS total
           FROM chosen p WHERE {after}
           ORDER BY {sorts} LIMIT :size OFFSET :offset
@@ -296,7 +303,8 @@ def _after(orders: tuple[Order, ...], text: str) -> tuple[str, dict[str, object]
         raise CursorWrong(faults=[fault])
     columns = [*((f"p.k{i}", order.descending) for i, order in enumerate(orders)), ("p.sort_name", False)]
     values: dict[str, object] = {"after_id": cursor.product_id}
-    ways, same = [], []
+    ways: list[str] = []
+    same: list[str] = []
     for i, (column, descending) in enumerate(columns):
         value = f":after_{i}::text::{kinds[i]}"
         values[f"after_{i}"] = cursor.keys[i]

@@ -52,7 +52,8 @@ _PRICES = (
 )
 _OPTIONS = (
     "variant x CROSS JOIN jsonb_array_elements(x.options) o"
-    " WHERE x.merchant_id = p.merchant_id AND x.product_id = p.product_id AND lower(o ->> 'name') = :option_{n}"
+    " WHERE x.merchant_id = p.merchant_id AND x.product_id = p.product_id"
+    " AND lower(o ->> 'name') = :option_{n}"
 )
 _CATEGORIES = (
     "product_category x WHERE x.merchant_id = p.merchant_id AND x.product_id = p.product_id AND x.category_id"

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
 
 Facet = Literal["category", "brand", "tag", "price", "inStock"]
 
-_MOST_VALUES = 50
-
 
 class FacetValue(Struct, frozen=True):
     """`value` is the brand or the tag, or the category's name."""
@@ -33,7 +31,7 @@ class PriceRange(Struct, frozen=True):
 
 
 class Facets(Struct, frozen=True, kw_only=True):
-    """None where a facet was not asked for. Not `complete`: only the first MOST_COUNTED products were counted."""
+    """None where a facet was not asked for. Not `complete`: MOST_COUNTED products were counted."""
 
     complete: bool
     categories: tuple[FacetValue, ...] | None = None
@@ -55,20 +53,20 @@ class _Row(Struct, frozen=True):
 
 # Each counts the rows of `chosen`; the outer names are those of _Row.
 _COUNTS: dict[str, str] = {
-    "category": f"""
+    "category": """
         (SELECT 'category', c.name, c.category_id, NULL::bigint, NULL::bigint, count(*) FROM chosen p
          JOIN product_category l ON l.merchant_id = p.merchant_id AND l.product_id = p.product_id
          JOIN category c ON c.merchant_id = l.merchant_id AND c.category_id = l.category_id
-         GROUP BY c.category_id, c.name ORDER BY count(*) DESC, c.name, c.category_id LIMIT {_MOST_VALUES})
+         GROUP BY c.category_id, c.name ORDER BY count(*) DESC, c.name, c.category_id LIMIT 50)
     """,
-    "brand": f"""
+    "brand": """
         (SELECT 'brand', p.brand, NULL::uuid, NULL::bigint, NULL::bigint, count(*) FROM chosen p
-         WHERE p.brand <> '' GROUP BY p.brand ORDER BY count(*) DESC, p.brand LIMIT {_MOST_VALUES})
+         WHERE p.brand <> '' GROUP BY p.brand ORDER BY count(*) DESC, p.brand LIMIT 50)
     """,
-    "tag": f"""
+    "tag": """
         (SELECT 'tag', t.tag, NULL::uuid, NULL::bigint, NULL::bigint, count(DISTINCT p.product_id)
          FROM chosen p CROSS JOIN unnest(p.tags) t (tag)
-         WHERE t.tag <> '' GROUP BY t.tag ORDER BY 6 DESC, t.tag LIMIT {_MOST_VALUES})
+         WHERE t.tag <> '' GROUP BY t.tag ORDER BY 6 DESC, t.tag LIMIT 50)
     """,
     "price": """
         (SELECT 'price', '', NULL::uuid, min(q.selling_minor), max(q.selling_minor), count(*) FROM (
@@ -108,8 +106,8 @@ async def count_facets(db: Database, choice: "Choice", wanted: tuple[Facet, ...]
           LIMIT {MOST_COUNTED + 1}
         ), chosen AS MATERIALIZED (SELECT * FROM every LIMIT {MOST_COUNTED})
         SELECT facet, label, category_id, low, high, count FROM (
-          SELECT 'all' AS facet, '' AS label, NULL::uuid AS category_id, NULL::bigint AS low, NULL::bigint AS high,
-                 (SELECT count(*) FROM every) AS count
+          SELECT 'all' AS facet, '' AS label, NULL::uuid AS category_id, NULL::bigint AS low,
+                 NULL::bigint AS high, (SELECT count(*) FROM every) AS count
           UNION ALL {counts}
         ) counted
     """  # noqa: S608 - put together from the words above

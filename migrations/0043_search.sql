@@ -405,6 +405,28 @@ COMMENT ON FUNCTION search_products IS
   'Ids of the current merchant''s products, `most` at most, each with its place: exact code, all words, the last one begun, beginning of a code,
    words of descriptions, all words begun, typing errors, all words but one, parts; within each, products with the fewest other words first. Ids may come twice.';
 
+-- The next words of the vocabulary, and which of them no product has any more.
+CREATE FUNCTION search_idle_words(after text, how_many integer) RETURNS TABLE (known_word text, is_idle boolean)
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = public, pg_temp
+SET plan_cache_mode = force_generic_plan ROWS 1000 AS $$
+DECLARE
+  mark text := search_mark(current_merchant());
+BEGIN
+  RETURN QUERY
+    SELECT k.word::text, u.product_id IS NULL FROM (
+      SELECT DISTINCT s.word FROM search_word s
+      WHERE s.merchant_id = current_merchant() AND s.word > after COLLATE "C" ORDER BY s.word LIMIT how_many
+    ) k
+    LEFT JOIN LATERAL (
+      WITH w AS MATERIALIZED (
+        SELECT p.merchant_id, p.product_id FROM search_product p
+        WHERE p.words @@ ('''' || mark || k.word || '''')::tsquery)
+      SELECT w.product_id FROM w WHERE w.merchant_id = current_merchant() LIMIT 1
+    ) u ON true
+    ORDER BY k.word;
+END $$;
+
+ALTER FUNCTION search_idle_words OWNER TO kasuwa_search;
 ALTER FUNCTION search_meant OWNER TO kasuwa_search;
 ALTER FUNCTION search_part OWNER TO kasuwa_search;
 ALTER FUNCTION search_code_part OWNER TO kasuwa_search;

@@ -21,6 +21,7 @@ from kasuwa.domain.catalogue.actions import ProductChange, create_product, remov
 from kasuwa.domain.catalogue.cards import refresh_cards
 from kasuwa.domain.catalogue.queries import sort_name
 from kasuwa.domain.catalogue.stock_query import StockQuery, query_stock
+from kasuwa.domain.upkeep.jobs import run_word_sweep
 from tests.base.database import connected
 from tests.conftest import SchemaOwner
 from tests.domain.test_catalogue import a_product
@@ -39,7 +40,7 @@ async def fill(context: Context, names: list[str]) -> dict[str, UUID]:
         await db.execute(
             """
             INSERT INTO product (merchant_id, product_id, number, name, sort_name, slug)
-            SELECT current_merchant(), r.id, :number::bigint + r.n, r.name, r.sort_name, 'x'
+            SELECT current_merchant(), r.id, :number::bigint + r.n - 1, r.name, r.sort_name, 'x'
             FROM unnest(:ids::uuid[], :names::text[], :sort_names::text[])
                  WITH ORDINALITY r (id, name, sort_name, n)
             """,
@@ -50,7 +51,7 @@ async def fill(context: Context, names: list[str]) -> dict[str, UUID]:
         await db.execute(
             """
             INSERT INTO variant (merchant_id, variant_id, product_id, number, sku, sku_key)
-            SELECT current_merchant(), r.id, r.id, :number::bigint + r.n, 'N-' || r.n, 'n-' || r.n
+            SELECT current_merchant(), r.id, r.id, :number::bigint + r.n - 1, 'N-' || r.n, 'n-' || r.n
             FROM unnest(:ids::uuid[]) WITH ORDINALITY r (id, n)
             """,
             **rows,
@@ -242,3 +243,31 @@ async def test_products_made_at_once_are_all_found(context: Context) -> None:
 
 def _again(context: Context) -> Context:
     return context.acting_as(context.caller)
+
+
+async def vocabulary(context: Context) -> list[str]:
+    async with context.reading() as db:
+        return await db.values(
+            "SELECT word FROM search_word WHERE merchant_id = current_merchant() ORDER BY 1"
+        )
+
+
+async def test_the_sweep_leaves_one_row_of_each_word_that_a_product_has(
+    shop: Shop, services: Services, database_urls: DatabaseUrls
+) -> None:
+    await bring_words_crosswise(shop, database_urls)
+    gone = await create_product(shop.owner, a_product("Kettle"))
+    await remove_product(shop.owner, gone.product_id)
+    assert await vocabulary(shop.owner) == ["kettle", "kunu", "kunu", "one", "other", "zobo", "zobo"]
+    await run_word_sweep(services, shop.merchant_id, {})
+    assert await vocabulary(shop.owner) == ["kunu", "zobo"]
+
+
+async def test_a_word_that_a_change_counted_on_while_it_was_swept_comes_back(
+    shop: Shop, services: Services, schema_owner: SchemaOwner
+) -> None:
+    await create_product(shop.owner, a_product("Kettle"))
+    await schema_owner.execute("DELETE FROM search_word WHERE merchant_id = $1", shop.merchant_id)
+    assert await vocabulary(shop.owner) == []
+    await run_word_sweep(services, shop.merchant_id, {})
+    assert await vocabulary(shop.owner) == ["kettle"]

@@ -1,4 +1,4 @@
-"""The vocabulary that typing errors are corrected against: changes only add words, and they are swept here."""
+"""The vocabulary that typing errors are corrected against: changes only add words; here they are swept."""
 
 from datetime import datetime
 

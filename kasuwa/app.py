@@ -53,11 +53,13 @@ from kasuwa.domain.upkeep.jobs import (
     CARDS_JOB,
     DAILY_JOB,
     LEDGER_JOB,
+    WORDS_JOB,
     enqueue_daily,
     enqueue_rebuild,
     run_daily,
     run_ledger_check,
     run_rebuild,
+    run_word_sweep,
 )
 from kasuwa.domain.users.passwords import RESET_JOB, run_send_reset
 from kasuwa.handover import WorkerSetup, take_setup
@@ -133,6 +135,7 @@ async def open_services(setup: WorkerSetup) -> AsyncIterator[Services]:
     jobs.handle(CARDS_JOB, partial(run_rebuild, services))
     jobs.handle(FOLLOW_JOB, partial(run_follow, services))
     jobs.handle(IMPORT_JOB, partial(run_import_job, services))
+    jobs.handle(WORDS_JOB, partial(run_word_sweep, services))
     await imaging.start()
     try:
         yield services

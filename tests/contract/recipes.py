@@ -53,6 +53,7 @@ _PICTURE_URL = Identity(lambda cast: cast.media_url, _unknown_url)
 IDENTITIES: dict[str, dict[str, Identity]] = {
     "storeharmony": {
         "storeid": _uuid("store_id"),
+        "storeids": _uuid("store_id"),
         "accountid": _uuid("user_id"),
         "itemid": _uuid("product_id"),
         "variantid": _uuid("variant_id"),
@@ -219,6 +220,18 @@ def _more_variants(cast: Cast) -> Json:
     return {"variants": [_variant(cast, f"{cast.mark} size", f"{cast.mark} {next(_sizes)}")]}
 
 
+def _stock_query(cast: Cast) -> Json:
+    return {
+        "text": cast.mark,
+        "storeIds": [str(cast.store_id)],
+        "filters": [
+            {"field": "itemId", "op": "in", "values": [str(cast.product_id)]},
+            {"field": "categoryId", "value": str(cast.category_id)},
+        ],
+        "facets": ["category", "inStock"],
+    }
+
+
 def _bc_image(cast: Cast) -> Json:
     return {
         "id": cast.picture_number,
@@ -298,6 +311,7 @@ BODIES: dict[tuple[str, str], Callable[[Cast], Any]] = {
     ("storeharmony", "createBulkStoreCategory"): lambda cast: {
         "categories": [{"name": f"{cast.mark} {new_id().hex}", "children": [{"name": f"{cast.mark} box"}]}]
     },
+    ("storeharmony", "getProductsWithComplexQuery"): _stock_query,
     ("bigcommerce", "createProductImage"): _bc_image,
     ("bigcommerce", "updateProductImage"): _bc_image,
     ("bigcommerce", "createProduct"): _bc_product,

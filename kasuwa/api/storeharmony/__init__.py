@@ -7,6 +7,7 @@ from kasuwa.api.storeharmony import pictures as _pictures
 from kasuwa.api.storeharmony import products as _products
 from kasuwa.api.storeharmony import stock as _stock
 from kasuwa.api.storeharmony import stock_audit as _stock_audit
+from kasuwa.api.storeharmony import stock_query as _stock_query
 from kasuwa.api.storeharmony import stores as _stores
 from kasuwa.api.storeharmony import variants as _variants
 from kasuwa.api.storeharmony.product_views import item_card
@@ -23,6 +24,7 @@ __all__ = [
     "_products",
     "_stock",
     "_stock_audit",
+    "_stock_query",
     "_stores",
     "_variants",
     "api",

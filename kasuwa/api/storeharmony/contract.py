@@ -3930,6 +3930,41 @@ class StockCategoryUpdate(Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     parentId: Annotated[str, Meta(max_length=64)] | None | UnsetType = UNSET
 
 
+class StockFacetValue(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    value: str
+    count: Annotated[int, Meta(ge=1, le=9223372036854775807)]
+
+
+class StockFacets(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How the products that were found divide, for the facets that were asked for"""
+
+    complete: bool
+    category: Annotated[list[StockFacetsCategoryItem], Meta(max_length=50)] | UnsetType = UNSET
+    brand: Annotated[list[StockFacetValue], Meta(max_length=50)] | UnsetType = UNSET
+    tag: Annotated[list[StockFacetValue], Meta(max_length=50)] | UnsetType = UNSET
+    price: Annotated[list[StockFacetsPriceItem], Meta(max_length=4)] | UnsetType = UNSET
+    inStock: StockFacetsInStock | UnsetType = UNSET
+
+
+class StockFacetsCategoryItem(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    categoryId: Annotated[str, Meta(min_length=1, max_length=64)]
+    name: str
+    count: Annotated[int, Meta(ge=1, le=9223372036854775807)]
+
+
+class StockFacetsInStock(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Products of which something is available, and those of which nothing is"""
+
+    available: Annotated[int, Meta(ge=0, le=9223372036854775807)]
+    soldOut: Annotated[int, Meta(ge=0, le=9223372036854775807)]
+
+
+class StockFacetsPriceItem(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    from_: Number = field(name="from")
+    to: Number
+    count: Annotated[int, Meta(ge=1, le=9223372036854775807)]
+
+
 class StockImage(Struct, frozen=True, kw_only=True):
     """Picture at a position"""
 
@@ -4030,7 +4065,8 @@ class StockItemPage(Struct, frozen=True, kw_only=True):
     totalElements: Annotated[int, Meta(ge=0, le=9223372036854775807)]
     totalPages: Annotated[int, Meta(ge=0, le=2147483647)]
     totalExact: bool | UnsetType = UNSET
-    nextCursor: Annotated[str, Meta(max_length=512)] | None | UnsetType = UNSET
+    nextCursor: Annotated[str, Meta(max_length=4096)] | None | UnsetType = UNSET
+    facets: StockFacets | UnsetType = UNSET
 
 
 class StockItemRemoved(Struct, frozen=True, kw_only=True):
@@ -4353,6 +4389,11 @@ class StockQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     includeVariants: bool = True
     page: Annotated[int, Meta(ge=1, le=2147483647)] = 1
     size: Annotated[int, Meta(ge=1, le=200)] = 50
+    cursor: Annotated[str, Meta(min_length=1, max_length=4096)] | UnsetType = UNSET
+    facets: (
+        Annotated[list[Literal["category", "brand", "tag", "price", "inStock"]], Meta(max_length=5)]
+        | UnsetType
+    ) = UNSET
 
 
 class StockQueryFilter(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

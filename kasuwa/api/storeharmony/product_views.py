@@ -24,12 +24,14 @@ def item_card(product: Product) -> Card:
 
 def listed_item(row: ListedProduct, store_id: UUID) -> bytes:
     """A card and the store's live stock as one JSON object."""
-    live = encode(
-        _live(
-            store_id, row.track_quantity, row.on_hand, row.reserved, row.reorder_level, row.reorder_quantity
-        )
+    return row.body[:-1].encode() + b"," + encode(live_figures(row, store_id))[1:]
+
+
+def live_figures(row: ListedProduct, store_id: UUID) -> Json:
+    """What lies of a row, in the words of a StockItem."""
+    return _live(
+        store_id, row.track_quantity, row.on_hand, row.reserved, row.reorder_level, row.reorder_quantity
     )
-    return row.body[:-1].encode() + b"," + live[1:]
 
 
 def live_format(store_id: UUID) -> str:

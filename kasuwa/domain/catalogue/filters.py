@@ -10,7 +10,7 @@ import msgspec
 
 from kasuwa.base.db import Database
 from kasuwa.domain.catalogue.category_lists import read_tree_ids
-from kasuwa.domain.catalogue.queries import sku_key, sort_name
+from kasuwa.domain.catalogue.queries import sku_key
 from kasuwa.domain.catalogue.records import ProductFilter
 
 # Counting further costs more than anybody learns from it.
@@ -88,9 +88,12 @@ async def conditions_of(
     if wanted.text is not None:
         # Runs as its own role, or row-level security would keep PostgreSQL from its index.
         conditions.append("p.product_id = ANY(:found::uuid[])")
-        search = "find_described_products" if wanted.in_descriptions else "find_products"
         values["found"] = await db.values(
-            f"SELECT {search}(:text, :most)", text=sort_name(wanted.text), most=MOST_COUNTED
+            "SELECT DISTINCT found_id FROM search_products(:text, :most, :in_descriptions, :correcting)",
+            text=wanted.text.replace("\0", ""),
+            most=MOST_COUNTED,
+            in_descriptions=wanted.in_descriptions,
+            correcting=wanted.corrects_text,
         )
     return conditions, values
 
@@ -130,7 +133,7 @@ JOINS = {
     """,
     "r": """
         JOIN LATERAL (
-          SELECT r.selling_minor, r.promo_minor, r.promo_starts_at, r.promo_ends_at FROM price r
+          SELECT r.selling_minor, r.cost_minor, r.promo_minor, r.promo_starts_at, r.promo_ends_at FROM price r
           JOIN variant v ON v.merchant_id = r.merchant_id AND v.variant_id = r.variant_id
           WHERE r.merchant_id = p.merchant_id AND v.product_id = p.product_id AND r.store_id IS NULL
           ORDER BY v.position, v.variant_id LIMIT 1

@@ -245,6 +245,8 @@ class ProductFilter(Struct, frozen=True, kw_only=True):
     text: str | None = None
     # Whether `text` is looked for in descriptions too.
     in_descriptions: bool = False
+    # Whether typing errors in `text` are corrected when nothing has it as it stands.
+    corrects_text: bool = True
     product_ids: tuple[UUID, ...] | None = None
     numbers: tuple[int, ...] | None = None
     not_numbers: tuple[int, ...] | None = None

@@ -206,6 +206,7 @@ def _new_product(context: Context, body: StockItemCreate, currency: str) -> NewP
                 store_id,
                 _quantity(other.quantity, f"{pointer}/quantity"),
                 _some_quantity(other.reorderLevel, f"{pointer}/reorderLevel"),
+                pointer=pointer,
             )
         )
     return NewProduct(

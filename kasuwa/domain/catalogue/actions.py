@@ -36,7 +36,7 @@ from kasuwa.domain.catalogue.records import (
     Removal,
     Tax,
 )
-from kasuwa.domain.inventory.actions import open_balance
+from kasuwa.domain.inventory.actions import Opening, open_balances
 from kasuwa.domain.permissions import Permission
 from kasuwa.domain.transfers.errors import TransferHolds
 from kasuwa.domain.transfers.queries import holds_product
@@ -249,8 +249,9 @@ async def _add_variant(
         )
     await _set_price(db, variant_id, new.price)
     await _check_stores(db, new.opening)
-    for opening in sorted(new.opening, key=lambda o: o.store_id):
-        await open_balance(context, db, product_id, variant_id, opening)
+    await open_balances(
+        context, db, [Opening(product_id, variant_id, stock, new.price.cost_minor) for stock in new.opening]
+    )
 
 
 async def _free_sku(db: Database, number: int) -> str:

@@ -146,12 +146,13 @@ class Product(Struct, frozen=True, kw_only=True):
 
 
 class OpeningStock(Struct, frozen=True):
-    """What lies at a location when a product is made."""
+    """What lies at a location when a product is made; `pointer` is where the caller's body says so."""
 
     store_id: UUID
     quantity: Decimal = Decimal(0)
     reorder_level: Decimal | None = None
     reorder_quantity: Decimal | None = None
+    pointer: str = ""
 
 
 class NewVariant(Struct, frozen=True, kw_only=True):

@@ -11,10 +11,17 @@ from kasuwa.base.context import Context, StoreId
 from kasuwa.base.db import Database
 from kasuwa.domain.catalogue.actions import create_product
 from kasuwa.domain.catalogue.records import NewProduct, NewVariant, OpeningStock, Price, Product
+from kasuwa.domain.inventory.actions import move_stock
+from kasuwa.domain.inventory.records import Move
 from kasuwa.domain.transfers.actions import draft_transfer, send
 from kasuwa.domain.transfers.records import NewTransfer, Outcome, Receipt, Transfer, WantedLine
 
 OPENING = Decimal(100)
+
+
+def these(*values: object) -> tuple[object, ...]:
+    """Values to compare with plain ones: a Decimal with an integer."""
+    return values
 
 
 def at_store(context: Context, store_id: UUID) -> Context:
@@ -96,3 +103,30 @@ async def ledger_faults(context: Context) -> list[str]:
 async def _faults(db: Database) -> list[str]:
     stock = await db.values("SELECT fault FROM stock_faults()")
     return stock + await db.values("SELECT fault FROM stock_transfer_faults()")
+
+
+async def bring(context: Context, product: Product, quantity: int, cost: int | None, **lot: Any) -> None:
+    """A delivery to the context's store."""
+    move = Move(
+        store_id=context.store_id,
+        variant_id=product.main.variant_id,
+        kind="quantity_added",
+        change=Decimal(quantity),
+        unit_cost_minor=cost,
+        **lot,
+    )
+    async with context.transaction() as db:
+        await move_stock(context, db, [move])
+
+
+async def movements(context: Context, kind: str, state: str) -> int:
+    """How many there are at the context's store."""
+    async with context.reading() as db:
+        found: int = await db.value(
+            "SELECT count(*) FROM stock_movement"
+            " WHERE store_id = :store_id AND kind = :kind AND state = :state",
+            store_id=context.store_id,
+            kind=kind,
+            state=state,
+        )
+    return found

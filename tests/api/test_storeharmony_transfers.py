@@ -16,9 +16,8 @@ from kasuwa.domain.transfers.actions import cancel_transfer, receive_transfer
 from kasuwa.domain.transfers.records import Transfer
 from tests.client import Web
 from tests.contract.cast import hire
-from tests.domain.test_transfers import movements
 from tests.shop import Shop
-from tests.transfers import Held, Road, at_store, held, receipt, stocked, wanted
+from tests.transfers import Held, Road, at_store, bring, held, movements, receipt, stocked, wanted
 
 
 @pytest.fixture
@@ -48,7 +47,7 @@ def transfers(shop: Shop, *, second: bool = False) -> str:
 
 
 async def listed(web: Web, path: str, headers: dict[str, str], **query: Any) -> dict[str, Any]:
-    answer = await web.get(path, headers=headers, params=query)
+    answer = await web.get(path, headers=headers, params=query or None)
     assert answer.status_code == 200, answer.text
     page: dict[str, Any] = answer.json()
     return page
@@ -282,8 +281,6 @@ async def test_two_tills_that_accept_at_once_get_the_same_answer(
 
 
 async def test_costs_are_for_those_who_may_see_them(web: Web, shop: Shop, road: Road) -> None:
-    from tests.domain.test_transfers import bring
-
     rice = await stocked(shop.owner, "Rice", Decimal(0))
     await bring(road.here, rice, 8, 1050)
     await road.send(wanted(rice, 6))

@@ -1,12 +1,13 @@
 """A shop with one of everything that an operation may name, and the people who call."""
 
 import secrets
+from decimal import Decimal
 from uuid import UUID
 
 import msgspec
 from msgspec import Struct
 
-from kasuwa.base.context import Context, Services
+from kasuwa.base.context import Context, Services, StoreId
 from kasuwa.base.ids import new_id, token_hash
 from kasuwa.base.passwords import hash_password
 from kasuwa.domain.catalogue.actions import create_product
@@ -18,6 +19,8 @@ from kasuwa.domain.media.records import STOREHARMONY_FORMATS, Place
 from kasuwa.domain.merchants.actions import create_access_token, join_store, open_session
 from kasuwa.domain.merchants.authentication import resolve_access_token
 from kasuwa.domain.permissions import Role
+from kasuwa.domain.transfers.actions import send
+from kasuwa.domain.transfers.records import NewTransfer, WantedLine
 from kasuwa.domain.users.actions import VERIFY_LINK_LIFETIME, VERIFY_PURPOSE, add_link
 from kasuwa.domain.users.login import open_account_session
 from tests.client import ORIGIN
@@ -46,6 +49,8 @@ class Cast(Struct, frozen=True, kw_only=True):
     picture_id: UUID
     picture_number: int
     media_path: str
+    # On its way to the shop's first store.
+    transfer_id: UUID
 
     @property
     def other_store_id(self) -> UUID:
@@ -117,7 +122,25 @@ async def new_cast(services: Services, *, password: str = "the cast's own passwo
         picture_id=placed.picture.product_picture_id,
         picture_number=placed.picture.number,
         media_path=placed.picture.rendition("zoom").path,
+        transfer_id=await _sent_here(mark, shop),
     )
+
+
+async def _sent_here(mark: str, shop: Shop) -> UUID:
+    """Goods of their own, so that the product stays one that nothing holds."""
+    there = shop.owner.acting_as(
+        msgspec.structs.replace(shop.owner.caller, store_id=StoreId(shop.second_store_id))
+    )
+    variant = NewVariant(
+        price=Price(currency="NGN", selling_minor=20_000),
+        opening=(OpeningStock(shop.second_store_id, Decimal(50)),),
+    )
+    goods = await create_product(there, NewProduct(name=f"{mark} crate", variants=(variant,)))
+    line = WantedLine(variant_id=goods.main.variant_id, quantity=Decimal(4))
+    new = NewTransfer(
+        destination_id=shop.store_id, lines=(line,), reference=f"{mark} paper", note=f"{mark} note"
+    )
+    return (await send(there, new)).transfer_id
 
 
 def _product(mark: str, shop: Shop, category_id: UUID) -> NewProduct:

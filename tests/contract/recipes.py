@@ -60,6 +60,7 @@ IDENTITIES: dict[str, dict[str, Identity]] = {
         "itemid": _uuid("product_id"),
         "categoryid": _uuid("category_id"),
         "categoryids": _uuid("category_id"),
+        "transferid": _uuid("transfer_id"),
         "removeimageids": _uuid("picture_id"),
         "sku": Identity(lambda cast: cast.sku, lambda: f"SKU-{new_id().hex[:18]}"),
         "username": _EMAIL,

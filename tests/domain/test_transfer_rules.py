@@ -24,6 +24,7 @@ from kasuwa.domain.transfers.errors import (
     WrongLines,
 )
 from kasuwa.domain.transfers.records import Fate, Line, Outcome, Parcel, Receipt, Transfer
+from tests.transfers import these
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -80,10 +81,10 @@ def fault(problem: Problem) -> str:
 
 def test_all_of_a_transfer_arrives_at_once() -> None:
     transfer = shipped(parcel(1, 6))
-    assert (transfer.status, transfer.lines[0].outstanding) == ("shipped", 6)
+    assert these(transfer.status, transfer.lines[0].outstanding) == ("shipped", 6)
     done = rules.settle(transfer, rules.rest_of(transfer.lines[0]))
-    assert (done.after.status, done.after.lines[0].received) == ("accepted", 6)
-    assert [(part.outcome, part.quantity) for part in done.taken] == [("received", 6)]
+    assert these(done.after.status, done.after.lines[0].received) == ("accepted", 6)
+    assert [these(part.outcome, part.quantity) for part in done.taken] == [("received", 6)]
     assert rules.rest_of(done.after.lines[0]) == ()
 
 
@@ -96,7 +97,7 @@ def test_it_arrives_in_parts_some_damaged_and_some_never() -> None:
         first.after, [some(transfer, "received", 5), some(transfer, "lost", "0.5", reason="fell off")]
     )
     after = last.after.lines[0]
-    assert (after.received, after.damaged, after.lost, after.outstanding) == (
+    assert these(after.received, after.damaged, after.lost, after.outstanding) == (
         9,
         Decimal("0.5"),
         Decimal("0.5"),
@@ -142,14 +143,18 @@ def test_what_expires_first_is_taken_first_and_what_never_does_last() -> None:
         parcel(3, 4, batch_no="A", expires_on=date(2026, 6, 1)),
     )
     done = rules.settle(transfer, [some(transfer, "received", 8)])
-    assert [(part.parcel.batch_no, part.quantity) for part in done.taken] == [("A", 4), ("B", 3), (None, 1)]
+    assert [these(part.parcel.batch_no, part.quantity) for part in done.taken] == [
+        ("A", 4),
+        ("B", 3),
+        (None, 1),
+    ]
     assert [p.outstanding for p in done.after.lines[0].parcels] == [1, 0, 0]
 
 
 def test_a_batch_can_be_named() -> None:
     transfer = shipped(parcel(1, 2, batch_no="A"), parcel(2, 3, batch_no="B"))
     done = rules.settle(transfer, [some(transfer, "damaged", 3, batch_no="B")])
-    assert [(part.parcel.batch_no, part.quantity) for part in done.taken] == [("B", 3)]
+    assert [these(part.parcel.batch_no, part.quantity) for part in done.taken] == [("B", 3)]
     with pytest.raises(OverReceipt) as refused:
         rules.settle(done.after, [some(transfer, "damaged", 1, batch_no="B")])
     assert fault(refused.value) == "/lines/0/batchNo"
@@ -196,8 +201,8 @@ def test_what_has_arrived_stays_where_it_is_when_the_rest_is_cancelled(fate: Fat
     part = rules.settle(transfer, [some(transfer, "received", 2)]).after
     done = rules.cancel(part, fate, "the van broke down")
     after = done.after.lines[0]
-    assert (after.received, getattr(after, fate), after.status) == (2, 4, "cancelled")
-    assert [(t.parcel.batch_no, t.outcome, t.quantity) for t in done.taken] == [
+    assert these(after.received, getattr(after, fate), after.status) == (2, 4, "cancelled")
+    assert [these(t.parcel.batch_no, t.outcome, t.quantity) for t in done.taken] == [
         (None, fate, 1),
         ("B", fate, 3),
     ]

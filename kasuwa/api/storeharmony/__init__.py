@@ -4,10 +4,11 @@ from kasuwa.api.storeharmony import access as _access
 from kasuwa.api.storeharmony import pictures as _pictures
 from kasuwa.api.storeharmony import products as _products
 from kasuwa.api.storeharmony import stores as _stores
+from kasuwa.api.storeharmony import transfers as _transfers
 from kasuwa.api.storeharmony.product_views import item_card
 from kasuwa.api.storeharmony.service import api
 from kasuwa.domain.catalogue.cards import register_card
 
 register_card("storeharmony", item_card)
 
-__all__ = ["_access", "_pictures", "_products", "_stores", "api"]
+__all__ = ["_access", "_pictures", "_products", "_stores", "_transfers", "api"]

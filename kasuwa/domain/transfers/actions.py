@@ -6,6 +6,7 @@ sum over all locations and states is the same before and after every commit.
 
 from collections.abc import Sequence
 from decimal import Decimal
+from typing import Any
 from uuid import UUID
 
 from kasuwa.base.audit import write_audit
@@ -239,18 +240,16 @@ async def _check_lines(db: Database, lines: Sequence[WantedLine]) -> dict[UUID, 
     """The product of each variant; a line that cannot be is refused with its place."""
     if len(lines) > MOST_LINES:
         raise WrongLines(faults=[FieldFault("/lines", "maximum", f"Give at most {MOST_LINES} lines.")])
-    found = {
-        row["variant_id"]: row
-        for row in await db.all(
-            """
-            SELECT v.variant_id, v.product_id, p.track_quantity FROM variant v
-            JOIN product p ON p.merchant_id = v.merchant_id AND p.product_id = v.product_id
-            WHERE v.merchant_id = current_merchant() AND v.variant_id = ANY(:ids::uuid[]) AND NOT v.archived
-            """,
-            into=dict,
-            ids=[line.variant_id for line in lines],
-        )
-    }
+    rows: list[dict[str, Any]] = await db.all(
+        """
+        SELECT v.variant_id, v.product_id, p.track_quantity FROM variant v
+        JOIN product p ON p.merchant_id = v.merchant_id AND p.product_id = v.product_id
+        WHERE v.merchant_id = current_merchant() AND v.variant_id = ANY(:ids::uuid[]) AND NOT v.archived
+        """,
+        into=dict,
+        ids=[line.variant_id for line in lines],
+    )
+    found = {row["variant_id"]: row for row in rows}
     seen: set[UUID] = set()
     for index, line in enumerate(lines):
         pointer = f"/lines/{index}"

@@ -100,13 +100,13 @@ async def _read_page(
     branches = [
         f"""
         (SELECT * FROM stock_transfer_line WHERE {" AND ".join([place, *conditions])}
-         ORDER BY shipped_at DESC, line_id DESC LIMIT :size + :offset)
+         ORDER BY shipped_at DESC, line_id DESC LIMIT :size::bigint + :offset::bigint)
         """  # noqa: S608 - put together from the words above
         for place in places
     ]
     chosen = f"""(
         SELECT * FROM ({" UNION ALL ".join(branches)}) ends
-        ORDER BY shipped_at DESC, line_id DESC LIMIT :size OFFSET :offset
+        ORDER BY shipped_at DESC, line_id DESC LIMIT :size::bigint OFFSET :offset::bigint
     )"""  # noqa: S608
     return await db.all(
         _SHOWN_LINE.format(lines=chosen) + " ORDER BY l.shipped_at DESC, l.line_id DESC",
@@ -204,7 +204,7 @@ def _counting(places: list[str], conditions: list[str]) -> str:
         """  # noqa: S608
         for place in places
     ]
-    return f"SELECT count(*) FROM ({' UNION ALL '.join(branches)} LIMIT {MOST_COUNTED + 1}) counted"  # noqa: S608
+    return f"SELECT count(*) FROM ({' UNION ALL '.join(branches)}) counted"  # noqa: S608
 
 
 class _Cursor(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):

@@ -408,7 +408,7 @@ BEGIN
           -- What comes in is worth what it cost, what goes out the average; the last unit takes the last fraction.
           IF m.quantity > 0 AND cost IS NOT NULL THEN
             value := CASE WHEN b.average_cost IS NULL OR m.before <= 0 THEN m.after * cost
-                          ELSE b.cost_value + m.quantity * cost END;
+                          ELSE b.cost_value + round(m.quantity * coalesce(w.unit_cost / units, cost), 9) END;
             b.average_cost := CASE WHEN m.after > 0 THEN round(value / m.after, 6) ELSE cost END;
           ELSIF m.quantity = 0 THEN
             value := b.cost_value;

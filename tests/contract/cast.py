@@ -44,6 +44,7 @@ class Cast(Struct, frozen=True, kw_only=True):
     product_id: UUID
     product_number: int
     sku: str
+    variant_id: UUID
     category_id: UUID
     category_number: int
     picture_id: UUID
@@ -117,6 +118,7 @@ async def new_cast(services: Services, *, password: str = "the cast's own passwo
         product_id=product.product_id,
         product_number=product.number,
         sku=product.main.sku,
+        variant_id=product.main.variant_id,
         category_id=category_id,
         category_number=product.categories[0].number,
         picture_id=placed.picture.product_picture_id,
@@ -148,7 +150,7 @@ def _product(mark: str, shop: Shop, category_id: UUID) -> NewProduct:
         price=Price(currency="NGN", selling_minor=150_000, cost_minor=90_000),
         sku=f"SKU-{mark}",
         barcode=f"BAR-{mark}",
-        opening=(OpeningStock(shop.store_id), OpeningStock(shop.second_store_id)),
+        opening=(OpeningStock(shop.store_id, Decimal(1000)), OpeningStock(shop.second_store_id)),
     )
     return NewProduct(
         name=f"{mark} basket",

@@ -14,9 +14,9 @@ from hypothesis import HealthCheck, settings
 from hypothesis.stateful import (
     Bundle,
     RuleBasedStateMachine,
-    consumes,
     initialize,
     invariant,
+    multiple,
     rule,
     run_state_machine_as_test,
 )
@@ -48,7 +48,7 @@ from kasuwa.domain.transfers.errors import (
     WrongLines,
 )
 from kasuwa.domain.transfers.queries import get_transfer
-from kasuwa.domain.transfers.records import Fate, NewTransfer, Outcome, Receipt, Transfer, WantedLine
+from kasuwa.domain.transfers.records import Fate, Line, NewTransfer, Outcome, Receipt, Transfer, WantedLine
 from tests.shop import new_shop
 from tests.transfers import at_store, fresh, ledger_faults, stocked
 
@@ -69,7 +69,9 @@ class Transfers(RuleBasedStateMachine):
     services: Services
     seen: ClassVar[set[str]] = set()
 
-    transfers = Bundle("transfers")
+    drafts = Bundle("drafts")
+    sent = Bundle("sent")
+    transfers = drafts | sent
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         return self.loop.run_until_complete(work)
@@ -127,23 +129,31 @@ class Transfers(RuleBasedStateMachine):
         async with at.transaction() as db:
             await move_stock(at, db, [move])
 
-    @rule(target=transfers, road=st.permutations(range(4)), quantities=st.lists(QUANTITIES, max_size=2))
+    @rule(target=drafts, road=st.permutations(range(4)), quantities=st.lists(QUANTITIES, max_size=2))
     def draft(self, road: list[int], quantities: list[Decimal]) -> UUID:
         source, destination = [end for end in road if end < len(self.stores)][:2]
         new = NewTransfer(destination_id=self.stores[destination].store_id, lines=self._lines(quantities))
         made = self.run(actions.draft_transfer(fresh(self.stores[source]), new))
         return self._keep(made)
 
-    @rule(target=transfers, road=st.permutations(range(4)), quantity=QUANTITIES)
-    def send(self, road: list[int], quantity: Decimal) -> UUID:
+    @rule(
+        target=sent,
+        road=st.permutations(range(4)),
+        product=st.integers(0, 1),
+        share=st.sampled_from([Decimal("0.5"), Decimal("0.25"), Decimal(1), Decimal("1.5")]),
+    )
+    def send(self, road: list[int], product: int, share: Decimal) -> Any:
         source, destination = [end for end in road if end < len(self.stores)][:2]
-        lines = self._lines([quantity])
-        new = NewTransfer(destination_id=self.stores[destination].store_id, lines=lines)
-        try:
-            made = self.run(send(fresh(self.stores[source]), new))
-        except NotEnoughStock:
-            assert self.held[source, 0, "on_hand"] < quantity
-            return UUID(int=0)
+        if not self.held[source, product, "on_hand"]:
+            source, destination = destination, source
+        quantity = max(round(self.held[source, product, "on_hand"] * share, 3), Decimal(1))
+        line = WantedLine(variant_id=self.products[product].main.variant_id, quantity=quantity)
+        new = NewTransfer(destination_id=self.stores[destination].store_id, lines=(line,))
+        sending = send(fresh(self.stores[source]), new)
+        if quantity > self.held[source, product, "on_hand"]:
+            self._refused(sending, NotEnoughStock)
+            return multiple()
+        made = self.run(sending)
         self._left(made)
         return self._keep(made)
 
@@ -165,7 +175,8 @@ class Transfers(RuleBasedStateMachine):
         if transfer is None:
             return
         shipping = ship_transfer(self._source(transfer), transfer_id)
-        there = [self.held[self._end(transfer.source_id), n, "on_hand"] for n, _ in enumerate(transfer.lines)]
+        source = self._end(transfer.source_id)
+        there = [self.held[source, self._product(line), "on_hand"] for line in transfer.lines]
         if transfer.status != "draft":
             self._refused(shipping, TransferNotDraft)
         elif not transfer.lines:
@@ -185,9 +196,9 @@ class Transfers(RuleBasedStateMachine):
     )
     def receive(self, transfer_id: UUID, line: int, outcome: Outcome, share: Decimal) -> None:
         transfer = self.known.get(transfer_id)
-        if transfer is None or line >= len(transfer.lines):
+        if transfer is None or not transfer.lines:
             return
-        of = transfer.lines[line]
+        of = transfer.lines[line % len(transfer.lines)]
         quantity = max(round((of.outstanding or of.quantity) * share, 3), Decimal("0.001"))
         receipt = Receipt(line_id=of.line_id, outcome=outcome, quantity=quantity, reason="on the road")
         receiving = receive_transfer(self._destination(transfer), transfer_id, [receipt])
@@ -199,14 +210,14 @@ class Transfers(RuleBasedStateMachine):
             self._refused(receiving, OverReceipt)
         else:
             self._keep(self.run(receiving))
-            self._arrived(transfer, line, outcome, quantity)
+            self._arrived(transfer, of, outcome, quantity)
 
     @rule(transfer_id=transfers, line=st.integers(0, 1), twice=st.booleans())
     def accept(self, transfer_id: UUID, line: int, twice: bool) -> None:
         transfer = self.known.get(transfer_id)
-        if transfer is None or line >= len(transfer.lines):
+        if transfer is None or not transfer.lines:
             return
-        of = transfer.lines[line]
+        of = transfer.lines[line % len(transfer.lines)]
         if transfer.shipped_at is None:
             self._refused(accept_line(self._destination(transfer), of.line_id), TransferNotFound)
             return
@@ -217,13 +228,14 @@ class Transfers(RuleBasedStateMachine):
             self.run(accept_line(self._destination(transfer), of.line_id))
         self._keep(self.run(get_transfer(self._destination(transfer), transfer_id)))
         if of.outstanding:
-            self._arrived(transfer, line, "received", of.outstanding)
+            self._arrived(transfer, of, "received", of.outstanding)
 
     @rule(transfer_id=transfers, line=st.integers(0, 1))
     def accept_at_the_wrong_end(self, transfer_id: UUID, line: int) -> None:
         transfer = self.known.get(transfer_id)
-        if transfer is not None and line < len(transfer.lines):
-            self._refused(accept_line(self._source(transfer), transfer.lines[line].line_id), NotAtThisEnd)
+        if transfer is not None and transfer.lines:
+            of = transfer.lines[line % len(transfer.lines)]
+            self._refused(accept_line(self._source(transfer), of.line_id), NotAtThisEnd)
 
     @rule(transfer_id=transfers, fate=st.sampled_from(["returned", "lost"]))
     def cancel(self, transfer_id: UUID, fate: Fate) -> None:
@@ -235,13 +247,9 @@ class Transfers(RuleBasedStateMachine):
             self._refused(cancelling, CLOSED)
             return
         self._keep(self.run(cancelling))
-        for number, line in enumerate(transfer.lines):
+        for line in transfer.lines:
             if line.outstanding:
-                self._arrived(transfer, number, fate, line.outstanding)
-
-    @rule(transfer_id=consumes(transfers))
-    def forget(self, transfer_id: UUID) -> None:
-        """Some are left on the road for good."""
+                self._arrived(transfer, line, fate, line.outstanding)
 
     # The model ------------------------------------------------------------------------------------
 
@@ -274,12 +282,16 @@ class Transfers(RuleBasedStateMachine):
             self.run(work)
 
     def _left(self, transfer: Transfer) -> None:
-        for number, line in enumerate(transfer.lines):
-            self.held[self._end(transfer.source_id), number, "on_hand"] -= line.quantity
-            self.held[self._end(transfer.destination_id), number, "in_transit"] += line.quantity
+        for line in transfer.lines:
+            self.held[self._end(transfer.source_id), self._product(line), "on_hand"] -= line.quantity
+            self.held[self._end(transfer.destination_id), self._product(line), "in_transit"] += line.quantity
 
-    def _arrived(self, transfer: Transfer, number: int, outcome: str, quantity: Decimal) -> None:
+    def _product(self, line: Line) -> int:
+        return [product.main.variant_id for product in self.products].index(line.variant_id)
+
+    def _arrived(self, transfer: Transfer, line: Line, outcome: str, quantity: Decimal) -> None:
         source, destination = self._end(transfer.source_id), self._end(transfer.destination_id)
+        number = self._product(line)
         self.held[destination, number, "in_transit"] -= quantity
         if outcome == "received":
             self.held[destination, number, "on_hand"] += quantity

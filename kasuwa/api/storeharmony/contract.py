@@ -2143,20 +2143,27 @@ class GetProductAuditQuery(Struct, frozen=True, kw_only=True):
     to: DateTime | None = None
     action: (
         Literal[
+            "counted",
             "created",
-            "updated",
+            "imported",
+            "picture_added",
+            "picture_removed",
             "price_changed",
             "quantity_added",
             "quantity_deducted",
-            "sold",
+            "released",
+            "removed",
+            "reserved",
             "returned",
-            "transfer_initiated",
+            "set",
+            "sold",
             "transfer_accepted",
+            "transfer_cancelled",
+            "transfer_initiated",
+            "transfer_received",
+            "updated",
             "variants_added",
             "variants_removed",
-            "picture_added",
-            "picture_removed",
-            "removed",
         ]
         | None
     ) = None
@@ -3688,7 +3695,7 @@ class StockAuditEntry(Struct, frozen=True, kw_only=True):
     auditId: Annotated[str, Meta(min_length=1, max_length=64)]
     itemId: Annotated[str, Meta(min_length=1, max_length=64)]
     variantId: str | None | UnsetType = UNSET
-    storeId: Annotated[str, Meta(min_length=1, max_length=64)]
+    storeId: str | None
     action: Literal[
         "counted",
         "created",
@@ -3718,6 +3725,7 @@ class StockAuditEntry(Struct, frozen=True, kw_only=True):
     quantityDelta: Number | None
     quantityBefore: Number | None | UnsetType = UNSET
     quantityAfter: Number | None | UnsetType = UNSET
+    state: Literal["on_hand", "reserved", "in_transit", "damaged", "shortfall"] | UnsetType = UNSET
     reason: str | None | UnsetType = UNSET
     note: str | None | UnsetType = UNSET
     reference: str | None | UnsetType = UNSET
@@ -4265,6 +4273,7 @@ class StockQuantityAdd(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Stock coming in"""
 
     quantity: Number
+    pack: Annotated[str, Meta(min_length=1, max_length=40)] | UnsetType = UNSET
     variantId: Annotated[str, Meta(min_length=1, max_length=64)] | UnsetType = UNSET
     reason: Literal[
         "purchase", "customer_return", "opening_stock", "count_gain", "production", "correction", "other"
@@ -4274,6 +4283,13 @@ class StockQuantityAdd(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     supplierName: Annotated[str, Meta(min_length=0, max_length=160)] | UnsetType = UNSET
     batchNo: Annotated[str, Meta(min_length=0, max_length=60)] | UnsetType = UNSET
     expiryDate: Date | UnsetType = UNSET
+    serialNumbers: (
+        Annotated[
+            list[Annotated[str, Meta(min_length=1, max_length=100, pattern="^[ -~]+$")]],
+            Meta(min_length=1, max_length=1000),
+        ]
+        | UnsetType
+    ) = UNSET
     reference: Annotated[str, Meta(min_length=0, max_length=100)] | UnsetType = UNSET
     note: Annotated[str, Meta(min_length=0, max_length=500)] | UnsetType = UNSET
 
@@ -4282,6 +4298,7 @@ class StockQuantityDeduct(Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """Stock going out"""
 
     quantity: Number
+    pack: Annotated[str, Meta(min_length=1, max_length=40)] | UnsetType = UNSET
     variantId: Annotated[str, Meta(min_length=1, max_length=64)] | UnsetType = UNSET
     reason: Literal[
         "damage",
@@ -4295,6 +4312,14 @@ class StockQuantityDeduct(Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         "other",
     ]
     destinationStoreId: Annotated[str, Meta(min_length=1, max_length=64)] | UnsetType = UNSET
+    batchNo: Annotated[str, Meta(min_length=0, max_length=60)] | UnsetType = UNSET
+    serialNumbers: (
+        Annotated[
+            list[Annotated[str, Meta(min_length=1, max_length=100, pattern="^[ -~]+$")]],
+            Meta(min_length=1, max_length=1000),
+        ]
+        | UnsetType
+    ) = UNSET
     reference: Annotated[str, Meta(min_length=0, max_length=100)] | UnsetType = UNSET
     note: Annotated[str, Meta(min_length=0, max_length=500)] | UnsetType = UNSET
 

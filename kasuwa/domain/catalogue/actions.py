@@ -4,6 +4,7 @@ import re
 import secrets
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -132,6 +133,24 @@ async def update_product(
             await _set_categories(db, product_id, change.category_ids)
         await _update_main_variant(db, before, change)
         return await note_change(context, db, "product.update", before)
+
+
+async def set_cost_price(
+    context: Context, product_id: UUID, variant_id: UUID, cost_minor: Decimal
+) -> Product:
+    """Make what one unit cost, rounded to a minor unit of money, the cost price of the variant."""
+    context.require(Permission.STOCK_PRICE)
+    async with context.transaction() as db:
+        before = await lock_product(db, product_id)
+        await db.execute(
+            """
+            UPDATE price SET cost_minor = round(:cost_minor::numeric)::bigint, updated_at = now()
+            WHERE merchant_id = current_merchant() AND variant_id = :variant_id AND store_id IS NULL
+            """,
+            variant_id=variant_id,
+            cost_minor=cost_minor,
+        )
+        return await note_change(context, db, "product.price", before)
 
 
 async def remove_product(context: Context, product_id: UUID) -> Removal:

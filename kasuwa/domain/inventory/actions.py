@@ -6,12 +6,15 @@ from uuid import UUID
 
 from msgspec import UNSET, Struct, UnsetType
 
+from kasuwa.base.audit import write_audit
 from kasuwa.base.context import Context
 from kasuwa.base.db import Database
+from kasuwa.base.problems import FieldFault
 from kasuwa.domain.catalogue.records import OpeningStock
-from kasuwa.domain.inventory.errors import NotStocked
+from kasuwa.domain.inventory.errors import NotStocked, VariantUnknown, WrongQuantity
 from kasuwa.domain.inventory.lines import COLUMNS, MovedRow, settled, write_lines
-from kasuwa.domain.inventory.records import Move, Moved
+from kasuwa.domain.inventory.records import Move, Moved, Pack
+from kasuwa.domain.permissions import Permission
 
 MOST_LINES = 5_000
 
@@ -127,6 +130,41 @@ async def _set_levels(db: Database, opened: Sequence[Opening]) -> None:
         levels=[one.stock.reorder_level for one in opened],
         quantities=[one.stock.reorder_quantity for one in opened],
     )
+
+
+async def set_packs(context: Context, variant_id: UUID, packs: Sequence[Pack]) -> None:
+    """The packs of a variant, in place of those it had. What was moved stays as it was counted.
+
+    Raises VariantUnknown, WrongQuantity (a pack named twice, or without units).
+    """
+    context.require(Permission.STOCK_WRITE)
+    names = [pack.name.strip().lower() for pack in packs]
+    if len(set(names)) != len(names) or not all(names) or any(pack.units <= 0 for pack in packs):
+        fault = FieldFault("/packs", "pack", "Give each pack once, with a name and more than no units.")
+        raise WrongQuantity(faults=[fault])
+    async with context.transaction() as db:
+        held = await db.value(
+            "SELECT 1 FROM variant WHERE merchant_id = current_merchant() AND variant_id = :variant_id"
+            " FOR UPDATE",
+            variant_id=variant_id,
+        )
+        if held is None:
+            raise VariantUnknown(faults=[FieldFault("/variantId", "unknown", "Name another.")])
+        await db.execute(
+            "DELETE FROM variant_pack WHERE merchant_id = current_merchant() AND variant_id = :variant_id",
+            variant_id=variant_id,
+        )
+        await db.execute(
+            """
+            INSERT INTO variant_pack (merchant_id, variant_id, pack, units)
+            SELECT current_merchant(), :variant_id, p.name, p.units
+            FROM unnest(:names::text[], :units::numeric[]) AS p (name, units)
+            """,
+            variant_id=variant_id,
+            names=names,
+            units=[pack.units for pack in packs],
+        )
+        await write_audit(context, db, "variant.set_packs", "variant", variant_id, after=list(packs))
 
 
 async def set_reorder(

@@ -44,7 +44,11 @@ class VariantUnknown(Invalid):
 
 
 SERIAL_TAKEN_AT_ONCE = SerialElsewhere(
-    faults=[FieldFault("/serials", "taken", "Another location took one of these serial numbers in just now.")]
+    faults=[
+        FieldFault(
+            "/serialNumbers", "taken", "Another location took one of these serial numbers in just now."
+        )
+    ]
 )
 
 # By the database's word: the class, the field, the field's code, and what to do.
@@ -68,15 +72,20 @@ _FAULTS: dict[str, tuple[type[Problem], str, str, str]] = {
         "differs",
         "The batch expires on {told}; or give it another number.",
     ),
-    "serial_here": (SerialElsewhere, "serials", "taken", "{told} is in stock already."),
-    "serial_not_here": (SerialElsewhere, "serials", "unknown", "{told} is not in stock here."),
+    "serial_here": (SerialElsewhere, "serialNumbers", "taken", "{told} is in stock already."),
+    "serial_not_here": (SerialElsewhere, "serialNumbers", "unknown", "{told} is not in stock here."),
     "serials_needed": (
         SerialElsewhere,
         "serials",
         "required",
         "Name the units: {told} here have serial numbers.",
     ),
-    "serials_counted": (WrongQuantity, "serials", "count", "Name {told} serial numbers, one for each unit."),
+    "serials_counted": (
+        WrongQuantity,
+        "serialNumbers",
+        "count",
+        "Name {told} serial numbers, one for each unit.",
+    ),
 }
 
 

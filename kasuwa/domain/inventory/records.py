@@ -92,6 +92,13 @@ class Moved(Struct, frozen=True, kw_only=True):
     problem: Problem | None = None
 
 
+class Pack(Struct, frozen=True):
+    """A way in which the variant is bought or sold by the many: a carton of 24 units. Case does not count."""
+
+    name: str
+    units: Decimal
+
+
 class Batch(Struct, frozen=True):
     """What lies of a batch at a store. `is_expired` on the store's own day."""
 

@@ -48,6 +48,8 @@ CREATE TABLE stock_transfer_line (
   product_id uuid NOT NULL,
   variant_id uuid NOT NULL,
   quantity numeric(18, 3) NOT NULL CHECK (quantity > 0),
+  -- The batch, or the units, that are to leave; else those that expire first.
+  batch_no text,
   serials text[] NOT NULL DEFAULT '{}',
   received numeric(18, 3) NOT NULL DEFAULT 0 CHECK (received >= 0),
   damaged numeric(18, 3) NOT NULL DEFAULT 0 CHECK (damaged >= 0),

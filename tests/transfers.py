@@ -56,7 +56,7 @@ class Road(Struct, frozen=True):
 
     async def send(self, *lines: WantedLine, **more: Any) -> Transfer:
         new = NewTransfer(destination_id=self.there.store_id, lines=lines, **more)
-        return await send(fresh(self.here), new)
+        return (await send(fresh(self.here), new)).transfer
 
 
 def fresh(context: Context) -> Context:

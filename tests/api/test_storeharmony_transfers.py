@@ -10,6 +10,8 @@ import pytest
 
 from kasuwa.base.ids import new_id
 from kasuwa.domain.catalogue.records import Product
+from kasuwa.domain.inventory.actions import set_packs
+from kasuwa.domain.inventory.records import Pack
 from kasuwa.domain.merchants.actions import open_session
 from kasuwa.domain.permissions import Role
 from kasuwa.domain.transfers.actions import cancel_transfer, receive_transfer
@@ -289,3 +291,82 @@ async def test_costs_are_for_those_who_may_see_them(web: Web, shop: Shop, road: 
     cashier = await hire(shop, Role.CASHIER, shop.store_id)
     (row,) = (await listed(web, transfers(shop), {"sessiontoken": cashier.session}))["data"]
     assert row["unitCost"] is None
+
+
+# Sending: a deduction with the reason transfer_out --------------------------------------------------
+
+
+async def send_out(web: Web, shop: Shop, product: Product, **fields: Any) -> httpx.Response:
+    body = {"quantity": 6, "reason": "transfer_out", "destinationStoreId": str(shop.second_store_id)} | fields
+    path = f"/cloudapi/app/{shop.store_id}/stock/{product.product_id}/deductquantity"
+    return await web.post(path, headers=here(shop), json=body)
+
+
+async def test_a_transfer_begins_with_a_deduction(
+    web: Web, shop: Shop, road: Road, malt: Product, there: dict[str, str]
+) -> None:
+    answer = await send_out(web, shop, malt, note="for the weekend", reference="T-9")
+    assert answer.status_code == 200, answer.text
+    moved = answer.json()
+    transfer = moved["transfer"]
+    assert (moved["direction"], moved["quantity"], moved["reason"]) == ("out", 6, "transfer_out")
+    assert (moved["quantityBefore"], moved["quantityAfter"]) == (100, 94)
+    assert (moved["reference"], moved["note"]) == ("T-9", "for the weekend")
+    assert moved["movementId"] == transfer["outMovementId"]
+    assert (transfer["status"], transfer["destinationStoreId"]) == ("pending", str(shop.second_store_id))
+    assert (await listed(web, transfers(shop), here(shop)))["data"] == [transfer]
+    assert await held(road.there, malt) == Held(in_transit=Decimal(6))
+    accepted = await accept(web, shop, transfer["transferId"], there)
+    assert accepted.json()["status"] == "accepted"
+    assert await held(road.there, malt) == Held(Decimal(6))
+
+
+@pytest.mark.parametrize(
+    ("fields", "status", "pointer"),
+    [
+        ({"quantity": 101}, 409, "/quantity"),
+        ({"quantity": 0.0005}, 422, "/quantity"),
+        ({"destinationStoreId": "nonsense"}, 422, "/destinationStoreId"),
+        ({"destinationStoreId": "01900000-0000-7000-8000-000000000000"}, 422, "/destinationStoreId"),
+        ({"serialNumbers": ["A1"]}, 422, "/serialNumbers"),
+        ({"batchNo": "L9"}, 409, "/batchNo"),
+        ({"pack": "carton"}, 422, "/pack"),
+    ],
+)
+async def test_what_cannot_be_sent_is_told_by_its_field(
+    web: Web, shop: Shop, road: Road, malt: Product, fields: dict[str, Any], status: int, pointer: str
+) -> None:
+    answer = await send_out(web, shop, malt, **fields)
+    assert answer.status_code == status, answer.text
+    assert [fault["pointer"] for fault in answer.json()["errors"]] == [pointer]
+    assert await held(road.here, malt) == Held(Decimal(100))
+    assert (await listed(web, transfers(shop), here(shop)))["data"] == []
+
+
+async def test_a_location_sends_nothing_to_itself_or_to_a_stranger(
+    web: Web, shop: Shop, other_shop: Shop, malt: Product
+) -> None:
+    own = await send_out(web, shop, malt, destinationStoreId=str(shop.store_id))
+    foreign = await send_out(web, shop, malt, destinationStoreId=str(other_shop.store_id))
+    unknown = await send_out(web, shop, malt, destinationStoreId=str(new_id()))
+    assert own.status_code == foreign.status_code == unknown.status_code == 422
+    told = [{k: v for k, v in one.json().items() if k != "instance"} for one in (foreign, unknown)]
+    assert told[0] == told[1]
+
+
+async def test_cartons_are_sent_as_the_pieces_they_hold(
+    web: Web, shop: Shop, road: Road, malt: Product
+) -> None:
+    await set_packs(shop.owner, malt.main.variant_id, [Pack("carton", Decimal(24))])
+    moved = (await send_out(web, shop, malt, quantity=2, pack="Carton")).json()
+    assert (moved["quantity"], moved["transfer"]["quantity"]) == (48, 48)
+    assert await held(road.there, malt) == Held(in_transit=Decimal(48))
+
+
+async def test_a_key_sends_once(web: Web, shop: Shop, road: Road, malt: Product) -> None:
+    path = f"/cloudapi/app/{shop.store_id}/stock/{malt.product_id}/deductquantity"
+    body = {"quantity": 6, "reason": "transfer_out", "destinationStoreId": str(shop.second_store_id)}
+    headers = here(shop) | {"idempotency-key": new_id().hex}
+    answers = await asyncio.gather(*(web.post(path, headers=headers, json=body) for _ in range(4)))
+    assert len({answer.text for answer in answers}) == 1
+    assert await held(road.there, malt) == Held(in_transit=Decimal(6))

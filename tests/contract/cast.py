@@ -142,7 +142,7 @@ async def _sent_here(mark: str, shop: Shop) -> UUID:
     new = NewTransfer(
         destination_id=shop.store_id, lines=(line,), reference=f"{mark} paper", note=f"{mark} note"
     )
-    return (await send(there, new)).transfer_id
+    return (await send(there, new)).transfer.transfer_id
 
 
 def _product(mark: str, shop: Shop, category_id: UUID) -> NewProduct:

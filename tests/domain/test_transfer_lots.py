@@ -104,7 +104,7 @@ async def test_units_with_serial_numbers_move_by_name(road: Road) -> None:
     await bring(road.here, phone, 3, None, serials=("A1", "A2", "A3"))
     with pytest.raises(SerialElsewhere) as refused:
         await road.send(wanted(phone, 2, serials=("A1", "B9")))
-    assert pointers(refused.value) == ["/lines/0/serials"]
+    assert pointers(refused.value) == ["/lines/0/serialNumbers"]
     transfer = await road.send(wanted(phone, 2, serials=("A1", "A3")))
     here = "SELECT serial FROM stock_serial"
     assert (await column(road.here, here), await column(road.there, here)) == (["A2"], [])

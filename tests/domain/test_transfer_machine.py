@@ -153,7 +153,7 @@ class Transfers(RuleBasedStateMachine):
         if quantity > self.held[source, product, "on_hand"]:
             self._refused(sending, NotEnoughStock)
             return multiple()
-        made = self.run(sending)
+        made = self.run(sending).transfer
         self._left(made)
         return self._keep(made)
 
@@ -303,7 +303,7 @@ class Transfers(RuleBasedStateMachine):
             self.lost[number] += quantity
             # Of which parcels the units were is a rule of its own, with tests of its own.
             receipt = Receipt(
-                line_id=transfer.lines[number].line_id,
+                line_id=line.line_id,
                 outcome="lost",
                 quantity=quantity,
                 reason="on the road",

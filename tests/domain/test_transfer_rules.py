@@ -167,7 +167,7 @@ def test_units_with_serial_numbers_arrive_by_name() -> None:
     for wrong in ((), ("S2",), ("S9",), ("S1", "S3"), ("S1", "S1")):
         with pytest.raises(WrongLines) as refused:
             rules.settle(done.after, [some(transfer, "received", 1, serials=wrong)])
-        assert fault(refused.value) == "/lines/0/serials"
+        assert fault(refused.value) == "/lines/0/serialNumbers"
     rest = rules.settle(done.after, rules.rest_of(done.after.lines[0]))
     assert sorted(str(part.parcel.serial) for part in rest.taken) == ["S1", "S3"]
 
@@ -176,7 +176,7 @@ def test_serial_numbers_of_what_has_none_are_refused() -> None:
     transfer = shipped(parcel(1, 1))
     with pytest.raises(WrongLines) as refused:
         rules.settle(transfer, [some(transfer, "received", 1, serials=("S1",))])
-    assert fault(refused.value) == "/lines/0/serials"
+    assert fault(refused.value) == "/lines/0/serialNumbers"
 
 
 def test_a_draft_is_cancelled_without_a_word() -> None:

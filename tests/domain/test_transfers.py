@@ -254,8 +254,8 @@ async def test_who_may_only_sell_moves_nothing_between_locations(
         ("-3", {}, "quantity"),
         ("0.0001", {}, "quantity"),
         ("1000000000000", {}, "quantity"),
-        ("2", {"serials": ("A",)}, "serials"),
-        ("2", {"serials": ("A", "A")}, "serials"),
+        ("2", {"serials": ("A",)}, "serialNumbers"),
+        ("2", {"serials": ("A", "A")}, "serialNumbers"),
     ],
 )
 async def test_a_line_that_cannot_be_is_refused_by_its_place(

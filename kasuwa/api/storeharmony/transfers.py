@@ -1,7 +1,12 @@
 """Transfers between locations in StoreHarmony's words: one product each, accepted as a whole."""
 
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
 from decimal import Decimal
 from typing import Any
+
+from msgspec.structs import replace
 
 from kasuwa.api.storeharmony.contract import AcceptTransferIntoStorePath, GetProductTransfersQuery
 from kasuwa.api.storeharmony.product_views import plain
@@ -9,6 +14,7 @@ from kasuwa.api.storeharmony.service import api
 from kasuwa.base.context import Context
 from kasuwa.base.ids import new_id, read_id
 from kasuwa.base.money import from_minor
+from kasuwa.base.problems import Problem
 from kasuwa.domain.permissions import Permission
 from kasuwa.domain.transfers.actions import accept_line
 from kasuwa.domain.transfers.errors import TransferNotFound
@@ -56,6 +62,19 @@ async def accept_transfer_into_store(context: Context, path: AcceptTransferIntoS
         await accept_line(context, line_id)
         line = await get_line(context, line_id)
     return transfer_view(line, with_cost=context.may(Permission.STOCK_COST))
+
+
+@contextmanager
+def of_the_only_line() -> Iterator[None]:
+    """Faults of a line are faults of the body here: there is one line, and it is the body."""
+    try:
+        yield
+    except Problem as problem:
+        own = copy.copy(problem)
+        own.faults = tuple(
+            replace(fault, pointer=fault.pointer.removeprefix("/lines/0")) for fault in problem.faults
+        )
+        raise own from problem
 
 
 def transfer_view(line: ListedLine, *, with_cost: bool) -> dict[str, Any]:

@@ -71,3 +71,25 @@ class _BatchDate(Struct, frozen=True):
     variant_id: UUID
     batch_no: str
     expires_on: date | None
+
+
+async def read_pack_units(db: Database, packs: Sequence[tuple[UUID, str]]) -> dict[tuple[UUID, str], Decimal]:
+    """How many units the packs hold, each by its variant and its name in lower case."""
+    found = await db.all(
+        """
+        SELECT p.variant_id, p.pack, p.units
+        FROM unnest(:variant_ids::uuid[], :names::text[]) AS w (variant_id, pack)
+        JOIN variant_pack p ON p.merchant_id = current_merchant() AND p.variant_id = w.variant_id
+          AND p.pack = w.pack
+        """,
+        into=_PackUnits,
+        variant_ids=[variant_id for variant_id, _ in packs],
+        names=[name for _, name in packs],
+    )
+    return {(row.variant_id, row.pack): row.units for row in found}
+
+
+class _PackUnits(Struct, frozen=True):
+    variant_id: UUID
+    pack: str
+    units: Decimal

@@ -9,11 +9,15 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
+from msgspec.structs import replace
+
 from kasuwa.base.audit import write_audit
 from kasuwa.base.context import Context
 from kasuwa.base.db import Database, settles
 from kasuwa.base.ids import new_id
 from kasuwa.base.problems import FieldFault
+from kasuwa.domain.inventory.parts import read_pack_units
+from kasuwa.domain.inventory.records import Moved
 from kasuwa.domain.permissions import Permission
 from kasuwa.domain.transfers import rules
 from kasuwa.domain.transfers.booking import book_departure, book_settlement
@@ -34,6 +38,7 @@ from kasuwa.domain.transfers.records import (
     Line,
     NewTransfer,
     Receipt,
+    Sent,
     Settlement,
     Transfer,
     WantedLine,
@@ -105,14 +110,14 @@ async def ship_transfer(context: Context, transfer_id: UUID, *, version: int | N
         return await _done(context, db, "transfer.ship", before)
 
 
-async def send(context: Context, new: NewTransfer) -> Transfer:
+async def send(context: Context, new: NewTransfer) -> Sent:
     """A transfer that is shipped as soon as it is made."""
     context.require(Permission.STOCK_QUANTITY)
     async with context.transaction() as db:
         transfer_id = await _insert(context, db, new)
         before = await lock_transfer(db, transfer_id, context.store_id)
-        await _ship(context, db, before)
-        return await _done(context, db, "transfer.ship", before)
+        moved = await _ship(context, db, before)
+        return Sent(await _done(context, db, "transfer.ship", before), moved)
 
 
 async def receive_transfer(context: Context, transfer_id: UUID, receipts: Sequence[Receipt]) -> Transfer:
@@ -207,6 +212,7 @@ async def _insert(context: Context, db: Database, new: NewTransfer) -> UUID:
 async def _insert_lines(
     db: Database, transfer_id: UUID, source_id: UUID, destination_id: UUID, lines: Sequence[WantedLine]
 ) -> None:
+    lines = await _in_units(db, lines)
     products = await _check_lines(db, lines)
     # The only line of a transfer has its id: an API whose transfers have one product each names both by it.
     ids = [transfer_id] if len(lines) == 1 else [new_id() for _ in lines]
@@ -220,6 +226,7 @@ async def _insert_lines(
             "product_id": products[line.variant_id],
             "variant_id": line.variant_id,
             "quantity": line.quantity,
+            "batch_no": line.batch_no,
             "serials": list(line.serials),
         }
         for position, (line_id, line) in enumerate(zip(ids, lines, strict=True), start=1)
@@ -228,12 +235,31 @@ async def _insert_lines(
         await db.execute_many(
             """
             INSERT INTO stock_transfer_line (merchant_id, line_id, transfer_id, source_id, destination_id,
-                                             position, product_id, variant_id, quantity, serials)
+                                             position, product_id, variant_id, quantity, batch_no, serials)
             VALUES (current_merchant(), :line_id, :transfer_id, :source_id, :destination_id, :position,
-                    :product_id, :variant_id, :quantity, :serials)
+                    :product_id, :variant_id, :quantity, :batch_no, :serials)
             """,
             rows,
         )
+
+
+async def _in_units(db: Database, lines: Sequence[WantedLine]) -> list[WantedLine]:
+    """Packs as the units they hold today: what is on its way does not change with a later carton."""
+    packs = [(line.variant_id, line.pack.lower()) for line in lines if line.pack is not None]
+    if not packs:
+        return list(lines)
+    units = await read_pack_units(db, packs)
+    found: list[WantedLine] = []
+    for index, line in enumerate(lines):
+        if line.pack is None:
+            found.append(line)
+            continue
+        held = units.get((line.variant_id, line.pack.lower()))
+        if held is None:
+            words = "Name a pack of this product, or count in its unit."
+            raise WrongLines(faults=[FieldFault(f"/lines/{index}/pack", "unknown", words)])
+        found.append(replace(line, quantity=line.quantity * held, pack=None))
+    return found
 
 
 async def _check_lines(db: Database, lines: Sequence[WantedLine]) -> dict[UUID, UUID]:
@@ -276,12 +302,12 @@ def _check_quantity(line: WantedLine, pointer: str) -> None:
         )
     if line.serials and (len(set(line.serials)) != line.quantity or len(line.serials) != line.quantity):
         words = "Name each of the units once, or none of them."
-        raise WrongLines(faults=[FieldFault(f"{pointer}/serials", "serials", words)])
+        raise WrongLines(faults=[FieldFault(f"{pointer}/serialNumbers", "serials", words)])
 
 
-async def _ship(context: Context, db: Database, before: Transfer) -> None:
+async def _ship(context: Context, db: Database, before: Transfer) -> tuple[Moved, ...]:
     after = rules.ship(before)
-    await book_departure(context, db, after)
+    moved = await book_departure(context, db, after)
     # Its stock is held now: who removes a product holds that too, and sees what has left.
     archived = await db.value(
         """
@@ -303,6 +329,7 @@ async def _ship(context: Context, db: Database, before: Transfer) -> None:
         transfer_id=before.transfer_id,
         user_id=context.caller.user_id,
     )
+    return moved
 
 
 async def _settle(

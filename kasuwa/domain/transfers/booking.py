@@ -14,7 +14,7 @@ from kasuwa.domain.inventory.actions import MOST_LINES as MOST_MOVES
 from kasuwa.domain.inventory.actions import move_stock
 from kasuwa.domain.inventory.errors import NotStocked
 from kasuwa.domain.inventory.parts import Part, read_batch_dates, read_parts
-from kasuwa.domain.inventory.records import Kind, Move, State
+from kasuwa.domain.inventory.records import Kind, Move, Moved, State
 from kasuwa.domain.transfers.errors import UnknownVariant, WrongLines
 from kasuwa.domain.transfers.records import ZERO, Line, Taken, Transfer
 
@@ -27,10 +27,10 @@ _REASONS = {
 }
 
 
-async def book_departure(context: Context, db: Database, transfer: Transfer) -> None:
+async def book_departure(context: Context, db: Database, transfer: Transfer) -> tuple[Moved, ...]:
     """Off the source's shelf and on the way to the destination; each line keeps what left as parcels.
 
-    Raises what the ledger refuses, with a pointer to the line.
+    Answers what left the shelf, by line. Raises what the ledger refuses, with a pointer to the line.
     """
     moves = [move for line in transfer.lines for move in _departure(transfer, line)]
     try:
@@ -57,6 +57,7 @@ async def book_departure(context: Context, db: Database, transfer: Transfer) -> 
             for number, line in enumerate(transfer.lines)
         ],
     )
+    return tuple(moved[::2])
 
 
 async def book_settlement(
@@ -112,6 +113,7 @@ def _departure(transfer: Transfer, line: Line) -> tuple[Move, Move]:
         variant_id=line.variant_id,
         kind="transfer_initiated",
         change=-line.quantity,
+        batch_no=line.batch_no,
         serials=line.serials,
         reason="transfer_out",
         reference=str(transfer.transfer_id),

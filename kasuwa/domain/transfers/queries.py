@@ -22,8 +22,8 @@ _TRANSFER = """
 """
 
 _LINES = """
-    SELECT line_id, position, product_id, variant_id, quantity, serials, received, damaged, lost, returned,
-           status
+    SELECT line_id, position, product_id, variant_id, quantity, batch_no, serials, received, damaged, lost,
+           returned, status
     FROM stock_transfer_line
     WHERE merchant_id = current_merchant() AND transfer_id = :transfer_id
     ORDER BY position
@@ -100,6 +100,7 @@ class _LineRow(Struct, frozen=True):
     product_id: UUID
     variant_id: UUID
     quantity: Decimal
+    batch_no: str | None
     serials: list[str]
     received: Decimal
     damaged: Decimal

@@ -7,6 +7,8 @@ from uuid import UUID
 
 from msgspec import Struct
 
+from kasuwa.domain.inventory.records import Moved
+
 TransferStatus = Literal["draft", "shipped", "partially_received", "accepted", "cancelled"]
 # What became of units that arrived, or did not.
 Outcome = Literal["received", "damaged", "lost"]
@@ -39,6 +41,7 @@ class Line(Struct, frozen=True, kw_only=True):
     product_id: UUID
     variant_id: UUID
     quantity: Decimal
+    batch_no: str | None = None
     serials: tuple[str, ...] = ()
     received: Decimal = ZERO
     damaged: Decimal = ZERO
@@ -80,10 +83,15 @@ class Transfer(Struct, frozen=True, kw_only=True):
 
 
 class WantedLine(Struct, frozen=True, kw_only=True):
-    """A variant to send, and how much of it; serial numbers where the variant has them."""
+    """A variant to send, and how much of it: in its unit, or in packs where `pack` names one.
+
+    Serial numbers, where the variant has them, name the units; `batch_no` the batch that they are taken from.
+    """
 
     variant_id: UUID
     quantity: Decimal
+    pack: str | None = None
+    batch_no: str | None = None
     serials: tuple[str, ...] = ()
 
 
@@ -94,6 +102,13 @@ class NewTransfer(Struct, frozen=True, kw_only=True):
     lines: tuple[WantedLine, ...]
     reference: str = ""
     note: str = ""
+
+
+class Sent(Struct, frozen=True):
+    """A transfer that was shipped, and what its source's ledger says of each line."""
+
+    transfer: Transfer
+    moved: tuple[Moved, ...]
 
 
 class Receipt(Struct, frozen=True, kw_only=True):

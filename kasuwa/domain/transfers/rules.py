@@ -136,7 +136,7 @@ def _take(line: Line, receipt: Receipt, pointer: str) -> list[tuple[Parcel, Deci
         return _take_serials(there, receipt, pointer)
     if receipt.serials:
         words = "The line was shipped without serial numbers; leave them out."
-        raise WrongLines(faults=[FieldFault(f"{pointer}/serials", "unknown", words)])
+        raise WrongLines(faults=[FieldFault(f"{pointer}/serialNumbers", "unknown", words)])
     if receipt.batch_no is not None:
         there = [parcel for parcel in there if parcel.batch_no == receipt.batch_no]
         left = sum((parcel.outstanding for parcel in there), ZERO)
@@ -165,7 +165,7 @@ def _take_serials(there: list[Parcel], receipt: Receipt, pointer: str) -> list[t
         or len(receipt.serials) not in (0, len(names))
     ):
         words = "Name each of these units once by a serial number that is on its way."
-        raise WrongLines(faults=[FieldFault(f"{pointer}/serials", "serials", words)])
+        raise WrongLines(faults=[FieldFault(f"{pointer}/serialNumbers", "serials", words)])
     return chosen
 
 

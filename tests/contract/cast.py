@@ -19,7 +19,7 @@ from kasuwa.domain.media.records import STOREHARMONY_FORMATS, Place
 from kasuwa.domain.merchants.actions import create_access_token, join_store, open_session
 from kasuwa.domain.merchants.authentication import resolve_access_token
 from kasuwa.domain.permissions import Role
-from kasuwa.domain.transfers.actions import send
+from kasuwa.domain.transfers.actions import draft_transfer, send
 from kasuwa.domain.transfers.records import NewTransfer, WantedLine
 from kasuwa.domain.users.actions import VERIFY_LINK_LIFETIME, VERIFY_PURPOSE, add_link
 from kasuwa.domain.users.login import open_account_session
@@ -50,8 +50,11 @@ class Cast(Struct, frozen=True, kw_only=True):
     picture_id: UUID
     picture_number: int
     media_path: str
-    # On its way to the shop's first store.
+    # On its way to the shop's first store; and from there: one to change, one to ship, one to cancel.
     transfer_id: UUID
+    draft_id: UUID
+    ready_id: UUID
+    doomed_id: UUID
 
     @property
     def other_store_id(self) -> UUID:
@@ -124,25 +127,36 @@ async def new_cast(services: Services, *, password: str = "the cast's own passwo
         picture_id=placed.picture.product_picture_id,
         picture_number=placed.picture.number,
         media_path=placed.picture.rendition("zoom").path,
-        transfer_id=await _sent_here(mark, shop),
+        **await _transfers(mark, shop),
     )
 
 
-async def _sent_here(mark: str, shop: Shop) -> UUID:
-    """Goods of their own, so that the product stays one that nothing holds."""
+async def _transfers(mark: str, shop: Shop) -> dict[str, UUID]:
+    """Of goods of their own, so that the product stays one that nothing holds."""
+    variant = NewVariant(
+        price=Price(currency="NGN", selling_minor=20_000),
+        opening=tuple(OpeningStock(store, Decimal(50)) for store in (shop.store_id, shop.second_store_id)),
+    )
+    goods = await create_product(
+        shop.owner, NewProduct(name=f"{mark} crate", unit="litre", variants=(variant,))
+    )
     there = shop.owner.acting_as(
         msgspec.structs.replace(shop.owner.caller, store_id=StoreId(shop.second_store_id))
     )
-    variant = NewVariant(
-        price=Price(currency="NGN", selling_minor=20_000),
-        opening=(OpeningStock(shop.second_store_id, Decimal(50)),),
-    )
-    goods = await create_product(there, NewProduct(name=f"{mark} crate", variants=(variant,)))
-    line = WantedLine(variant_id=goods.main.variant_id, quantity=Decimal(4))
-    new = NewTransfer(
-        destination_id=shop.store_id, lines=(line,), reference=f"{mark} paper", note=f"{mark} note"
-    )
-    return (await send(there, new)).transfer.transfer_id
+
+    def new(destination_id: UUID) -> NewTransfer:
+        line = WantedLine(variant_id=goods.main.variant_id, quantity=Decimal(4))
+        return NewTransfer(
+            destination_id=destination_id, lines=(line,), reference=f"{mark} paper", note=f"{mark} note"
+        )
+
+    drafts = [await draft_transfer(shop.owner, new(shop.second_store_id)) for _ in range(2)]
+    return {
+        "transfer_id": (await send(there, new(shop.store_id))).transfer.transfer_id,
+        "draft_id": drafts[0].transfer_id,
+        "ready_id": drafts[1].transfer_id,
+        "doomed_id": (await send(shop.owner, new(shop.second_store_id))).transfer.transfer_id,
+    }
 
 
 def _product(mark: str, shop: Shop, category_id: UUID) -> NewProduct:

@@ -87,9 +87,20 @@ IDENTITIES: dict[str, dict[str, Identity]] = {
     "manage": {
         "storeid": _uuid("store_id"),
         "subjectid": _uuid("product_id"),
+        "transferid": _uuid("transfer_id"),
+        "lineid": _uuid("transfer_id"),
+        "variantid": _uuid("variant_id"),
+        "destinationstoreid": _uuid("other_store_id"),
     },
 }
 """By API and name in lower case. A name that looks like an id and is not here must be in NOT_IDS."""
+
+OWN_IDENTITIES: dict[tuple[str, str], Identity] = {
+    ("changeTransfer", "transferid"): _uuid("draft_id"),
+    ("shipTransfer", "transferid"): _uuid("ready_id"),
+    ("cancelTransfer", "transferid"): _uuid("doomed_id"),
+}
+"""By operation and name, where another thing of the shop is meant than elsewhere."""
 
 NOT_IDS: dict[tuple[str, str], str] = {
     ("storeharmony", "platformid"): "what the app calls its own device",
@@ -221,6 +232,26 @@ BODIES: dict[tuple[str, str], Callable[[Cast], Any]] = {
         "reason": "damage",
         "note": f"{cast.mark} fell",
     },
+    ("manage", "createTransfer"): lambda cast: {
+        "destinationStoreId": str(cast.other_store_id),
+        "lines": [{"variantId": str(cast.variant_id), "quantity": 2, "batchNo": f"{cast.mark} lot"}],
+        "reference": f"{cast.mark} paper",
+    },
+    ("manage", "changeTransfer"): lambda cast: {
+        "lines": [{"variantId": str(cast.variant_id), "quantity": 3}],
+        "note": f"{cast.mark} by the van",
+    },
+    ("manage", "receiveTransfer"): lambda cast: {
+        "lines": [
+            {
+                "lineId": str(cast.transfer_id),
+                "outcome": "damaged",
+                "quantity": 0.5,
+                "reason": f"{cast.mark} fell",
+            }
+        ]
+    },
+    ("manage", "cancelTransfer"): lambda cast: {"fate": "returned", "reason": f"{cast.mark} van"},
     ("bigcommerce", "createProductImage"): _bc_image,
     ("bigcommerce", "updateProductImage"): _bc_image,
     ("bigcommerce", "createProduct"): _bc_product,
@@ -300,7 +331,8 @@ class Entry:
         known = IDENTITIES[self.dialect]
         if pointer.endswith("images/0/id"):
             return known["image_id"]
-        found = known.get(name.lower().partition(":")[0])
+        own = OWN_IDENTITIES.get((self.operation.operation_id, name.lower()))
+        found = own or known.get(name.lower().partition(":")[0])
         if found is None:
             raise MissingRecipe(
                 f"{self}: {name} looks like an id; give its value in IDENTITIES of recipes.py, or a reason in"

@@ -22,11 +22,13 @@ _TRANSFER = """
 """
 
 _LINES = """
-    SELECT line_id, position, product_id, variant_id, quantity, batch_no, serials, received, damaged, lost,
-           returned, status
-    FROM stock_transfer_line
-    WHERE merchant_id = current_merchant() AND transfer_id = :transfer_id
-    ORDER BY position
+    SELECT l.line_id, l.position, l.product_id, l.variant_id, l.quantity, l.batch_no, l.serials, l.received,
+           l.damaged, l.lost, l.returned, l.status, v.sku, p.name, p.unit
+    FROM stock_transfer_line l
+    JOIN variant v ON v.merchant_id = l.merchant_id AND v.variant_id = l.variant_id
+    JOIN product p ON p.merchant_id = l.merchant_id AND p.product_id = l.product_id
+    WHERE l.merchant_id = current_merchant() AND l.transfer_id = :transfer_id
+    ORDER BY l.position
 """
 
 _PARCELS = """
@@ -107,6 +109,9 @@ class _LineRow(Struct, frozen=True):
     lost: Decimal
     returned: Decimal
     status: TransferStatus
+    sku: str
+    name: str
+    unit: str
 
     def line(self, parcels: tuple[Parcel, ...]) -> Line:
         fields = {name: getattr(self, name) for name in self.__struct_fields__}

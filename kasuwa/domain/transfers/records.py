@@ -48,6 +48,10 @@ class Line(Struct, frozen=True, kw_only=True):
     lost: Decimal = ZERO
     returned: Decimal = ZERO
     status: TransferStatus = "draft"
+    # As the catalogue has them now.
+    sku: str = ""
+    name: str = ""
+    unit: str = ""
     parcels: tuple[Parcel, ...] = ()
 
     @property

@@ -59,6 +59,7 @@ IDENTITIES: dict[str, dict[str, Identity]] = {
         "accountid": _uuid("user_id"),
         "itemid": _uuid("product_id"),
         "variantid": _uuid("variant_id"),
+        "userid": _uuid("user_id"),
         "destinationstoreid": _uuid("other_store_id"),
         "categoryid": _uuid("category_id"),
         "categoryids": _uuid("category_id"),

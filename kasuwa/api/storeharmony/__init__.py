@@ -4,6 +4,7 @@ from kasuwa.api.storeharmony import access as _access
 from kasuwa.api.storeharmony import pictures as _pictures
 from kasuwa.api.storeharmony import products as _products
 from kasuwa.api.storeharmony import stock as _stock
+from kasuwa.api.storeharmony import stock_audit as _stock_audit
 from kasuwa.api.storeharmony import stores as _stores
 from kasuwa.api.storeharmony import transfers as _transfers
 from kasuwa.api.storeharmony.product_views import item_card
@@ -12,4 +13,4 @@ from kasuwa.domain.catalogue.cards import register_card
 
 register_card("storeharmony", item_card)
 
-__all__ = ["_access", "_pictures", "_products", "_stock", "_stores", "_transfers", "api"]
+__all__ = ["_access", "_pictures", "_products", "_stock", "_stock_audit", "_stores", "_transfers", "api"]

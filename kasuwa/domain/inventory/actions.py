@@ -143,12 +143,12 @@ async def set_packs(context: Context, variant_id: UUID, packs: Sequence[Pack]) -
         fault = FieldFault("/packs", "pack", "Give each pack once, with a name and more than no units.")
         raise WrongQuantity(faults=[fault])
     async with context.transaction() as db:
-        held = await db.value(
-            "SELECT 1 FROM variant WHERE merchant_id = current_merchant() AND variant_id = :variant_id"
-            " FOR UPDATE",
+        product_id = await db.value(
+            "SELECT product_id FROM variant"
+            " WHERE merchant_id = current_merchant() AND variant_id = :variant_id FOR UPDATE",
             variant_id=variant_id,
         )
-        if held is None:
+        if product_id is None:
             raise VariantUnknown(faults=[FieldFault("/variantId", "unknown", "Name another.")])
         await db.execute(
             "DELETE FROM variant_pack WHERE merchant_id = current_merchant() AND variant_id = :variant_id",
@@ -164,7 +164,9 @@ async def set_packs(context: Context, variant_id: UUID, packs: Sequence[Pack]) -
             names=names,
             units=[pack.units for pack in packs],
         )
-        await write_audit(context, db, "variant.set_packs", "variant", variant_id, after=list(packs))
+        await write_audit(
+            context, db, "product.set_packs", "product", product_id, after={"packs": list(packs)}
+        )
 
 
 async def set_reorder(

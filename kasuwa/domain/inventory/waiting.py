@@ -26,7 +26,7 @@ _MOVE = f"SELECT {COLUMNS} FROM move_stock_of(:merchant_id, :lines)"  # noqa: S6
 
 
 async def move_one(context: Context, move: Move) -> Moved:
-    """Move one line in a transaction of its own, or in the one that is open. Raises what move_stock raises."""
+    """Move one line, in a transaction of its own or in the one that is open. Raises as move_stock does."""
     # A race for serial numbers fails a whole statement, so they go alone.
     if context.has_key or context.is_in_transaction or move.serials:
         async with context.transaction() as db:

@@ -96,7 +96,7 @@ async def arrange_pictures(
         await _write_order(db, slots)
         if remove:
             await enqueue_sweep(db, context)
-        return await note_change(context, db, "picture.arrange", before)
+        return await note_change(context, db, "picture.remove" if remove else "picture.arrange", before)
 
 
 async def find_picture_id(db: Database, product_id: UUID, number: int) -> UUID | None:

@@ -143,8 +143,23 @@ async def list_transfers(
 ) -> list[ListedTransfer]:
     """Transfers from or to the caller's store, the newest first, after the one with that id."""
     context.require(Permission.STOCK_READ)
+    async with context.reading() as db:
+        return await _read_transfers(
+            db, context.store_id, direction=direction, status=status, after=after, size=size
+        )
+
+
+async def _read_transfers(
+    db: Database,
+    store_id: UUID,
+    *,
+    direction: Direction,
+    status: TransferStatus | None,
+    after: UUID | None,
+    size: int,
+) -> list[ListedTransfer]:
     conditions = ["merchant_id = current_merchant()"]
-    values: dict[str, object] = {"store_id": context.store_id, "size": size}
+    values: dict[str, object] = {"store_id": store_id, "size": size}
     if status is not None:
         conditions.append("status = :status")
         values["status"] = status
@@ -160,24 +175,23 @@ async def list_transfers(
         """  # noqa: S608 - put together from the words above
         for end in _ENDS[direction]
     ]
-    async with context.reading() as db:
-        return await db.all(
-            f"""
-            SELECT t.transfer_id, t.source_id, s.name AS source_name, t.destination_id,
-                   d.name AS destination_name, t.status, t.reference, t.note, t.version, t.created_at,
-                   t.shipped_at, t.closed_at, n.line_count
-            FROM (SELECT * FROM ({" UNION ALL ".join(branches)}) ends ORDER BY transfer_id DESC LIMIT :size) t
-            JOIN store s ON s.merchant_id = t.merchant_id AND s.store_id = t.source_id
-            JOIN store d ON d.merchant_id = t.merchant_id AND d.store_id = t.destination_id
-            CROSS JOIN LATERAL (
-              SELECT count(*) AS line_count FROM stock_transfer_line l
-              WHERE l.merchant_id = t.merchant_id AND l.transfer_id = t.transfer_id
-            ) n
-            ORDER BY t.transfer_id DESC
-            """,  # noqa: S608
-            into=ListedTransfer,
-            **values,
-        )
+    return await db.all(
+        f"""
+        SELECT t.transfer_id, t.source_id, s.name AS source_name, t.destination_id,
+               d.name AS destination_name, t.status, t.reference, t.note, t.version, t.created_at,
+               t.shipped_at, t.closed_at, n.line_count
+        FROM (SELECT * FROM ({" UNION ALL ".join(branches)}) ends ORDER BY transfer_id DESC LIMIT :size) t
+        JOIN store s ON s.merchant_id = t.merchant_id AND s.store_id = t.source_id
+        JOIN store d ON d.merchant_id = t.merchant_id AND d.store_id = t.destination_id
+        CROSS JOIN LATERAL (
+          SELECT count(*) AS line_count FROM stock_transfer_line l
+          WHERE l.merchant_id = t.merchant_id AND l.transfer_id = t.transfer_id
+        ) n
+        ORDER BY t.transfer_id DESC
+        """,  # noqa: S608
+        into=ListedTransfer,
+        **values,
+    )
 
 
 def _conditions(wanted: LineFilter) -> tuple[list[str], dict[str, object]]:

@@ -384,14 +384,15 @@ BEGIN
       END IF;
 
       m.merchant_id := b.merchant_id; m.store_id := b.store_id; m.variant_id := b.variant_id;
-      m.product_id := b.product_id; m.at := here; m.kind := w.kind; m.actor := w.actor; m.user_id := w.user_id;
+      m.product_id := b.product_id; m.kind := w.kind; m.actor := w.actor; m.user_id := w.user_id;
       m.device := w.device; m.reason := w.reason; m.reference := w.reference; m.note := w.note; m.party := w.party;
       m.request_id := w.request_id;
-      r.at := here; r.quantity := delta; r.before := held; r.after := held; r.movement_ids := '{}';
+      r.quantity := delta; r.before := held; r.after := held; r.movement_ids := '{}';
       r.batch_no := batches[1]; r.expires_on := expiries[1];
       cost := coalesce(round(w.unit_cost / units, 6), b.average_cost);
       FOR part IN 1 .. cardinality(states) LOOP
         m.movement_id := new_id();
+        m.at := clock_timestamp();
         m.seq := b.seq + 1;
         m.state := states[part];
         m.quantity := deltas[part];
@@ -445,7 +446,7 @@ BEGIN
         b.seq := m.seq;
         b.head := m.hash;
         r.movement_ids := r.movement_ids || m.movement_id;
-        IF part = 1 THEN r.unit_cost := m.unit_cost; END IF;
+        IF part = 1 THEN r.at := m.at; r.unit_cost := m.unit_cost; END IF;
         IF m.state = w.state THEN r.after := m.after; END IF;
       END LOOP;
       IF w.serials IS NOT NULL AND enters THEN

@@ -1,6 +1,6 @@
--- The audit trail of one thing, newest first, with the store at which each entry was made.
+-- The audit trail of one thing, newest first, with the store at which each entry was made, and by which user.
 
-ALTER TABLE audit_entry ADD COLUMN store_id uuid;
+ALTER TABLE audit_entry ADD COLUMN store_id uuid, ADD COLUMN user_id uuid;
 
 DROP INDEX audit_entry_subject;
 CREATE INDEX audit_entry_subject ON audit_entry (merchant_id, subject_kind, subject_id, at, audit_id);

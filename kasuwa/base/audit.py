@@ -20,13 +20,14 @@ async def write_audit(
     """Note a change. `before` and `after` are Structs or plain values without secrets."""
     await db.execute(
         """
-        INSERT INTO audit_entry (merchant_id, audit_id, store_id, actor_kind, actor_id, action, subject_kind,
-                                 subject_id, before, after, request_id)
-        VALUES (current_merchant(), :audit_id, :store_id, :actor_kind, :actor_id, :action, :subject_kind,
-                :subject_id, :before, :after, :request_id)
+        INSERT INTO audit_entry (merchant_id, audit_id, store_id, user_id, actor_kind, actor_id, action,
+                                 subject_kind, subject_id, before, after, request_id)
+        VALUES (current_merchant(), :audit_id, :store_id, :user_id, :actor_kind, :actor_id, :action,
+                :subject_kind, :subject_id, :before, :after, :request_id)
         """,
         audit_id=new_id(),
         store_id=context.caller.store_id,
+        user_id=context.caller.user_id,
         actor_kind=context.caller.kind,
         actor_id=context.caller.id,
         action=action,

@@ -2,8 +2,9 @@
 
 import re
 from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime
 from typing import TypeVar, get_args
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -14,6 +15,8 @@ from kasuwa.database import DatabaseUrls
 from kasuwa.domain.catalogue import lists
 from kasuwa.domain.catalogue.filters import conditions_of
 from kasuwa.domain.catalogue.records import PageWish, ProductFilter, SortKey
+from kasuwa.domain.inventory import trail
+from kasuwa.domain.inventory.trail import TrailFilter
 from tests.base.database import Connection, connected, superuser_url
 from tests.shop import Shop, new_shop
 
@@ -171,6 +174,66 @@ async def function_plans(urls: DatabaseUrls, shop: Shop, call: str, times: int) 
             notices.clear()
             await admin.fetch(call)
     return notices
+
+
+_MOVED = """
+    SET LOCAL session_replication_role = replica;
+    INSERT INTO stock_movement (merchant_id, store_id, variant_id, seq, movement_id, product_id, at, kind,
+                                state, quantity, before, after, value_change, serials, actor, device, reason,
+                                reference, note, party, request_id, previous_hash, hash)
+      SELECT b.merchant_id, b.store_id, b.variant_id, n, gen_random_uuid(), b.product_id,
+             now() - n * interval '1 minute', 'sold', 'on_hand', -1, 1, 0, 0, '{{}}', 'user:x', '', '', '',
+             '', '', '', '', ''
+      FROM (SELECT * FROM stock_balance WHERE merchant_id = '{merchant}' LIMIT 20) b
+      CROSS JOIN generate_series(1, 1000) n;
+    INSERT INTO audit_entry (merchant_id, audit_id, at, actor_kind, actor_id, action, subject_kind,
+                             subject_id, request_id)
+      SELECT b.merchant_id, gen_random_uuid(), now() - n * interval '1 minute', 'user', 'x', 'product.update',
+             'product', b.product_id::text, ''
+      FROM (SELECT * FROM stock_balance WHERE merchant_id = '{merchant}' LIMIT 20) b
+      CROSS JOIN generate_series(1, 1000) n;
+"""
+
+
+@pytest.fixture(scope="module")
+async def moved_product(big_shop: Shop, database_urls: DatabaseUrls) -> AsyncIterator[UUID]:
+    """One of twenty products with a thousand movements and a thousand changes each."""
+    tables = ("stock_movement", "audit_entry")
+    async with connected(superuser_url(database_urls)) as admin:
+        async with admin.transaction():
+            await admin.execute(_MOVED.format(merchant=big_shop.merchant_id))
+        await admin.execute(f"ANALYZE {', '.join(tables)}")
+        yield await admin.fetchval(
+            "SELECT product_id FROM stock_movement WHERE merchant_id = $1 LIMIT 1", big_shop.merchant_id
+        )
+        async with admin.transaction():
+            await admin.execute("SET LOCAL session_replication_role = replica")
+            for table in tables:
+                await admin.execute(f"DELETE FROM {table} WHERE merchant_id = $1", big_shop.merchant_id)
+        await admin.execute(f"VACUUM ANALYZE {', '.join(tables)}")
+
+
+@pytest.mark.parametrize(
+    "wanted", [TrailFilter(), TrailFilter(until=datetime(2100, 1, 1, tzinfo=UTC), action="sold")]
+)
+async def test_a_page_of_a_trail_reads_its_lines_and_no_more(
+    application: Connection, big_shop: Shop, moved_product: UUID, wanted: TrailFilter
+) -> None:
+    statement = Numbered(trail.PAGE)
+    after_at, after_id = trail._END
+    values = trail._values(moved_product, wanted) | {
+        "size": 51,
+        "offset": 0,
+        "most": 51,
+        "after_at": after_at,
+        "after_id": after_id,
+    }
+    plan = await explain(application, statement.text, *(values[name] for name in statement.names))
+    assert "stock_movement_of_product" in plan
+    assert "audit_entry_subject" in plan
+    assert not re.search(r"Seq Scan on (stock_movement|audit_entry)", plan), plan
+    most = 102 if wanted.action is None else 1000
+    assert most_rows(plan) <= most, plan
 
 
 async def test_text_search_uses_its_index_whatever_was_asked_before(

@@ -189,7 +189,6 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # Before and after everything: bounds that are always there are bounds of the index.
 _BEGIN, _END = datetime(1, 1, 1, tzinfo=UTC), (datetime(9999, 12, 31, tzinfo=UTC), UUID(int=2**128 - 1))
 
-# A movement names its user; an entry's actor is a user's id, with the session's behind a slash.
 _MOVEMENTS = """
     FROM stock_movement m
     WHERE m.merchant_id = current_merchant() AND m.product_id = :product_id
@@ -205,8 +204,7 @@ _ENTRIES = """
       AND (:actions::text[] IS NULL OR e.action = ANY(:actions)
            OR (:updates AND NOT e.action = ANY(:known::text[])))
       AND :variant_id::uuid IS NULL
-      AND (:user_id::uuid IS NULL
-           OR (e.actor_kind = 'user' AND split_part(e.actor_id, '/', 1) = :user_id::uuid::text))
+      AND (:user_id::uuid IS NULL OR e.user_id = :user_id)
 """
 
 PAGE = f"""
@@ -223,8 +221,7 @@ PAGE = f"""
          AND (m.at, m.movement_id) < (:after_at, :after_id)
        ORDER BY m.at DESC, m.movement_id DESC LIMIT :most)
       UNION ALL
-      (SELECT e.audit_id, e.at, e.action, e.store_id, NULL, e.actor_kind,
-              CASE WHEN e.actor_kind = 'user' THEN split_part(e.actor_id, '/', 1)::uuid END,
+      (SELECT e.audit_id, e.at, e.action, e.store_id, NULL, e.actor_kind, e.user_id,
               NULL, NULL, NULL, NULL, NULL, NULL, NULL, e.before, e.after
        {_ENTRIES}
          AND (e.at, e.audit_id) < (:after_at, :after_id)

@@ -1,4 +1,4 @@
-"""Where balances, ledger and transfers disagree, the doctor's check says so: each fault, by a forger's hand."""
+"""Where balances, ledger and transfers disagree, the check says so: each fault, by the hand of a forger."""
 
 import pytest
 

@@ -34,8 +34,9 @@ async def read_parts(db: Database, lines: Sequence[tuple[UUID, Moved]]) -> list[
         SELECT w.line, m.movement_id, m.quantity, m.batch_no, m.expires_on, m.unit_cost AS unit_cost_minor
         FROM unnest(:lines::integer[], :product_ids::uuid[], :times::timestamptz[], :movement_ids::uuid[])
           AS w (line, product_id, at, movement_id)
+        -- The first movement has the line's time; the others follow, by a clock that may be set meanwhile.
         JOIN stock_movement m ON m.merchant_id = current_merchant() AND m.product_id = w.product_id
-          AND m.at = w.at AND m.movement_id = w.movement_id
+          AND m.at >= w.at - interval '1 minute' AND m.movement_id = w.movement_id
         ORDER BY w.line, m.seq
         """,
         into=Part,

@@ -139,6 +139,7 @@ async def _keep_parcels(db: Database, transfer: Transfer, parts: dict[int, list[
     for index, line in enumerate(transfer.lines):
         serials = iter(line.serials)
         number = 0
+        assert sum(part.quantity for part in parts[index]) == -line.quantity, "some of what left is not there"
         for part in parts[index]:
             # Units with serial numbers are parcels of their own: each arrives, or does not, by itself.
             sizes = [Decimal(1)] * int(-part.quantity) if line.serials else [-part.quantity]
@@ -221,7 +222,7 @@ def _move(
         kind=kind,
         state=state,
         change=change,
-        unit_cost_minor=bundle.unit_cost_minor if change > 0 else None,
+        unit_cost_minor=bundle.unit_cost_minor,
         batch_no=bundle.batch_no,
         expires_on=bundle.expires_on,
         serials=bundle.serials,

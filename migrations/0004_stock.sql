@@ -403,7 +403,7 @@ BEGIN
         m.before := CASE m.state WHEN 'on_hand' THEN b.on_hand WHEN 'reserved' THEN b.reserved
                                  WHEN 'in_transit' THEN b.in_transit WHEN 'damaged' THEN b.damaged ELSE b.shortfall END;
         m.after := m.before + m.quantity;
-        m.unit_cost := CASE WHEN m.quantity > 0 THEN cost ELSE b.average_cost END;
+        m.unit_cost := CASE WHEN m.quantity > 0 OR m.state <> 'on_hand' THEN cost ELSE b.average_cost END;
         m.value_change := 0;
         IF m.state = 'on_hand' THEN
           -- What comes in is worth what it cost, what goes out the average; the last unit takes the last fraction.

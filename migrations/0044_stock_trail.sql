@@ -2,5 +2,5 @@
 
 ALTER TABLE audit_entry ADD COLUMN store_id uuid, ADD COLUMN user_id uuid;
 
-DROP INDEX audit_entry_subject;
-CREATE INDEX audit_entry_subject ON audit_entry (merchant_id, subject_kind, subject_id, at, audit_id);
+-- Beside the movements of a product, which have no order but their time.
+CREATE INDEX audit_entry_trail ON audit_entry (merchant_id, subject_kind, subject_id, at, audit_id);

@@ -295,7 +295,7 @@ async def test_a_page_of_a_trail_reads_its_lines_and_no_more(
     }
     plan = await explain(application, statement.text, *(values[name] for name in statement.names))
     assert "stock_movement_of_product" in plan
-    assert "audit_entry_subject" in plan
+    assert "audit_entry_trail" in plan
     assert not re.search(r"Seq Scan on (stock_movement|audit_entry)", plan), plan
     most = 102 if wanted.action is None else 1000
     assert most_rows(plan) <= most, plan

@@ -164,7 +164,7 @@ async def test_what_comes_in_where_nothing_was_counted_begins_to_be(context: Con
     with pytest.raises(NotEnoughStock):
         await move(context, there)
     (moved,) = await move(context, line(shop.second_store_id, rice, change=Decimal(3), state="in_transit"))
-    assert (moved.before, moved.after) == (0, 3)
+    assert [moved.before, moved.after] == [0, 3]
     for nobody in (line(uuid4(), rice, change=Decimal(1)), line(shop.store_id, uuid4(), change=Decimal(1))):
         with pytest.raises(NotStocked):
             await move(context, nobody)
@@ -232,7 +232,7 @@ async def test_what_expires_first_goes_first_and_what_has_no_batch_last(context:
     for name, day in (("late", date(2035, 1, 1)), ("soon", date(2031, 1, 1)), ("past", date(2020, 1, 1))):
         await move(context, line(context.store_id, rice, change=Decimal(4), batch_no=name, expires_on=day))
     (moved,) = await move(context, line(context.store_id, rice, change=Decimal(-14)))
-    assert (moved.before, moved.after, len(moved.movement_ids)) == (17, 3, 4)
+    assert [moved.before, moved.after, len(moved.movement_ids)] == [17, 3, 4]
     parts = await rows(
         context, "SELECT quantity::int AS n, batch_no, expires_on FROM stock_movement ORDER BY seq OFFSET 4"
     )
@@ -263,7 +263,8 @@ async def test_a_batch_without_a_number_is_known_by_its_day(context: Context) ->
         await move(context, line(context.store_id, rice, change=Decimal(2), expires_on=date(2031, 5, 31)))
     async with context.reading() as db:
         (lot,) = await read_batches(db, context.store_id, rice)
-    assert (lot.batch_no, lot.quantity, lot.expires_on) == ("2031-05-31", 4, date(2031, 5, 31))
+    assert (lot.batch_no, lot.expires_on) == ("2031-05-31", date(2031, 5, 31))
+    assert lot.quantity == 4
 
 
 # Cost ----------------------------------------------------------------------------------------------
@@ -384,6 +385,7 @@ async def test_fifty_tills_at_once_cross_the_level_once(context: Context) -> Non
         "DELETE FROM stock_movement",
         "TRUNCATE stock_movement",
         "TRUNCATE stock_balance CASCADE",
+        "DELETE FROM stock_balance",
     ],
 )
 async def test_nobody_changes_the_ledger(context: Context, database_urls: DatabaseUrls, command: str) -> None:

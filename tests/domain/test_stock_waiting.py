@@ -1,7 +1,6 @@
 """Moves that wait together share a statement, and nothing else."""
 
 import asyncio
-from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
@@ -20,7 +19,7 @@ from tests.shop import Shop
 
 
 @pytest.fixture
-def statements(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+def statements(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many lines each statement of a lane carried."""
     asked: list[int] = []
     ask = waiting._Lane._ask

@@ -38,6 +38,7 @@ from kasuwa.domain.catalogue.records import (
 from kasuwa.domain.catalogue.variants import add_variants, remove_variants
 from kasuwa.domain.inventory.actions import move_stock, set_reorder
 from kasuwa.domain.inventory.errors import NotStocked
+from kasuwa.domain.inventory.records import Kind, Move
 from tests.conftest import SchemaOwner
 from tests.domain.test_catalogue import a_product, check_books, outcomes, own
 from tests.shop import Shop
@@ -65,19 +66,14 @@ def stocked(context: Context, quantity: int = 0) -> tuple[OpeningStock, ...]:
     return (OpeningStock(context.store_id, Decimal(quantity)),)
 
 
-async def move(context: Context, variant: Variant, change: int, kind: str = "in") -> Decimal:
+async def move(context: Context, variant: Variant, change: int) -> Decimal:
     """What a till does, in a request of its own."""
     acting = own(context)
+    kind: Kind = "quantity_added" if change > 0 else "quantity_deducted"
+    line = Move(store_id=acting.store_id, variant_id=variant.variant_id, kind=kind, change=Decimal(change))
     async with acting.transaction() as db:
-        return await move_stock(
-            acting,
-            db,
-            acting.store_id,
-            variant.variant_id,
-            kind=kind,
-            change=Decimal(change),
-            reason="",
-        )
+        (moved,) = await move_stock(acting, db, [line])
+    return moved.after
 
 
 async def sold(context: Context, product: Product) -> list[str]:

@@ -41,7 +41,7 @@ class Sold(Struct, frozen=True, kw_only=True):
             found.append(f"answers: {dict(self.answers)}")
         if sorted(self.after) != list(range(UNITS)):
             found.append(f"told what is left: {sorted(self.after)}")
-        if (self.on_hand, self.movements) != (0, UNITS + 1):
+        if self.on_hand != 0 or self.movements != UNITS + 1:
             found.append(f"{self.on_hand} on hand after {self.movements} movements")
         return found
 

@@ -21,7 +21,8 @@ from kasuwa.domain.catalogue.errors import (
 )
 from kasuwa.domain.catalogue.records import NewVariant, Product, ProductOption, Variant
 from kasuwa.domain.catalogue.variant_rows import insert_variants
-from kasuwa.domain.inventory.actions import close_stock, set_stock
+from kasuwa.domain.inventory.actions import close_stock, move_stock
+from kasuwa.domain.inventory.records import Move
 from kasuwa.domain.permissions import Permission
 
 OnRemainingStock = Literal["reject", "write_off"]
@@ -108,14 +109,15 @@ async def remove_variants(
             pointer = f"/variantIds/{places[level.variant_id]}"
             level.refuse_remains(pointer, write_off=on_remaining == "write_off")
             if level.on_hand:
-                await set_stock(
-                    context,
-                    db,
-                    level.store_id,
-                    level.variant_id,
-                    Decimal(0),
+                written_off = Move(
+                    store_id=level.store_id,
+                    variant_id=level.variant_id,
+                    kind="quantity_deducted",
+                    change=-level.on_hand,
                     reason=note or "variant removed",
+                    pointer=pointer,
                 )
+                await move_stock(context, db, [written_off])
             if level.on_hand or level.has_moved:
                 moved.add(level.variant_id)
         await _take_off(db, [variant_id for variant_id in places if variant_id not in moved], list(moved))

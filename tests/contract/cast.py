@@ -58,6 +58,8 @@ class Cast(Struct, frozen=True, kw_only=True):
     # A product with variants, and the first of them.
     varied_product_id: UUID
     varied_variant_id: UUID
+    # A simple product whose shelf is empty: it may get variants.
+    bare_product_id: UUID
 
     @property
     def other_store_id(self) -> UUID:
@@ -112,6 +114,11 @@ async def new_cast(services: Services, *, password: str = "the cast's own passwo
     product = await create_product(context, new)
     kept = await keep_bytes(context, picture_bytes("PNG", size=(8, 6), seed=7), STOREHARMONY_FORMATS)
     varied = await create_product(context, _varied_product(mark, shop))
+    price = Price(currency="NGN", selling_minor=150_000)
+    empty = (OpeningStock(shop.store_id), OpeningStock(shop.second_store_id))
+    bare = await create_product(
+        context, NewProduct(name=f"{mark} mug", variants=(NewVariant(price=price, opening=empty),))
+    )
     placed = await show_picture(context, product.product_id, kept, Place(alt_text=f"{mark} front"))
     return Cast(
         mark=mark,
@@ -133,6 +140,7 @@ async def new_cast(services: Services, *, password: str = "the cast's own passwo
         media_path=placed.picture.rendition("zoom").path,
         varied_product_id=varied.product_id,
         varied_variant_id=varied.variants[0].variant_id,
+        bare_product_id=bare.product_id,
     )
 
 

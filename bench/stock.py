@@ -169,9 +169,9 @@ _MOVEMENTS = """
     INSERT INTO stock_movement (merchant_id, store_id, variant_id, seq, movement_id, product_id, at, kind,
                                 state, quantity, before, after, value_change, average_cost, serials, actor,
                                 device, reason, reference, note, party, request_id, previous_hash, hash)
-    SELECT b.merchant_id, b.store_id, b.variant_id, b.seq + n, gen_random_uuid(), b.product_id, now(), 'sold',
-           'on_hand', 1, b.on_hand + n - 1, b.on_hand + n, 0, b.average_cost, '{}', 'bench', '', '', '', '',
-           '', '', b.head, b.head
+    SELECT b.merchant_id, b.store_id, b.variant_id, b.seq + n, gen_random_uuid(), b.product_id, now(),
+           'sold', 'on_hand', 1, b.on_hand + n - 1, b.on_hand + n, 0, b.average_cost, '{}', 'bench', '', '',
+           '', '', '', '', b.head, b.head
     FROM stock_balance b CROSS JOIN generate_series(1, $1::int) n
 """
 

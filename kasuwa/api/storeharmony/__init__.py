@@ -2,6 +2,7 @@
 
 from kasuwa.api.storeharmony import access as _access
 from kasuwa.api.storeharmony import pictures as _pictures
+from kasuwa.api.storeharmony import prices as _prices
 from kasuwa.api.storeharmony import products as _products
 from kasuwa.api.storeharmony import stores as _stores
 from kasuwa.api.storeharmony.product_views import item_card
@@ -10,4 +11,4 @@ from kasuwa.domain.catalogue.cards import register_card
 
 register_card("storeharmony", item_card)
 
-__all__ = ["_access", "_pictures", "_products", "_stores", "api"]
+__all__ = ["_access", "_pictures", "_prices", "_products", "_stores", "api"]

@@ -25,6 +25,7 @@ from kasuwa.domain.catalogue.errors import (
     UnknownLocation,
     VersionOld,
 )
+from kasuwa.domain.catalogue.price_feed import note_prices
 from kasuwa.domain.catalogue.queries import find_sku, read_products, sku_key, sort_name
 from kasuwa.domain.catalogue.records import (
     NewProduct,
@@ -105,6 +106,7 @@ async def create_product(context: Context, new: NewProduct, *, name_is_unique: b
         for position, variant in enumerate(new.variants, start=1):
             await _add_variant(context, db, product_id, position, variant)
         (product,) = await refresh_cards(db, [product_id])
+        await note_prices(context, db, [(None, product)])
         await write_audit(context, db, "product.create", "product", product_id, after=_audited(product))
         return product
 
@@ -119,6 +121,8 @@ async def update_product(
 ) -> Product:
     """Change a product. With `version` only if nobody changed it since; else VersionOld."""
     context.require(Permission.STOCK_WRITE)
+    if change.price is not UNSET:
+        context.require(Permission.STOCK_PRICE)
     async with context.transaction() as db:
         before = await lock_product(db, product_id)
         if version is not None and before.version != version:
@@ -128,8 +132,9 @@ async def update_product(
         await _update_columns(context, db, product_id, change)
         if change.category_ids is not UNSET:
             await _set_categories(db, product_id, change.category_ids)
-        await _update_main_variant(db, before, change)
-        return await note_change(context, db, "product.update", before)
+        await _update_main_variant(context, db, before, change)
+        after = await note_change(context, db, "product.update", before)
+        return after.at(context.store_id)
 
 
 async def remove_product(context: Context, product_id: UUID) -> Removal:
@@ -152,6 +157,7 @@ async def remove_product(context: Context, product_id: UUID) -> Removal:
                 "DELETE FROM product WHERE merchant_id = current_merchant() AND product_id = :product_id",
                 product_id=product_id,
             )
+        await note_prices(context, db, [(before, None)])
         await write_audit(context, db, "product.remove", "product", product_id, before=_audited(before))
         return Removal(product_id, "archived" if has_history else "deleted", at)
 
@@ -172,8 +178,13 @@ async def lock_product(db: Database, product_id: UUID) -> Product:
     return product
 
 
-async def note_change(context: Context, db: Database, action: str, before: Product) -> Product:
-    """Raise the version, write the cards and the audit trail of a product that was changed."""
+async def note_change(
+    context: Context, db: Database, action: str, before: Product, *, reason: str = ""
+) -> Product:
+    """Raise the version of a product that was changed; write its cards, its prices' feed and the audit trail.
+
+    `before` is the product as `lock_product` gave it.
+    """
     await db.execute(
         """
         UPDATE product SET version = version + 1, updated_at = now(), updated_by = :user_id
@@ -183,8 +194,12 @@ async def note_change(context: Context, db: Database, action: str, before: Produ
         user_id=context.caller.user_id,
     )
     (after,) = await refresh_cards(db, [before.product_id])
+    await note_prices(context, db, [(before, after)], reason=reason)
+    audited: object = _audited(after)
+    if reason:
+        audited = {**msgspec.to_builtins(audited), "reason": reason}
     await write_audit(
-        context, db, action, "product", before.product_id, before=_audited(before), after=_audited(after)
+        context, db, action, "product", before.product_id, before=_audited(before), after=audited
     )
     return after
 
@@ -240,7 +255,7 @@ async def _add_variant(
             barcode=new.barcode,
             extra=msgspec.json.encode(new.extra).decode(),
         )
-    await _set_price(db, variant_id, new.price)
+    await set_price(db, variant_id, new.price)
     await _check_stores(db, new.opening)
     for opening in sorted(new.opening, key=lambda o: o.store_id):
         await open_balance(context, db, product_id, variant_id, opening)
@@ -254,13 +269,18 @@ async def _free_sku(db: Database, number: int) -> str:
     return sku
 
 
-async def _set_price(db: Database, variant_id: UUID, price: Price) -> None:
+async def set_price(db: Database, variant_id: UUID, price: Price, store_id: UUID | None = None) -> None:
+    """Write the price that holds everywhere, or the one that a store has for itself.
+
+    `note_change` then writes the cards and the feed.
+    """
     await db.execute(
         """
-        INSERT INTO price (merchant_id, variant_id, currency, selling_minor, cost_minor, promo_minor,
-                           promo_starts_at, promo_ends_at, wholesale_minor, wholesale_min_quantity)
-        VALUES (current_merchant(), :variant_id, :currency, :selling_minor, :cost_minor, :promo_minor,
-                :promo_starts_at, :promo_ends_at, :wholesale_minor, :wholesale_min_quantity)
+        INSERT INTO price (merchant_id, variant_id, store_id, currency, selling_minor, cost_minor,
+                           promo_minor, promo_starts_at, promo_ends_at, wholesale_minor,
+                           wholesale_min_quantity)
+        VALUES (current_merchant(), :variant_id, :store_id, :currency, :selling_minor, :cost_minor,
+                :promo_minor, :promo_starts_at, :promo_ends_at, :wholesale_minor, :wholesale_min_quantity)
         ON CONFLICT (merchant_id, variant_id, store_id) DO UPDATE SET
           currency = excluded.currency, selling_minor = excluded.selling_minor,
           cost_minor = excluded.cost_minor,
@@ -269,6 +289,7 @@ async def _set_price(db: Database, variant_id: UUID, price: Price) -> None:
           wholesale_min_quantity = excluded.wholesale_min_quantity, updated_at = now()
         """,
         variant_id=variant_id,
+        store_id=store_id,
         **{name: getattr(price, name) for name in Price.__struct_fields__},
     )
 
@@ -347,7 +368,9 @@ async def _update_columns(context: Context, db: Database, product_id: UUID, chan
         )
 
 
-async def _update_main_variant(db: Database, before: Product, change: ProductChange) -> None:
+async def _update_main_variant(
+    context: Context, db: Database, before: Product, change: ProductChange
+) -> None:
     columns: dict[str, object] = {}
     if change.sku is not UNSET:
         columns |= {"sku": change.sku, "sku_key": sku_key(change.sku)}
@@ -362,8 +385,11 @@ async def _update_main_variant(db: Database, before: Product, change: ProductCha
                 variant_id=before.main.variant_id,
                 **columns,
             )
-    if change.price is not UNSET:
-        await _set_price(db, before.main.variant_id, change.price)
+    if change.price is not UNSET and change.price != before.main.price_at(context.store_id):
+        # What the caller's store shows is what it changes: its own price, where it has one.
+        has_own = any(own.store_id == context.store_id for own in before.main.store_prices)
+        store_id = context.store_id if has_own else None
+        await set_price(db, before.main.variant_id, change.price, store_id)
 
 
 def _audited(product: Product) -> Struct:

@@ -46,3 +46,18 @@ class PageTooDeep(Invalid):
 class CursorWrong(Invalid):
     code = "cursor-wrong"
     title = "This cursor was not made by this list"
+
+
+class PriceUnfit(Conflict):
+    code = "price-unfit"
+    title = "A promotion or wholesale price does not fit the selling price"
+
+
+class UnknownVariant(Invalid):
+    code = "unknown-variant"
+    title = "This product has no such variant"
+
+
+class OtherCurrency(Conflict):
+    code = "other-currency"
+    title = "This store sells in another currency"

@@ -146,7 +146,8 @@ async def _page(
         conditions.append(f"({sort}, p.product_id) {comparison} (:after::text::{kind}, :after_id::uuid)")
         values |= {"after": after, "after_id": after_id}
         offset = 0
-    body = "c.body" if context.may("stock.cost") else "coalesce(c.body_without_cost, c.body)"
+    body = "{0}.body" if context.may("stock.cost") else "coalesce({0}.body_without_cost, {0}.body)"
+    body = f"CASE WHEN o.body IS NULL THEN {body.format('c')} ELSE {body.format('o')} END"
     # The page is chosen first, by what the choice needs; cards and stock are joined to what is left.
     rows = await db.all(
         f"""
@@ -164,6 +165,12 @@ async def _page(
         ) p
         JOIN product_card c
           ON c.merchant_id = p.merchant_id AND c.product_id = p.product_id AND c.dialect = :dialect
+        LEFT JOIN LATERAL (
+          SELECT o.body, o.body_without_cost FROM store_card o
+          WHERE c.has_store_cards AND o.merchant_id = p.merchant_id AND o.store_id = :store_id
+            AND o.dialect = :dialect AND o.product_id = p.product_id
+          LIMIT 1
+        ) o ON true
         {JOINS["b"]}
         ORDER BY p.sort_value {way}, p.product_id {way}
         """,  # noqa: S608 - put together from the words above

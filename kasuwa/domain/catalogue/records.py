@@ -6,6 +6,7 @@ from typing import Any, Literal
 from uuid import UUID
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 ProductStatus = Literal["active", "inactive", "archived"]
 ProductKind = Literal["simple", "variant"]
@@ -40,6 +41,13 @@ class Price(Struct, frozen=True, kw_only=True):
         )
 
 
+class StorePrice(Struct, frozen=True):
+    """A price that one store has for itself."""
+
+    store_id: UUID
+    price: Price
+
+
 class OptionValue(Struct, frozen=True):
     name: str
     value: str
@@ -57,9 +65,15 @@ class Variant(Struct, frozen=True, kw_only=True):
     barcode: str | None
     active: bool
     extra: dict[str, Any]
+    # What holds at every store that has no price of its own.
     price: Price
+    store_prices: tuple[StorePrice, ...] = ()
     created_at: datetime
     updated_at: datetime
+
+    def price_at(self, store_id: UUID) -> Price:
+        """The price that holds at the store."""
+        return next((own.price for own in self.store_prices if own.store_id == store_id), self.price)
 
 
 class CategoryName(Struct, frozen=True):
@@ -143,6 +157,18 @@ class Product(Struct, frozen=True, kw_only=True):
     def main(self) -> Variant:
         """The first variant: the only one of a simple product."""
         return self.variants[0]
+
+    @property
+    def priced_store_ids(self) -> tuple[UUID, ...]:
+        """The stores that have a price of their own for it."""
+        return tuple(sorted({own.store_id for variant in self.variants for own in variant.store_prices}))
+
+    def at(self, store_id: UUID) -> "Product":
+        """The product as that store sells it: each variant's price is the one that holds there."""
+        if not any(variant.store_prices for variant in self.variants):
+            return self
+        here = tuple(replace(variant, price=variant.price_at(store_id)) for variant in self.variants)
+        return replace(self, variants=here)
 
 
 class OpeningStock(Struct, frozen=True):

@@ -14,6 +14,7 @@ from litestar.plugins import PluginProtocol
 
 from kasuwa.api.bigcommerce import api as bigcommerce
 from kasuwa.api.bigcommerce import api_v2 as bigcommerce_v2
+from kasuwa.api.manage import api as manage
 from kasuwa.api.shoplazza import api as shoplazza
 from kasuwa.api.shoplazza import enveloped_api as enveloped_shoplazza
 from kasuwa.api.storeharmony import api as storeharmony
@@ -61,7 +62,14 @@ from kasuwa.handover import WorkerSetup, take_setup
 from kasuwa.settings import words
 from kasuwa.web import routes as web_routes
 
-APIS: tuple[Api, ...] = (storeharmony, bigcommerce, bigcommerce_v2, shoplazza, enveloped_shoplazza)
+APIS: tuple[Api, ...] = (
+    storeharmony,
+    bigcommerce,
+    bigcommerce_v2,
+    shoplazza,
+    enveloped_shoplazza,
+    manage,
+)
 
 
 def registered_operations() -> set[tuple[str, str]]:
@@ -225,6 +233,7 @@ _PREFIXES: tuple[tuple[re.Pattern[str], Api], ...] = (
     (re.compile(r"/stores/[^/]*/v2(/|$)"), bigcommerce_v2),
     (re.compile(r"/openapi/(2025-06|2026-01)(/|$)"), enveloped_shoplazza),
     (re.compile(r"/openapi/20"), shoplazza),
+    (re.compile(r"/manage(/|$)"), manage),
     (re.compile(r"/"), storeharmony),
 )
 

@@ -194,7 +194,8 @@ CREATE TABLE audit_entry (
   request_id text NOT NULL,
   PRIMARY KEY (merchant_id, audit_id)
 );
-CREATE INDEX audit_entry_subject ON audit_entry (merchant_id, subject_kind, subject_id, audit_id);
+CREATE INDEX audit_entry_subject ON audit_entry (merchant_id, subject_id, subject_kind, audit_id);
+CREATE INDEX audit_entry_action ON audit_entry (merchant_id, action, audit_id);
 CALL protect_tenant('audit_entry');
 CALL make_append_only('audit_entry');
 

@@ -19,6 +19,7 @@ class Permission(StrEnum):
     BANK_READ = "bank.read"
     BANK_WRITE = "bank.write"
     STORE_WRITE = "store.write"
+    AUDIT_READ = "audit.read"
 
 
 class Role(StrEnum):

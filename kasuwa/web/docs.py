@@ -28,6 +28,7 @@ CONTRACTS = {
     "bigcommerce": "BigCommerce",
     "shoplazza": "Shoplazza",
     "shoplazza-enveloped": "Shoplazza, later envelope",
+    "manage": "Manage, our own",
 }
 
 _PAGE_POLICY = (

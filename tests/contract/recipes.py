@@ -81,6 +81,10 @@ IDENTITIES: dict[str, dict[str, Identity]] = {
         "ids": _uuid("product_id"),
         "src": _PICTURE_URL,
     },
+    "manage": {
+        "storeid": _uuid("store_id"),
+        "subjectid": _uuid("product_id"),
+    },
 }
 """By API and name in lower case. A name that looks like an id and is not here must be in NOT_IDS."""
 

@@ -7,7 +7,7 @@ import pytest
 
 from kasuwa.api.bigcommerce.dialect import BigCommerce
 from kasuwa.api.shoplazza import dialect as shoplazza
-from kasuwa.api.storeharmony.dialect import StoreHarmony
+from kasuwa.api.store_sessions import StoreSessions
 from kasuwa.app import APIS
 from kasuwa.base import db
 from kasuwa.base.context import Context
@@ -30,12 +30,11 @@ def take_down_our_checks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Context, "may", lambda self, permission: True)
 
 
-def _open_storeharmony(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def admit(self: StoreHarmony, exchange: Exchange) -> None:
-        assert exchange.operation is not None
-        exchange.context = exchange.context.acting_as(await self._prove(exchange, exchange.operation))
+def _open_store_sessions(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def admit(self: StoreSessions, exchange: Exchange) -> None:
+        exchange.context = exchange.context.acting_as(await self._prove(exchange))
 
-    monkeypatch.setattr(StoreHarmony, "admit", admit)
+    monkeypatch.setattr(StoreSessions, "admit", admit)
 
 
 def _open_bigcommerce(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -54,7 +53,8 @@ def _open_shoplazza(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 _OPENED: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
-    "storeharmony": _open_storeharmony,
+    "storeharmony": _open_store_sessions,
+    "manage": _open_store_sessions,
     "bigcommerce": _open_bigcommerce,
     "shoplazza": _open_shoplazza,
 }

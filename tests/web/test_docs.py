@@ -8,6 +8,7 @@ import httpx
 import pytest
 from playwright.async_api import Browser, Page, async_playwright
 
+from kasuwa.api.manage import api as manage
 from kasuwa.base.http.openapi import load_contract
 from kasuwa.base.resources import resource_folder
 from kasuwa.web.docs import CONTRACTS, problem_codes
@@ -85,7 +86,13 @@ async def watched(browser: Browser) -> AsyncIterator[Watched]:
 # One of Scalar's libraries tries whether it may compile its checks, and works without when it may not.
 HARMLESS = {"script-src eval"}
 METHODS = {"get", "post", "put", "patch", "delete"}
-OPERATIONS = {"storeharmony": 158, "bigcommerce": 12, "shoplazza": 11, "shoplazza-enveloped": 11}
+OPERATIONS = {
+    "storeharmony": 158,
+    "bigcommerce": 12,
+    "shoplazza": 11,
+    "shoplazza-enveloped": 11,
+    "manage": len(manage.dialect.operations),  # our own, and growing
+}
 
 
 @pytest.mark.parametrize("name", CONTRACTS)

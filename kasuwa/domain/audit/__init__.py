@@ -1,0 +1,1 @@
+"""Reading the audit trail; it is written by `kasuwa.base.audit`."""

@@ -40,6 +40,7 @@ class Cast(Struct, frozen=True, kw_only=True):
     link_token: str
     product_id: UUID
     product_number: int
+    variant_id: UUID
     sku: str
     category_id: UUID
     category_number: int
@@ -111,6 +112,7 @@ async def new_cast(services: Services, *, password: str = "the cast's own passwo
         link_token=link_token,
         product_id=product.product_id,
         product_number=product.number,
+        variant_id=product.main.variant_id,
         sku=product.main.sku,
         category_id=category_id,
         category_number=product.categories[0].number,

@@ -58,6 +58,7 @@ IDENTITIES: dict[str, dict[str, Identity]] = {
         "storeid": _uuid("store_id"),
         "accountid": _uuid("user_id"),
         "itemid": _uuid("product_id"),
+        "variantid": _uuid("variant_id"),
         "categoryid": _uuid("category_id"),
         "categoryids": _uuid("category_id"),
         "removeimageids": _uuid("picture_id"),
@@ -204,6 +205,11 @@ BODIES: dict[tuple[str, str], Callable[[Cast], Any]] = {
         "categoryIds": [str(cast.category_id)],
         "removeImageIds": [str(cast.picture_id)],
     },
+    ("storeharmony", "updateProductPrices"): lambda cast: {
+        "prices": {"sellingPrice": 1600, "promoPrice": 1400, "promoEndsAt": "2031-01-01T00:00:00Z"},
+        "variantPrices": [{"variantId": str(cast.variant_id), "prices": {"costPrice": 950}}],
+        "reason": f"{cast.mark} costs more",
+    },
     ("bigcommerce", "createProductImage"): _bc_image,
     ("bigcommerce", "updateProductImage"): _bc_image,
     ("bigcommerce", "createProduct"): _bc_product,
@@ -225,6 +231,7 @@ FILES: dict[tuple[str, str], tuple[bytes, str]] = {
 
 QUERIES: dict[tuple[str, str], Callable[[Cast], dict[str, str]]] = {
     ("storeharmony", "findBySKU"): lambda cast: {"sku": cast.sku},
+    ("storeharmony", "listProductsPricesForRecentChanges"): lambda cast: {"since": "2026-01-01T00:00:00Z"},
     ("storeharmony", "authenticateUser"): lambda cast: {"storeid": str(cast.store_id)},
     ("bigcommerce", "deleteProducts"): lambda cast: {"id:in": str(cast.product_number)},
 }

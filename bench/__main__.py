@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from bench import imaging, limits, list_products, start, upload
+from bench import imaging, limits, list_products, price_feed, start, upload
 from bench.tables import Report, written
 
 MEASUREMENTS: dict[str, Callable[..., Report]] = {
@@ -16,6 +16,7 @@ MEASUREMENTS: dict[str, Callable[..., Report]] = {
     "imaging": imaging.measure,
     "start": start.measure,
     "limits": limits.measure,
+    "prices": price_feed.measure,
 }
 
 

@@ -9,13 +9,12 @@ CREATE TABLE store_card (
   dialect text NOT NULL,
   body text NOT NULL,
   body_without_cost text,
-  PRIMARY KEY (merchant_id, store_id, dialect, product_id),
+  PRIMARY KEY (merchant_id, product_id, store_id, dialect),
   FOREIGN KEY (merchant_id, store_id) REFERENCES store (merchant_id, store_id),
   FOREIGN KEY (merchant_id, product_id) REFERENCES product (merchant_id, product_id) ON DELETE CASCADE
 );
 ALTER TABLE store_card SET (toast_tuple_target = 8160);
 ALTER TABLE store_card ALTER body SET STORAGE EXTERNAL, ALTER body_without_cost SET STORAGE EXTERNAL;
-CREATE INDEX store_card_of_product ON store_card (merchant_id, product_id);
 CALL protect_tenant('store_card');
 
 -- Says that some store has a card of its own, so that a list does not look where nothing is. `stale_at` of the

@@ -63,7 +63,11 @@ async def read_all(context: Context, since: datetime, size: int = 200) -> tuple[
 
 def told(rows: list[PriceChange]) -> list[tuple[str, int | None, int | None]]:
     return [
-        (row.kind, row.before and row.before.selling_minor, row.after and row.after.selling_minor)
+        (
+            row.kind,
+            row.before.selling_minor if row.before else None,
+            row.after.selling_minor if row.after else None,
+        )
         for row in rows
     ]
 

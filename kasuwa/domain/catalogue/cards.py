@@ -96,7 +96,7 @@ async def _write_store_cards(db: Database, products: Sequence[Product]) -> None:
         INSERT INTO store_card (merchant_id, product_id, store_id, dialect, body, body_without_cost)
         SELECT current_merchant(), c.*
         FROM unnest(:ids::uuid[], :stores::uuid[], :dialects::text[], :bodies::text[], :without::text[]) c
-        ON CONFLICT (merchant_id, store_id, dialect, product_id) DO UPDATE SET
+        ON CONFLICT (merchant_id, product_id, store_id, dialect) DO UPDATE SET
           body = excluded.body, body_without_cost = excluded.body_without_cost
         """,
         ids=[row[0] for row in rows],

@@ -62,30 +62,13 @@ async def list_prices(context: Context, wish: PriceListWish) -> PricePage:
     if wish.cursor is None and wish.page * wish.size > MOST_COUNTED:
         fault = FieldFault("#/query/page", "too_deep", "Go on with nextCursor beyond 10,000 rows.")
         raise PageTooDeep(faults=[fault])
-    wanted = ProductFilter(statuses=(wish.status,), category_id=wish.category_id)
     async with context.reading() as db:
-        conditions, values = await conditions_of(db, wanted, context.store_id)
+        conditions, values = await conditions_of(db, _wanted(wish), context.store_id)
         count: int = await db.value(
             f"SELECT count(*) FROM (SELECT 1 {_lines(conditions)} LIMIT {MOST_COUNTED + 1}) counted",  # noqa: S608
             **values,
         )
-        offset = (wish.page - 1) * wish.size
-        if wish.cursor is not None:
-            place = await _read_cursor(db, wish.cursor)
-            # The first comparison is one that the index knows, the second is exact.
-            conditions += [
-                "(p.sort_name, p.product_id) >= (:after_name, :after_product)",
-                "(p.sort_name, p.product_id, v.position, v.variant_id)"
-                " > (:after_name, :after_product, :after_position, :after_variant)",
-            ]
-            values |= {
-                "after_name": place.sort_name,
-                "after_product": place.product_id,
-                "after_position": place.position,
-                "after_variant": place.variant_id,
-            }
-            offset = 0
-        rows = await _read(db, conditions, values, context.store_id, wish.size + 1, offset)
+        rows = await _page(db, context, wish)
     shown = rows[: wish.size]
     return PricePage(
         rows=tuple(row.line() for row in shown),
@@ -93,6 +76,32 @@ async def list_prices(context: Context, wish: PriceListWish) -> PricePage:
         total_is_exact=count <= MOST_COUNTED,
         next_cursor=_write_cursor(shown[-1]) if len(rows) > wish.size else None,
     )
+
+
+async def _page(db: Database, context: Context, wish: PriceListWish) -> list["_Row"]:
+    """The lines of the page, and one more where there is one."""
+    conditions, values = await conditions_of(db, _wanted(wish), context.store_id)
+    offset = (wish.page - 1) * wish.size
+    if wish.cursor is not None:
+        place = await _read_cursor(db, wish.cursor)
+        # The first comparison is one that the index knows, the second is exact.
+        conditions += [
+            "(p.sort_name, p.product_id) >= (:after_name, :after_product)",
+            "(p.sort_name, p.product_id, v.position, v.variant_id)"
+            " > (:after_name, :after_product, :after_position, :after_variant)",
+        ]
+        values |= {
+            "after_name": place.sort_name,
+            "after_product": place.product_id,
+            "after_position": place.position,
+            "after_variant": place.variant_id,
+        }
+        offset = 0
+    return await _read(db, conditions, values, context.store_id, wish.size + 1, offset)
+
+
+def _wanted(wish: PriceListWish) -> ProductFilter:
+    return ProductFilter(statuses=(wish.status,), category_id=wish.category_id)
 
 
 async def read_price_lines(context: Context, product_id: UUID) -> list[PriceLine]:

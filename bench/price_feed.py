@@ -22,11 +22,13 @@ from bench.places import data_folder
 from bench.processes import Started, serving, used_by
 from bench.shop import BenchShop, build_shop
 from bench.tables import Figure, Report
-from kasuwa.base.db import Numbered
+from kasuwa.api.storeharmony.prices import LINE_VERSION, price_line
 from kasuwa.base.postgres.bootstrap import APPLICATION, OWNER
 from kasuwa.base.postgres.server import attach
 from kasuwa.domain.catalogue import price_feed
 from kasuwa.domain.catalogue.filters import MOST_COUNTED
+from kasuwa.domain.catalogue.price_feed import Line, PriceChange
+from kasuwa.domain.catalogue.records import Price
 
 DATABASE = "kasuwa"
 SIZE = 200
@@ -50,10 +52,12 @@ _PRICES = """
 # $2: how long ago, $3: over how long, $4: every which SKU, $5: the store of every second line.
 _CHANGES = """
     INSERT INTO price_change (merchant_id, change_id, store_id, changed_at, kind, product_id, sku, barcode,
-                              name, before, after, is_cost_only, reason)
+                              name, before, after, is_cost_only, reason, line, line_without_cost,
+                              line_version)
     SELECT merchant_id, price_change_id(at, n), CASE WHEN n % 2 = 0 THEN $5::uuid END, at,
            CASE WHEN $5::uuid IS NULL THEN 'created' ELSE 'price_changed' END, product_id, sku, barcode, sku,
-           CASE WHEN $5::uuid IS NOT NULL THEN price END, price, false, 'supplier increase'
+           CASE WHEN $5::uuid IS NOT NULL THEN price END, price, false, 'supplier increase',
+           $7, $8, $9
     FROM (
       SELECT v.merchant_id, v.product_id, v.sku, v.barcode, n,
              date_trunc('milliseconds', now() - $2::interval + n * ($3::interval / $6::integer)) AS at,
@@ -74,6 +78,27 @@ class Shown(Struct, frozen=True):
     changes: int
 
 
+def a_line(shop: BenchShop) -> Line:
+    """What is kept of a change for those who read it: the same for each, of the usual length."""
+    price = Price(currency="NGN", selling_minor=50_050, cost_minor=30_000)
+    return price_line(
+        PriceChange(
+            change_id=shop.product_id,
+            kind="price_changed",
+            product_id=shop.product_id,
+            variant_id=None,
+            sku="SKU-100000",
+            barcode="5100000",
+            name="Cotton Sneaker 100000",
+            before=price,
+            after=price,
+            reason="supplier increase",
+            changed_at=datetime.now(UTC),
+            user_id=shop.store_id,
+        )
+    )
+
+
 def fill(data: Path, shop: BenchShop, skus: int) -> None:
     """The SKUs and their history, written as the owner of the tables."""
 
@@ -86,8 +111,10 @@ def fill(data: Path, shop: BenchShop, skus: int) -> None:
             await connection.execute(_VARIANTS, shop.merchant_id)
             await connection.execute(_PRICES, shop.merchant_id)
             month, day = timedelta(days=30), timedelta(hours=23)
-            await connection.execute(_CHANGES, shop.merchant_id, month, day, 1, None, skus)
-            await connection.execute(_CHANGES, shop.merchant_id, day, day, 100, shop.store_id, skus)
+            line = a_line(shop)
+            words = (line.body, line.without_cost, LINE_VERSION)
+            await connection.execute(_CHANGES, shop.merchant_id, month, day, 1, None, skus, *words)
+            await connection.execute(_CHANGES, shop.merchant_id, day, day, 100, shop.store_id, skus, *words)
             await connection.execute("VACUUM ANALYZE")
         finally:
             await connection.close()
@@ -113,32 +140,25 @@ def pages_of(kasuwa: Started, shop: BenchShop, since: datetime) -> Shown:
 
 
 async def floor_ms(data: Path, shop: BenchShop, since: datetime, days: int) -> list[float]:
-    """A day's pages by the same statements through asyncpg alone: nothing is made of the rows."""
+    """A day's pages by the same calls through asyncpg alone: nobody asks who is there, nothing is sent on."""
     address = attach(data)
     assert address is not None
     connection = await asyncpg.connect(address.dsn(APPLICATION, DATABASE))
-    rows_sql, count_sql = Numbered(price_feed._ROWS), Numbered(price_feed._COUNT)
-    chosen = {"store_id": shop.store_id, "with_cost": True}
     first = price_feed._last_id_of(since)
+    words = (shop.merchant_id, shop.store_id, True, LINE_VERSION, first)
     spent = []
     try:
         for _ in range(days):
-            begun, after = time.perf_counter(), first
-            while True:
-                await connection.execute(f"BEGIN; SET LOCAL app.merchant_id = '{shop.merchant_id}'")
-                horizon = await connection.fetchrow(
-                    "SELECT settled, quiet_until FROM price_changes_settled()"
+            begun, after, has_more = time.perf_counter(), first, True
+            while has_more:
+                page = await connection.fetchrow(
+                    "SELECT data, last_id, has_more, total, settled, quiet_until, is_current"
+                    " FROM price_change_page($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+                    *(*words, after, price_feed._LAST_ID, SIZE, 0, MOST_COUNTED + 1),
                 )
-                assert horizon is not None
-                values = chosen | {"end_id": price_feed._last_id_of(horizon["settled"])}
-                values |= {"begun_id": after, "size": SIZE + 1, "offset": 0, "most": SIZE + 1}
-                rows = await connection.fetch(rows_sql.text, *(values[name] for name in rows_sql.names))
-                values |= {"begun_id": first, "most": MOST_COUNTED + 1}
-                await connection.fetchval(count_sql.text, *(values[name] for name in count_sql.names))
-                await connection.execute("COMMIT")
-                if len(rows) <= SIZE:
-                    break
-                after = rows[SIZE - 1]["change_id"]
+                assert page is not None
+                assert page["is_current"]
+                after, has_more = page["last_id"], page["has_more"]
             spent.append((time.perf_counter() - begun) * 1000)
     finally:
         await connection.close()
@@ -147,7 +167,7 @@ async def floor_ms(data: Path, shop: BenchShop, since: datetime, days: int) -> l
 
 def measure(*, smoke: bool = False) -> Report:
     """How long a till waits for a day's changes, and for a page of prices."""
-    skus, days, rounds = (2_000, 3, 2) if smoke else (100_000, 10, 9)
+    skus, days, rounds = (2_000, 2, 1) if smoke else (100_000, 5, 7)
     with data_folder() as data:
         shop = build_shop(data, products=2, sessions=1)
         with serving(data, storeharmony_requests_per_second=100_000) as kasuwa:

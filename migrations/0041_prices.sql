@@ -43,6 +43,11 @@ CREATE TABLE price_change (
   is_cost_only boolean NOT NULL,
   reason text,
   user_id uuid,
+  -- The line in the words of the API that tells the feed, without its brace, id and time, and the version of those
+  -- words; a line of another version is put into words when it is read. NULL in the second: they are the same.
+  line text NOT NULL DEFAULT '',
+  line_without_cost text,
+  line_version text NOT NULL DEFAULT '',
   PRIMARY KEY (merchant_id, change_id)
 );
 CREATE INDEX price_change_of_store ON price_change (merchant_id, store_id, change_id);
@@ -56,6 +61,12 @@ LANGUAGE sql VOLATILE AS $$
           || right(gen_random_uuid()::text, 12))::uuid
 $$;
 COMMENT ON FUNCTION price_change_id IS 'A UUIDv7 of that millisecond; among those, `place` (below 2^26) orders.';
+
+CREATE FUNCTION last_price_change_id(at timestamptz) RETURNS uuid
+LANGUAGE sql STABLE AS $$
+  SELECT (lpad(to_hex(floor(extract(epoch FROM at) * 1000)::bigint), 12, '0') || repeat('f', 20))::uuid
+$$;
+COMMENT ON FUNCTION last_price_change_id IS 'What no id of a change in that millisecond or before is above.';
 
 -- A feed that is read up to a time must never get a change before that time afterwards, although who began earlier
 -- may commit later. So whoever writes to the feed shows from when on, by an advisory lock that all may share: its
@@ -111,6 +122,70 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION price_changes_settled IS
   'Up to `settled`, read by a later statement, the feed is whole and ends with a change; up to `quiet_until` nothing will be added.';
+
+-- A page of the feed as one call. Volatile, so that each statement sees what was there when it began: first how far
+-- the feed is settled, then the lines up to there.
+CREATE FUNCTION price_change_page(
+  for_merchant uuid, at_store uuid, with_cost boolean, version text, since_id uuid, begun_id uuid, until_id uuid,
+  how_many integer, skipped integer, most_counted integer,
+  OUT data bytea, OUT last_id uuid, OUT has_more boolean, OUT total bigint, OUT settled timestamptz,
+  OUT quiet_until timestamptz, OUT is_current boolean
+)
+LANGUAGE plpgsql VOLATILE SET plan_cache_mode = force_generic_plan AS $$
+DECLARE
+  end_id uuid;
+BEGIN
+  PERFORM set_config('app.merchant_id', for_merchant::text, true);
+  SELECT s.settled, s.quiet_until INTO settled, quiet_until FROM price_changes_settled() s;
+  end_id := least(until_id, last_price_change_id(settled));
+  SELECT convert_to(string_agg(
+           '{"changeId":"' || r.change_id || '","changedAt":"'
+           -- As the rest of the API writes times: without a fraction that is none.
+           || replace(to_char(r.changed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), '.000000', '')
+           || '",' || r.line,
+           ',' ORDER BY r.change_id) FILTER (WHERE r.n <= how_many), 'UTF8'),
+         (array_agg(r.change_id ORDER BY r.change_id DESC) FILTER (WHERE r.n <= how_many))[1],
+         count(*) > how_many,
+         coalesce(bool_and(r.line_version = version), true)
+  INTO data, last_id, has_more, is_current
+  FROM (
+    SELECT b.change_id, b.changed_at, b.line, b.line_version, row_number() OVER (ORDER BY b.change_id) AS n
+    FROM (
+      SELECT u.change_id, u.changed_at, u.line_version,
+             CASE WHEN with_cost THEN u.line ELSE coalesce(u.line_without_cost, u.line) END AS line
+      FROM (
+        (SELECT c.change_id, c.changed_at, c.line, c.line_without_cost, c.line_version FROM price_change c
+         WHERE c.merchant_id = for_merchant AND c.store_id = at_store
+           AND c.change_id > begun_id AND c.change_id <= end_id AND (with_cost OR NOT c.is_cost_only)
+         ORDER BY c.change_id LIMIT how_many + skipped + 1)
+        UNION ALL
+        (SELECT c.change_id, c.changed_at, c.line, c.line_without_cost, c.line_version FROM price_change c
+         WHERE c.merchant_id = for_merchant AND c.store_id IS NULL
+           AND c.change_id > begun_id AND c.change_id <= end_id AND (with_cost OR NOT c.is_cost_only)
+           AND at_store <> ALL (c.except_store_ids)
+         ORDER BY c.change_id LIMIT how_many + skipped + 1)
+      ) u
+      ORDER BY u.change_id
+      LIMIT how_many + 1 OFFSET skipped
+    ) b
+  ) r;
+  SELECT count(*) INTO total FROM (
+    SELECT 1 FROM (
+      (SELECT 1 FROM price_change c
+       WHERE c.merchant_id = for_merchant AND c.store_id = at_store
+         AND c.change_id > since_id AND c.change_id <= end_id AND (with_cost OR NOT c.is_cost_only)
+       LIMIT most_counted)
+      UNION ALL
+      (SELECT 1 FROM price_change c
+       WHERE c.merchant_id = for_merchant AND c.store_id IS NULL
+         AND c.change_id > since_id AND c.change_id <= end_id AND (with_cost OR NOT c.is_cost_only)
+         AND at_store <> ALL (c.except_store_ids)
+       LIMIT most_counted)
+    ) u LIMIT most_counted
+  ) counted;
+END $$;
+COMMENT ON FUNCTION price_change_page IS
+  'One page of the feed, its lines as UTF-8. Where is_current is false some line is of another version, and the page is read the long way.';
 
 -- product_page() of before, with the card of the store where it has one.
 CREATE OR REPLACE FUNCTION product_page(

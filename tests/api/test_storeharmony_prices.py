@@ -1,12 +1,15 @@
 """Prices over the StoreHarmony API: changed at one store or all, listed, and told as they change."""
 
 import asyncio
+from datetime import UTC, datetime
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import httpx
 import pytest
 
+from kasuwa.api.storeharmony.prices import LINE_VERSION, price_line
+from kasuwa.domain.catalogue import price_feed
 from kasuwa.domain.catalogue.actions import create_product
 from kasuwa.domain.catalogue.categories import create_category
 from kasuwa.domain.catalogue.records import NewProduct, NewVariant, OptionValue, Price
@@ -422,6 +425,48 @@ async def test_a_till_that_has_everything_is_told_so_in_a_few_bytes(web: Web, sh
     tag = (await web.get(path, params=query, headers=session(shop))).headers["etag"]
     again = await web.get(path, params=query, headers=session(shop) | {"if-none-match": tag})
     assert again.status_code == 304
+
+
+async def test_a_line_of_another_version_reads_the_same(
+    web: Web, shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page is put together from kept lines, or from what they were made of."""
+    item = await make(web, shop, name='Malt "33" ₦', prices={"sellingPrice": 500.5, "costPrice": 350})
+    await priced(web, shop, item, prices={"promoPrice": 450, "promoEndsAt": "2096-01-01T00:00:00Z"})
+    cashier = await hire(shop, Role.CASHIER, shop.store_id)
+    for who in (session(shop), {"sessiontoken": cashier.session}):
+        for query in ({"since": START}, {"since": START, "size": 1}, {"since": START, "size": 1, "page": 2}):
+            path = stock(shop, "/prices/changes")
+            kept = await web.get(path, params=query, headers=who)
+            with monkeypatch.context() as patch:
+                patch.setattr(price_feed._words, "version", "storeharmony/0")
+                assert (await web.get(path, params=query, headers=who)).json() == kept.json()
+
+
+def test_a_line_that_reads_otherwise_has_another_version() -> None:
+    """Whoever changes how a line reads changes LINE_VERSION, or old lines would be told in old words."""
+    price = Price(currency="NGN", selling_minor=50_050, cost_minor=35_000)
+    change = price_feed.PriceChange(
+        change_id=UUID(int=1),
+        kind="created",
+        product_id=UUID(int=2),
+        variant_id=None,
+        sku="M-1",
+        barcode=None,
+        name="Malt",
+        before=None,
+        after=price,
+        reason=None,
+        changed_at=datetime(2026, 1, 1, tzinfo=UTC),
+        user_id=None,
+    )
+    assert (LINE_VERSION, price_line(change).body) == (
+        "storeharmony/1",
+        '"changeType":"created","itemId":"00000000-0000-0000-0000-000000000002","variantId":null,"sku":"M-1",'
+        '"barcode":null,"name":"Malt","before":null,"after":{"currency":"NGN","costPrice":350,'
+        '"sellingPrice":500.5,"promoPrice":null,"promoStartsAt":null,"promoEndsAt":null,"wholesalePrice":null,'
+        '"wholesaleMinQuantity":null,"effectivePrice":500.5},"reason":null,"changedBy":null}',
+    )
 
 
 # The other APIs ------------------------------------------------------------------------------------

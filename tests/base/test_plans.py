@@ -205,6 +205,20 @@ async def test_a_page_of_price_changes_is_two_walks_along_indexes(
     assert most_rows(plan) <= 102, plan
 
 
+async def test_the_page_of_price_changes_in_one_call_is_the_same_walk(
+    big_shop: Shop, database_urls: DatabaseUrls
+) -> None:
+    first, last = UUID(int=0), UUID(int=2**128 - 1)
+    call = (
+        f"SELECT * FROM price_change_page('{big_shop.merchant_id}', '{big_shop.store_id}', true, '',"
+        f" '{last}', '{first}', '{last}', 50, 0, 10001)"
+    )
+    plans = "\n".join(await function_plans(database_urls, big_shop, call, 10))
+    assert "Merge Append" in plans
+    assert scanned(plans) == set()
+    assert most_rows(plans.partition("pg_lock")[0]) <= 102
+
+
 async def test_the_last_price_change_is_one_step_along_the_key(
     big_shop: Shop, database_urls: DatabaseUrls
 ) -> None:

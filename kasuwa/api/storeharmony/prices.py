@@ -16,12 +16,20 @@ from kasuwa.api.storeharmony.product_views import price_view, tax_view
 from kasuwa.api.storeharmony.products import item_id, read_item
 from kasuwa.api.storeharmony.service import api
 from kasuwa.base.context import Context
-from kasuwa.base.http.api import Exchange
+from kasuwa.base.http.api import Exchange, RawJson
 from kasuwa.base.http.caching import etag, require_match
 from kasuwa.base.http.contract import encode
 from kasuwa.base.ids import read_id
 from kasuwa.domain.catalogue.actions import lock_product
-from kasuwa.domain.catalogue.price_feed import FeedWish, PriceChange, read_price_changes
+from kasuwa.domain.catalogue.price_feed import (
+    ChangePage,
+    ChangesTogether,
+    FeedWish,
+    Line,
+    PriceChange,
+    put_changes_together,
+    read_price_changes,
+)
 from kasuwa.domain.catalogue.price_list import PriceLine, PriceListWish, list_prices, read_price_lines
 from kasuwa.domain.catalogue.price_rules import PriceWish
 from kasuwa.domain.catalogue.pricing import VariantWish, change_prices
@@ -73,14 +81,35 @@ async def list_products_prices(context: Context, query: ListProductsPricesQuery)
 @api.operation("listProductsPricesForRecentChanges")
 async def list_products_prices_for_recent_changes(
     context: Context, query: ListProductsPricesForRecentChangesQuery
-) -> Json:
+) -> Json | RawJson:
     wish = FeedWish(
         since=query.since, until=query.until, page=query.page, size=query.size, cursor=query.cursor
     )
+    together = await put_changes_together(context, wish)
+    if together is not None:
+        return RawJson(b'{"data":[' + together.data + b"]," + encode(_feed_facts(query, together))[1:])
     page = await read_price_changes(context, wish)
     with_cost = context.may(Permission.STOCK_COST)
+    data = [_change_view(change, with_cost=with_cost) for change in page.rows]
+    return {"data": data} | _feed_facts(query, page)
+
+
+def price_line(change: PriceChange) -> Line:
+    """A line of the feed as it is kept. Give LINE_VERSION another value when it reads otherwise."""
+
+    def body(*, with_cost: bool) -> str:
+        view = _change_view(change, with_cost=with_cost)
+        del view["changeId"], view["changedAt"]
+        return encode(view).decode()[1:]
+
+    return Line(body(with_cost=True), body(with_cost=False))
+
+
+LINE_VERSION = "storeharmony/1"
+
+
+def _feed_facts(query: ListProductsPricesForRecentChangesQuery, page: ChangePage | ChangesTogether) -> Json:
     return {
-        "data": [_change_view(change, with_cost=with_cost) for change in page.rows],
         **_paging(query.page, query.size, page.total, is_exact=page.total_is_exact),
         "since": query.since,
         "asOf": page.as_of,

@@ -4,7 +4,7 @@ How a time of the feed stays true although transactions end in another order tha
 migrations/0041_prices.sql and docs/decisions/price-feed.md.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 from uuid import UUID
@@ -27,6 +27,7 @@ ChangeKind = Literal["created", "price_changed", "removed"]
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 _MOST_MILLISECONDS = 2**48 - 1
+_LAST_ID = UUID(int=2**128 - 1)
 
 
 class PriceChange(Struct, frozen=True, kw_only=True):
@@ -66,6 +67,39 @@ class FeedWish(Struct, frozen=True, kw_only=True):
     cursor: str | None = None
 
 
+class ChangesTogether(Struct, frozen=True, kw_only=True):
+    """A page as JSON: the lines of the feed without its brackets."""
+
+    data: bytes
+    total: int
+    total_is_exact: bool
+    as_of: datetime
+    next_cursor: str | None
+
+
+class Line(Struct, frozen=True):
+    """A change as a JSON object without brace, id and time; `without_cost` is for those who see no costs."""
+
+    body: str
+    without_cost: str
+
+
+Renderer = Callable[[PriceChange], Line]
+
+
+class _Words(Struct):
+    version: str = ""
+    render: Renderer | None = None
+
+
+_words = _Words()
+
+
+def register_price_line(version: str, render: Renderer) -> None:
+    """Tell how the API that shows the feed writes a line; another `version` where it writes it otherwise."""
+    _words.version, _words.render = version, render
+
+
 async def note_prices(
     context: Context,
     db: Database,
@@ -78,20 +112,23 @@ async def note_prices(
     entries = [entry for before, after in changes for entry in _entries(before, after)]
     if not entries:
         return
+    lines = [_written(entry, reason or None, context.caller.user_id) for entry in entries]
     await db.execute(
         """
         WITH feed AS MATERIALIZED (SELECT begin_price_changes() AS at)
         INSERT INTO price_change (merchant_id, change_id, changed_at, store_id, except_store_ids, kind,
                                   product_id, variant_id, sku, barcode, name, before, after, is_cost_only,
-                                  reason, user_id)
+                                  reason, user_id, line, line_without_cost, line_version)
         SELECT current_merchant(), price_change_id(feed.at, c.place), feed.at, c.store_id,
                c.except_store_ids::uuid[], c.kind, c.product_id, c.variant_id, c.sku, c.barcode, c.name,
-               c.before::jsonb, c.after::jsonb, c.is_cost_only, :reason, :user_id
+               c.before::jsonb, c.after::jsonb, c.is_cost_only, :reason, :user_id,
+               c.line, nullif(c.line_without_cost, c.line), :version
         FROM feed, unnest(:stores::uuid[], :except_stores::text[], :kinds::text[], :products::uuid[],
                           :variants::uuid[], :skus::text[], :barcodes::text[], :names::text[],
-                          :befores::text[], :afters::text[], :cost_only::boolean[])
+                          :befores::text[], :afters::text[], :cost_only::boolean[], :lines::text[],
+                          :lines_without_cost::text[])
              WITH ORDINALITY c (store_id, except_store_ids, kind, product_id, variant_id, sku, barcode, name,
-                                before, after, is_cost_only, place)
+                                before, after, is_cost_only, line, line_without_cost, place)
         """,
         stores=[entry.store_id for entry in entries],
         except_stores=["{" + ",".join(map(str, entry.except_store_ids)) + "}" for entry in entries],
@@ -106,6 +143,9 @@ async def note_prices(
         cost_only=[entry.is_cost_only for entry in entries],
         reason=reason or None,
         user_id=context.caller.user_id,
+        lines=[line.body for line in lines],
+        lines_without_cost=[line.without_cost for line in lines],
+        version=_words.version,
     )
 
 
@@ -119,16 +159,7 @@ async def read_price_changes(context: Context, wish: FeedWish) -> ChangePage:
 
     Raises Invalid (`until` before `since`), PageTooDeep, CursorWrong.
     """
-    if wish.until is not None and wish.until < wish.since:
-        fault = FieldFault("#/query/until", "minimum", "Give a time that is not before since.")
-        raise Invalid(faults=[fault])
-    if wish.cursor is None and wish.page * wish.size > MOST_COUNTED:
-        fault = FieldFault("#/query/page", "too_deep", "Go on with nextCursor beyond 10,000 rows.")
-        raise PageTooDeep(faults=[fault])
-    after = _last_id_of(wish.since)
-    begun, offset = after, (wish.page - 1) * wish.size
-    if wish.cursor is not None:
-        begun, offset = max(after, _read_cursor(wish.cursor)), 0
+    after, begun, offset = _range(wish)
     async with context.reading() as db:
         # A statement of its own, and the first: what it says holds for what is read after it.
         horizon = await db.one("SELECT settled, quiet_until FROM price_changes_settled()", into=_Horizon)
@@ -149,14 +180,60 @@ async def read_price_changes(context: Context, wish: FeedWish) -> ChangePage:
         )
         count: int = await db.value(_COUNT, begun_id=after, most=MOST_COUNTED + 1, **chosen)
     rows = tuple(row.change(with_cost=context.may(Permission.STOCK_COST)) for row in found[: wish.size])
-    as_of = max(horizon.settled, min(wish.since, horizon.quiet_until))
     return ChangePage(
         rows=rows,
         total=min(count, MOST_COUNTED),
         total_is_exact=count <= MOST_COUNTED,
-        as_of=as_of if wish.until is None else min(as_of, wish.until),
+        as_of=horizon.as_of(wish),
         next_cursor=str(rows[-1].change_id) if len(found) > wish.size else None,
     )
+
+
+async def put_changes_together(context: Context, wish: FeedWish) -> ChangesTogether | None:
+    """The same page, put together by the database in one call; None when a line is of another version."""
+    after, begun, offset = _range(wish)
+    async with context.services.pool.autocommit() as db:
+        row = await db.one(
+            """
+            SELECT data, last_id, has_more, total, settled, quiet_until, is_current
+            FROM price_change_page(:merchant_id, :store_id, :with_cost, :version, :since_id, :begun_id,
+                                   :until_id, :size, :skipped, :most)
+            """,
+            into=_PageRow,
+            merchant_id=context.merchant_id,
+            store_id=context.store_id,
+            with_cost=context.may(Permission.STOCK_COST),
+            version=_words.version,
+            since_id=after,
+            begun_id=begun,
+            until_id=_LAST_ID if wish.until is None else _last_id_of(wish.until),
+            size=wish.size,
+            skipped=offset,
+            most=MOST_COUNTED + 1,
+        )
+    if not row.is_current:
+        return None
+    return ChangesTogether(
+        data=row.data or b"",
+        total=min(row.total, MOST_COUNTED),
+        total_is_exact=row.total <= MOST_COUNTED,
+        as_of=_Horizon(row.settled, row.quiet_until).as_of(wish),
+        next_cursor=str(row.last_id) if row.has_more else None,
+    )
+
+
+def _range(wish: FeedWish) -> tuple[UUID, UUID, int]:
+    """The id that all changes are above, the one that the page's are above, and how many are skipped."""
+    if wish.until is not None and wish.until < wish.since:
+        fault = FieldFault("#/query/until", "minimum", "Give a time that is not before since.")
+        raise Invalid(faults=[fault])
+    if wish.cursor is None and wish.page * wish.size > MOST_COUNTED:
+        fault = FieldFault("#/query/page", "too_deep", "Go on with nextCursor beyond 10,000 rows.")
+        raise PageTooDeep(faults=[fault])
+    after = _last_id_of(wish.since)
+    if wish.cursor is not None:
+        return after, max(after, _read_cursor(wish.cursor)), 0
+    return after, after, (wish.page - 1) * wish.size
 
 
 class _Entry(Struct, frozen=True, kw_only=True):
@@ -221,6 +298,28 @@ def _price_of(variant: Variant | None, store_id: UUID | None) -> Price | None:
     return variant.price if store_id is None else variant.price_at(store_id)
 
 
+def _written(entry: _Entry, reason: str | None, user_id: UUID | None) -> Line:
+    """The line in the words of the API; its id and time are given by the database."""
+    if _words.render is None:
+        return Line("", "")
+    return _words.render(
+        PriceChange(
+            change_id=UUID(int=0),
+            kind=entry.kind,
+            product_id=entry.product.product_id,
+            variant_id=None if entry.product.kind == "simple" else entry.variant.variant_id,
+            sku=entry.variant.sku,
+            barcode=entry.variant.barcode,
+            name=line_name(entry.product.name, entry.variant.name),
+            before=entry.before,
+            after=entry.after,
+            reason=reason,
+            changed_at=datetime.now(UTC),
+            user_id=user_id,
+        )
+    )
+
+
 def _kept(price: Price | None) -> str | None:
     return None if price is None else msgspec.json.encode(price).decode()
 
@@ -242,6 +341,21 @@ def _read_cursor(text: str) -> UUID:
 class _Horizon(Struct, frozen=True):
     settled: datetime
     quiet_until: datetime
+
+    def as_of(self, wish: FeedWish) -> datetime:
+        """From when on a till reads that has read what it wished for."""
+        reached = max(self.settled, min(wish.since, self.quiet_until))
+        return reached if wish.until is None else min(reached, wish.until)
+
+
+class _PageRow(Struct, frozen=True):
+    data: bytes | None
+    last_id: UUID | None
+    has_more: bool
+    total: int
+    settled: datetime
+    quiet_until: datetime
+    is_current: bool
 
 
 class _Row(Struct, frozen=True):

@@ -276,7 +276,11 @@ def _price(prices: StockPriceInput, currency: str) -> Price:
 
 
 def check_promotion(price: Price) -> None:
-    """A promotion is cheaper, and ends after it begins."""
+    """A promotion is cheaper, and ends after it begins; who buys many does not pay more for each."""
+    if price.wholesale_minor is not None and price.wholesale_minor > price.selling_minor:
+        raise Invalid(
+            faults=[FieldFault("/prices/wholesalePrice", "maximum", "Give at most the selling price.")]
+        )
     if price.promo_minor is not None and price.promo_minor >= price.selling_minor:
         raise Invalid(
             faults=[FieldFault("/prices/promoPrice", "maximum", "Give less than the selling price.")]

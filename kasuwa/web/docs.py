@@ -19,6 +19,7 @@ from kasuwa.base.http.caching import etag, not_modified
 from kasuwa.base.http.openapi import openapi_document
 from kasuwa.base.problems import Problem
 from kasuwa.base.resources import resource_folder
+from kasuwa.web.layout import PAGE_POLICY, whole_page
 
 AnyRequest = Request[Any, Any, Any]
 
@@ -31,10 +32,6 @@ CONTRACTS = {
     "manage": "Manage, our own",
 }
 
-_PAGE_POLICY = (
-    "default-src 'none'; style-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; "
-    "frame-ancestors 'none'"
-)
 # The reference sets styles of its own; scripts are ours alone, and it may speak to this server alone.
 _REFERENCE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
@@ -48,7 +45,7 @@ def docs_routes() -> list[HTTPRouteHandler]:
 
     @get("/", include_in_schema=False)
     async def front(request: AnyRequest) -> Response[bytes]:
-        return _page(request, _front(), _PAGE_POLICY)
+        return _page(request, _front(), PAGE_POLICY)
 
     @get("/docs", include_in_schema=False)
     async def docs(request: AnyRequest) -> Response[bytes]:
@@ -56,7 +53,7 @@ def docs_routes() -> list[HTTPRouteHandler]:
 
     @get("/docs/problems", include_in_schema=False)
     async def problems(request: AnyRequest) -> Response[bytes]:
-        return _page(request, await asyncio.to_thread(_problems), _PAGE_POLICY)
+        return _page(request, await asyncio.to_thread(_problems), PAGE_POLICY)
 
     @get([f"/openapi/{name}.json" for name in CONTRACTS], include_in_schema=False)
     async def contract(request: AnyRequest) -> Response[bytes]:
@@ -95,7 +92,7 @@ def _front() -> bytes:
         f'<li>{html.escape(title)}: <a href="/openapi/{name}.json">OpenAPI document</a></li>'
         for name, title in CONTRACTS.items()
     )
-    return _html(
+    return whole_page(
         "Kasuwa",
         f"""<h1>Kasuwa</h1>
 <p>An open commerce backend, version {kasuwa.__version__}. It speaks three APIs over one shop.</p>
@@ -115,7 +112,7 @@ def _reference() -> bytes:
         for place, (name, title) in enumerate(CONTRACTS.items())
     ]
     data = html.escape(msgspec.json.encode(sources).decode(), quote=True)
-    return _html(
+    return whole_page(
         "Kasuwa: the APIs",
         f"""<div id="reference" data-sources="{data}"></div>
 <script src="/static/vendor/scalar/standalone.js"></script>
@@ -130,7 +127,7 @@ def _problems() -> bytes:
         f'<tr id="{code}"><td><code>{code}</code></td><td>{status}</td><td>{html.escape(title)}</td></tr>'
         for code, (status, title) in sorted(problem_codes().items())
     )
-    return _html(
+    return whole_page(
         "Kasuwa: problem codes",
         f"""<h1>Problem codes</h1>
 <p>Every answer that says no carries one of these in <code>type</code>. Code and status stay as they
@@ -155,20 +152,3 @@ def _kinds(kind: type[Problem]) -> list[type[Problem]]:
     # A subclass that keeps its parent's code is the same problem to a caller: the parent has the last word.
     below = [each for sub in kind.__subclasses__() for each in _kinds(sub)]
     return [*below, kind]
-
-
-def _html(title: str, body: str, *, style: str = "pages.css") -> bytes:
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{html.escape(title)}</title>
-<link rel="icon" href="data:,">
-<link rel="stylesheet" href="/static/{style}">
-</head>
-<body>
-{body}
-</body>
-</html>
-""".encode()

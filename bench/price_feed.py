@@ -54,7 +54,7 @@ _CHANGES = """
     INSERT INTO price_change (merchant_id, change_id, store_id, changed_at, kind, product_id, sku, barcode,
                               name, before, after, is_cost_only, reason, line, line_without_cost,
                               line_version)
-    SELECT merchant_id, price_change_id(at, n), CASE WHEN n % 2 = 0 THEN $5::uuid END, at,
+    SELECT merchant_id, price_change_id(at, n), CASE WHEN (n / $4::integer) % 2 = 0 THEN $5::uuid END, at,
            CASE WHEN $5::uuid IS NULL THEN 'created' ELSE 'price_changed' END, product_id, sku, barcode, sku,
            CASE WHEN $5::uuid IS NOT NULL THEN price END, price, false, 'supplier increase',
            $7, $8, $9

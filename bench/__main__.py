@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from bench import imaging, importing, limits, list_products, search, start, stock, upload
+from bench import imaging, importing, limits, list_products, price_feed, search, start, stock, upload
 from bench.tables import Report, written
 
 MEASUREMENTS: dict[str, Callable[..., Report]] = {
@@ -19,6 +19,7 @@ MEASUREMENTS: dict[str, Callable[..., Report]] = {
     "import": importing.measure,
     "stock": stock.measure,
     "search": search.measure,
+    "prices": price_feed.measure,
 }
 
 

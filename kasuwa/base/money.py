@@ -41,5 +41,6 @@ def to_minor(amount: Decimal, currency: str, pointer: str) -> int:
 
 def from_minor(minor: int, currency: str) -> Decimal:
     """The amount as a decimal, without zeros at its end."""
-    amount = Decimal(minor).scaleb(-decimals(currency))
-    return amount.quantize(Decimal(1)) if amount == amount.to_integral_value() else amount.normalize()
+    scale = decimals(currency)
+    whole, rest = divmod(minor, 10**scale)
+    return Decimal(minor).scaleb(-scale).normalize() if rest else Decimal(whole)

@@ -12,7 +12,7 @@ from tests.base.database import Connection
 APPLICATION, OWNER, SEARCH = "kasuwa_app", "kasuwa_owner", "kasuwa_search"
 
 # What may be changed by nobody, whatever else the schema grows.
-APPEND_ONLY = {"audit_entry", "stock_movement"}
+APPEND_ONLY = {"audit_entry", "price_change", "stock_movement"}
 
 # SECURITY DEFINER functions that may be told a merchant by their caller, each with its reason.
 TOLD_THE_MERCHANT: dict[str, str] = {}

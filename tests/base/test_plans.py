@@ -13,8 +13,9 @@ from kasuwa.base.context import Services
 from kasuwa.base.db import Database, Numbered
 from kasuwa.base.ids import token_hash
 from kasuwa.database import DatabaseUrls
-from kasuwa.domain.catalogue import bulk, lists, queries, variant_rows, variants
+from kasuwa.domain.catalogue import bulk, lists, price_feed, price_list, queries, variant_rows, variants
 from kasuwa.domain.catalogue.filters import conditions_of
+from kasuwa.domain.catalogue.price_list import PriceListWish
 from kasuwa.domain.catalogue.records import PageWish, ProductFilter, SortKey
 from kasuwa.domain.exchange import exports
 from kasuwa.domain.inventory import trail
@@ -26,7 +27,17 @@ from tests.shop import Shop, new_shop
 T = TypeVar("T")
 
 EACH = 20_000
-BIG = ("product", "variant", "price", "stock_balance", "product_card", "search_product", "search_word")
+BIG = (
+    "product",
+    "variant",
+    "price",
+    "stock_balance",
+    "product_card",
+    "store_card",
+    "price_change",
+    "search_product",
+    "search_word",
+)
 
 _FILL = """
     SET LOCAL session_replication_role = replica;
@@ -50,6 +61,12 @@ _FILL = """
       SELECT '{merchant}', w.word, product_id, search_marked('{merchant}', search_losses(w.word))
       FROM made, LATERAL (SELECT CASE n WHEN 10 THEN 'malt' ELSE left(md5(n::text), 8) END AS word) w
       WHERE n % 10 = 0;
+    INSERT INTO store_card (merchant_id, store_id, product_id, dialect, body)
+      SELECT '{merchant}', '{store}', product_id, 'storeharmony', '{{}}' FROM made;
+    INSERT INTO price_change (merchant_id, change_id, store_id, changed_at, kind, product_id, sku, name,
+                              is_cost_only)
+      SELECT '{merchant}', price_change_id('2026-01-01', n), CASE WHEN n % 2 = 0 THEN '{store}'::uuid END,
+             '2026-01-01', 'created', product_id, 'SKU', 'Malt', false FROM made;
     INSERT INTO merchant_counter (merchant_id, name, value) VALUES ('{merchant}', 'products.active', {each})
       ON CONFLICT (merchant_id, name) DO UPDATE SET value = excluded.value;
 """
@@ -157,6 +174,81 @@ async def test_the_plain_page_is_one_walk_along_an_index(application: Connection
     plan = await explain(application, query)
     assert scanned(plan) == set()
     assert most_rows(plan) <= 51, plan
+
+
+async def test_a_product_without_store_cards_is_not_looked_for_among_them(
+    application: Connection, big_shop: Shop
+) -> None:
+    plan = await page_plan(application, big_shop, PageWish(), ProductFilter())
+    # The store has cards here, and no common card says so.
+    assert re.search(r"store_card_pkey on store_card o \(never executed\)", plan), plan
+
+
+async def price_list_plan(application: Connection, shop: Shop, wish: PriceListWish) -> str:
+    """The plan of a page of prices as list_prices asks for it."""
+    recorder = Recorder(application)
+    await price_list._page(recorder, shop.owner, wish)
+    sql, parameters = recorder.asked[-1]
+    return await explain(application, sql, *parameters)
+
+
+async def test_a_page_of_prices_reads_its_rows_and_no_more(application: Connection, big_shop: Shop) -> None:
+    plan = await price_list_plan(application, big_shop, PriceListWish())
+    assert scanned(plan) == set()
+    assert most_rows(plan) <= 55, plan
+
+
+async def test_a_page_of_prices_goes_on_by_an_index(application: Connection, big_shop: Shop) -> None:
+    recorder = Recorder(application)
+    rows = await price_list._page(recorder, big_shop.owner, PriceListWish(page=100))
+    cursor = price_list._write_cursor(rows[-1])
+    plan = await price_list_plan(application, big_shop, PriceListWish(cursor=cursor))
+    assert scanned(plan) == set()
+    assert most_rows(plan) <= 55, plan
+
+
+async def test_a_page_of_price_changes_is_two_walks_along_indexes(
+    application: Connection, big_shop: Shop
+) -> None:
+    values = {
+        "store_id": big_shop.store_id,
+        "begun_id": UUID(int=0),
+        "end_id": UUID(int=2**128 - 1),
+        "with_cost": True,
+        "size": 51,
+        "offset": 0,
+        "most": 51,
+    }
+    statement = Numbered(price_feed._ROWS)
+    plan = await explain(application, statement.text, *(values[name] for name in statement.names))
+    assert scanned(plan) == set()
+    assert "Sort Key: price_change.change_id" in plan
+    assert "Merge Append" in plan
+    assert "->  Sort" not in plan
+    assert most_rows(plan) <= 102, plan
+
+
+async def test_the_page_of_price_changes_in_one_call_is_the_same_walk(
+    big_shop: Shop, database_urls: DatabaseUrls
+) -> None:
+    first, last = UUID(int=0), UUID(int=2**128 - 1)
+    call = (
+        f"SELECT * FROM price_change_page('{big_shop.merchant_id}', '{big_shop.store_id}', true, '',"
+        f" '{last}', '{first}', '{last}', 50, 0, 10001)"
+    )
+    plans = "\n".join(await function_plans(database_urls, big_shop, call, 10))
+    assert "Merge Append" in plans
+    assert scanned(plans) == set()
+    assert most_rows(plans.partition("pg_lock")[0]) <= 102
+
+
+async def test_the_last_price_change_is_one_step_along_the_key(
+    big_shop: Shop, database_urls: DatabaseUrls
+) -> None:
+    plans = "\n".join(await function_plans(database_urls, big_shop, "SELECT price_changes_settled()", 10))
+    assert "price_change_pkey" in plans
+    assert scanned(plans) == set()
+    assert most_rows(plans.partition("pg_lock")[0]) <= 1
 
 
 async def test_a_sku_is_found_by_its_index(application: Connection) -> None:

@@ -189,6 +189,7 @@ _VALUES = {
     "double precision": "1",
     "text[]": "'{}'",
     "tsvector": "'x'",
+    "uuid[]": "'{}'",
 }
 
 

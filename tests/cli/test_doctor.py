@@ -202,7 +202,7 @@ async def test_missing_and_altered_cards_are_found(
         assert card is not None
         missing = red(await examine(settings, urls))
         await connection.execute(
-            "INSERT INTO product_card VALUES ($1, $2, $3, $4, $5, $6)",
+            "INSERT INTO product_card VALUES ($1, $2, $3, $4, $5, $6, $7)",
             *card.values(),
         )
         await connection.execute("UPDATE product_card SET body = body || ' '")

@@ -51,8 +51,8 @@ class Cast(Struct, frozen=True, kw_only=True):
     link_token: str
     product_id: UUID
     product_number: int
-    sku: str
     variant_id: UUID
+    sku: str
     stocktake_id: UUID
     category_id: UUID
     category_number: int
@@ -141,8 +141,8 @@ async def new_cast(services: Services, *, password: str = "the cast's own passwo
         link_token=link_token,
         product_id=product.product_id,
         product_number=product.number,
-        sku=product.main.sku,
         variant_id=product.main.variant_id,
+        sku=product.main.sku,
         stocktake_id=stocktake.stocktake_id,
         category_id=category_id,
         category_number=product.categories[0].number,

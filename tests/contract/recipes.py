@@ -340,6 +340,11 @@ BODIES: dict[tuple[str, str], Callable[[Cast], Any]] = {
         ]
     },
     ("manage", "cancelTransfer"): lambda cast: {"fate": "returned", "reason": f"{cast.mark} van"},
+    ("storeharmony", "updateProductPrices"): lambda cast: {
+        "prices": {"sellingPrice": 1600, "promoPrice": 1400, "promoEndsAt": "2031-01-01T00:00:00Z"},
+        "variantPrices": [{"variantId": str(cast.variant_id), "prices": {"costPrice": 950}}],
+        "reason": f"{cast.mark} costs more",
+    },
     ("bigcommerce", "createProductImage"): _bc_image,
     ("bigcommerce", "updateProductImage"): _bc_image,
     ("bigcommerce", "createProduct"): _bc_product,
@@ -373,6 +378,7 @@ FILES: dict[tuple[str, str], tuple[bytes, str]] = {
 QUERIES: dict[tuple[str, str], Callable[[Cast], dict[str, str]]] = {
     ("manage", "listStockAsAt"): lambda cast: {"at": "2031-01-01T00:00:00Z"},
     ("storeharmony", "findBySKU"): lambda cast: {"sku": cast.sku},
+    ("storeharmony", "listProductsPricesForRecentChanges"): lambda cast: {"since": "2026-01-01T00:00:00Z"},
     ("storeharmony", "authenticateUser"): lambda cast: {"storeid": str(cast.store_id)},
     ("bigcommerce", "deleteProducts"): lambda cast: {"id:in": str(cast.product_number)},
 }

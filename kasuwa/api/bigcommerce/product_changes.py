@@ -191,7 +191,10 @@ async def change_product(
         before = await lock_product(db, await get_product_id(db, number=number))
         with _own_words():
             product = await update_product(
-                context, before.product_id, await _change(db, facts, before), name_is_unique=True
+                context,
+                before.product_id,
+                await _change(db, facts, before.at(context.store_id)),
+                name_is_unique=True,
             )
         await _count(context, db, before, facts)
         return await _show(context, product, images)

@@ -76,7 +76,7 @@ async def get_product(context: Context, path: GetProductPath, query: GetProductQ
         product_id = await get_product_id(db, number=path.product_id)
         (product,) = await read_products(db, [product_id])
         stock = await read_stock(db, [product_id], context.store_id)
-    view = product_view(product, stock, with_cost=context.may(Permission.STOCK_COST))
+    view = product_view(product.at(context.store_id), stock, with_cost=context.may(Permission.STOCK_COST))
     view |= included(product, query.include or [], context.url_base)
     return one(fields_of(view, query.include_fields, query.exclude_fields))
 
@@ -160,7 +160,7 @@ async def _view(
 ) -> Json:
     async with context.reading() as db:
         stock = await read_stock(db, [product.product_id], context.store_id)
-    view = product_view(product, stock, with_cost=context.may(Permission.STOCK_COST))
+    view = product_view(product.at(context.store_id), stock, with_cost=context.may(Permission.STOCK_COST))
     view |= included(product, ["images"] if with_images else [], context.url_base)
     return fields_of(view, include_fields, None)
 

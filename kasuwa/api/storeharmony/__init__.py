@@ -4,6 +4,7 @@ from kasuwa.api.storeharmony import access as _access
 from kasuwa.api.storeharmony import bulk_products as _bulk_products
 from kasuwa.api.storeharmony import categories as _categories
 from kasuwa.api.storeharmony import pictures as _pictures
+from kasuwa.api.storeharmony import prices as _prices
 from kasuwa.api.storeharmony import products as _products
 from kasuwa.api.storeharmony import stock as _stock
 from kasuwa.api.storeharmony import stock_audit as _stock_audit
@@ -11,17 +12,21 @@ from kasuwa.api.storeharmony import stock_query as _stock_query
 from kasuwa.api.storeharmony import stores as _stores
 from kasuwa.api.storeharmony import transfers as _transfers
 from kasuwa.api.storeharmony import variants as _variants
+from kasuwa.api.storeharmony.prices import LINE_VERSION, price_line
 from kasuwa.api.storeharmony.product_views import item_card
 from kasuwa.api.storeharmony.service import api
 from kasuwa.domain.catalogue.cards import register_card
+from kasuwa.domain.catalogue.price_feed import register_price_line
 
 register_card("storeharmony", item_card)
+register_price_line(LINE_VERSION, price_line)
 
 __all__ = [
     "_access",
     "_bulk_products",
     "_categories",
     "_pictures",
+    "_prices",
     "_products",
     "_stock",
     "_stock_audit",

@@ -11,7 +11,7 @@ from kasuwa.base.http.contract import encode
 from kasuwa.base.money import from_minor
 from kasuwa.domain.catalogue.cards import Card
 from kasuwa.domain.catalogue.lists import ListedProduct
-from kasuwa.domain.catalogue.records import Price, Product, ShownPicture, StockLevel, Variant
+from kasuwa.domain.catalogue.records import Price, Product, ShownPicture, StockLevel, Tax, Variant
 
 Json = dict[str, Any]
 
@@ -44,7 +44,8 @@ def live_format(store_id: UUID) -> str:
 
 
 def full_item(product: Product, stock: Sequence[StockLevel], store_id: UUID, *, with_cost: bool) -> Json:
-    """A StockItem with the figures of the store, those of the other locations and its variants."""
+    """A StockItem with the prices and figures of the store, those of the other locations and its variants."""
+    product = product.at(store_id)
     here = [level for level in stock if level.store_id == store_id]
     own = next((level for level in here if level.variant_id == product.main.variant_id), None)
     live = _live(
@@ -76,6 +77,7 @@ def variant_views(
     """The variants with the figures of the store and of the other locations; none of a simple product."""
     if product.kind == "simple":
         return []
+    product = product.at(store_id)
     levels: dict[UUID, list[StockLevel]] = {}
     for level in stock:
         levels.setdefault(level.variant_id, []).append(level)
@@ -110,7 +112,7 @@ def _fixed(product: Product, *, with_cost: bool) -> Json:
             {"categoryId": c.category_id, "name": c.name, "path": c.path} for c in product.categories
         ],
         "prices": price_view(product.main.price, with_cost=with_cost),
-        "tax": _tax(product),
+        "tax": tax_view(product.tax),
         "trackQuantity": product.track_quantity,
         "images": [picture_view(picture) for picture in product.pictures],
         "options": product.options,
@@ -146,7 +148,9 @@ def _live(
     }
 
 
-def price_view(price: Price, *, with_cost: bool) -> Json:
+def price_view(price: Price, *, with_cost: bool, at: datetime | None = None) -> Json:
+    """The price as it holds now, or held at that time."""
+
     def amount(minor: int | None) -> Decimal | None:
         return None if minor is None else from_minor(minor, price.currency)
 
@@ -159,7 +163,7 @@ def price_view(price: Price, *, with_cost: bool) -> Json:
         "promoEndsAt": price.promo_ends_at,
         "wholesalePrice": amount(price.wholesale_minor),
         "wholesaleMinQuantity": plain(price.wholesale_min_quantity),
-        "effectivePrice": amount(price.effective_minor(datetime.now(UTC))),
+        "effectivePrice": amount(price.effective_minor(at or datetime.now(UTC))),
     }
 
 
@@ -182,13 +186,13 @@ def plain(quantity: Decimal | None) -> Decimal | None:
     return None if quantity is None else quantities.plain(quantity)
 
 
-def _tax(product: Product) -> Json:
-    tax: Json = {"taxable": product.tax.taxable, "taxCode": product.tax.code}
-    if product.tax.rate is not None:
-        tax["taxRate"] = plain(product.tax.rate)
-    if product.tax.vat_type is not None:
-        tax["vatType"] = product.tax.vat_type
-    return tax
+def tax_view(tax: Tax) -> Json:
+    view: Json = {"taxable": tax.taxable, "taxCode": tax.code}
+    if tax.rate is not None:
+        view["taxRate"] = plain(tax.rate)
+    if tax.vat_type is not None:
+        view["vatType"] = tax.vat_type
+    return view
 
 
 def _locations(stock: Sequence[StockLevel], product: Product) -> list[Json]:

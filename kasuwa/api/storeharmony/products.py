@@ -317,7 +317,7 @@ def price_of(prices: StockPriceInput, currency: str, pointer: str = "/prices") -
 
 
 def check_promotion(price: Price, pointer: str = "/prices") -> None:
-    """A promotion is cheaper, and ends after it begins."""
+    """A promotion is cheaper, and ends after it begins; who buys many does not pay more for each."""
     faults = price_faults(price, pointer)
     if faults:
         raise Invalid(faults=faults)

@@ -92,6 +92,25 @@ VARIANTS = RowCheck(
           (b.currency, b.selling_minor, b.cost_minor, b.promo_minor, b.promo_starts_at, b.promo_ends_at,
            b.wholesale_minor, b.wholesale_min_quantity)
     UNION ALL
+    SELECT v.merchant_id, format('variant %s does not have the price of its product at store %s',
+                                 v.variant_id, s.store_id)
+    FROM variant v
+    JOIN variant m ON m.merchant_id = v.merchant_id AND m.product_id = v.product_id AND m.position = 0
+    CROSS JOIN LATERAL (
+      SELECT coalesce(a.store_id, b.store_id) AS store_id,
+             (a.currency, a.selling_minor, a.cost_minor, a.promo_minor, a.promo_starts_at, a.promo_ends_at,
+              a.wholesale_minor, a.wholesale_min_quantity) IS DISTINCT FROM
+             (b.currency, b.selling_minor, b.cost_minor, b.promo_minor, b.promo_starts_at, b.promo_ends_at,
+              b.wholesale_minor, b.wholesale_min_quantity) AS differs
+      FROM (
+        SELECT * FROM price WHERE merchant_id = v.merchant_id AND variant_id = v.variant_id
+      ) a
+      FULL JOIN (
+        SELECT * FROM price WHERE merchant_id = m.merchant_id AND variant_id = m.variant_id
+      ) b ON b.store_id = a.store_id
+    ) s
+    WHERE NOT v.own_price AND v.removed_at IS NULL AND s.store_id IS NOT NULL AND s.differs
+    UNION ALL
     SELECT b.merchant_id, format('what is no longer sold can be moved: variant %s at store %s', b.variant_id,
                                  b.store_id)
     FROM stock_balance b JOIN variant v USING (merchant_id, variant_id)

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 from uuid import UUID
 
@@ -15,9 +15,10 @@ from kasuwa.base.context import Context
 from kasuwa.base.db import Database, settles
 from kasuwa.base.ids import new_id
 from kasuwa.base.problems import FieldFault
-from kasuwa.domain.catalogue.cards import refresh_cards
+from kasuwa.domain.catalogue.cards import drop_store_cards, refresh_cards
 from kasuwa.domain.catalogue.choices import LIMITS, Limits, arrange_product
 from kasuwa.domain.catalogue.errors import NameTaken, ProductNotFound, UnknownCategory, VersionOld
+from kasuwa.domain.catalogue.price_feed import note_prices
 from kasuwa.domain.catalogue.queries import read_products, sku_key, sort_name
 from kasuwa.domain.catalogue.records import (
     NewProduct,
@@ -28,6 +29,7 @@ from kasuwa.domain.catalogue.records import (
     ProductStatus,
     Removal,
     Tax,
+    Variant,
 )
 from kasuwa.domain.catalogue.variant_rows import insert_variants, set_price, taken_at
 from kasuwa.domain.inventory.actions import close_stock
@@ -102,6 +104,7 @@ async def create_product(
         await _set_categories(db, product_id, new.category_ids)
         await _insert_sold(context, db, product_id, new)
         (product,) = await refresh_cards(db, [product_id])
+        await note_prices(context, db, [(None, product)])
         await write_audit(context, db, "product.create", "product", product_id, after=_audited(product))
         return product
 
@@ -116,6 +119,8 @@ async def update_product(
 ) -> Product:
     """Change a product. With `version` only if nobody changed it since; else VersionOld."""
     context.require(Permission.STOCK_WRITE)
+    if change.price is not UNSET:
+        context.require(Permission.STOCK_PRICE)
     async with context.transaction() as db:
         if change.category_ids is not UNSET:
             await share_category_tree(db)
@@ -126,26 +131,29 @@ async def update_product(
         await _update_columns(context, db, product_id, change)
         if change.category_ids is not UNSET:
             await _set_categories(db, product_id, change.category_ids)
-        await _update_main_variant(db, before, change)
-        return await note_change(context, db, "product.update", before)
+        await _update_main_variant(context, db, before, change)
+        after = await note_change(context, db, "product.update", before)
+        return after.at(context.store_id)
 
 
 async def set_cost_price(
     context: Context, product_id: UUID, variant_id: UUID, cost_minor: Decimal
 ) -> Product:
-    """Make what one unit cost, rounded to a minor unit of money, the cost price of the variant."""
+    """Make what one unit cost, rounded to a minor unit of money, the cost price of the variant.
+
+    It is that of the caller's store, where that has a price of its own. A variant that follows the product's
+    price goes on to do so: the product has the cost then.
+    """
     context.require(Permission.STOCK_PRICE)
     async with context.transaction() as db:
         before = await lock_product(db, product_id)
-        await db.execute(
-            """
-            UPDATE price SET cost_minor = round(:cost_minor::numeric)::bigint, updated_at = now()
-            WHERE merchant_id = current_merchant() AND variant_id = :variant_id AND store_id IS NULL
-            """,
-            variant_id=variant_id,
-            cost_minor=cost_minor,
-        )
-        return await note_change(context, db, "product.price", before)
+        cost = int(cost_minor.quantize(Decimal(1), rounding=ROUND_HALF_UP))
+        own = (one for one in before.variants if one.variant_id == variant_id and one.own_price)
+        variant = next(own, before.main)
+        price = msgspec.structs.replace(variant.price_at(context.store_id), cost_minor=cost)
+        await _set_shown_price(context, db, variant, price)
+        after = await note_change(context, db, "product.price", before)
+        return after.at(context.store_id)
 
 
 async def remove_product(context: Context, product_id: UUID) -> Removal:
@@ -174,6 +182,7 @@ async def remove_product(context: Context, product_id: UUID) -> Removal:
                 "DELETE FROM product WHERE merchant_id = current_merchant() AND product_id = :product_id",
                 product_id=product_id,
             )
+        await note_prices(context, db, [(before, None)])
         await write_audit(context, db, "product.remove", "product", product_id, before=_audited(before))
         return Removal(product_id, "archived" if has_history else "deleted", at)
 
@@ -200,8 +209,13 @@ def require_version(product: Product, version: int | None) -> None:
         raise VersionOld(f"The version is now {product.version}; read the product again.")
 
 
-async def note_change(context: Context, db: Database, action: str, before: Product) -> Product:
-    """Raise the version, write the cards and the audit trail of a product that was changed."""
+async def note_change(
+    context: Context, db: Database, action: str, before: Product, *, reason: str = ""
+) -> Product:
+    """Raise the version of a product that was changed; write its cards, its prices' feed and the audit trail.
+
+    `before` is the product as `lock_product` gave it.
+    """
     await db.execute(
         """
         UPDATE product SET version = version + 1, updated_at = now(), updated_by = :user_id
@@ -211,9 +225,16 @@ async def note_change(context: Context, db: Database, action: str, before: Produ
         user_id=context.caller.user_id,
     )
     (after,) = await refresh_cards(db, [before.product_id])
-    await write_audit(
-        context, db, action, "product", before.product_id, before=_audited(before), after=_audited(after)
-    )
+    await note_prices(context, db, [(before, after)], reason=reason)
+    gone = set(before.priced_store_ids) - set(after.priced_store_ids)
+    if gone:
+        await drop_store_cards(db, before.product_id, sorted(gone))
+    # As the caller's store sells it.
+    audited: object = _audited(after.at(context.store_id))
+    if reason:
+        audited = {**msgspec.to_builtins(audited), "reason": reason}
+    was = _audited(before.at(context.store_id))
+    await write_audit(context, db, action, "product", before.product_id, before=was, after=audited)
     return after
 
 
@@ -346,7 +367,9 @@ async def _update_columns(context: Context, db: Database, product_id: UUID, chan
         )
 
 
-async def _update_main_variant(db: Database, before: Product, change: ProductChange) -> None:
+async def _update_main_variant(
+    context: Context, db: Database, before: Product, change: ProductChange
+) -> None:
     columns: dict[str, object] = {}
     if change.sku is not UNSET:
         columns |= {"sku": change.sku, "sku_key": sku_key(change.sku)}
@@ -362,7 +385,15 @@ async def _update_main_variant(db: Database, before: Product, change: ProductCha
                 **columns,
             )
     if change.price is not UNSET:
-        await set_price(db, before.main.variant_id, change.price)
+        await _set_shown_price(context, db, before.main, change.price)
+
+
+async def _set_shown_price(context: Context, db: Database, variant: Variant, price: Price) -> None:
+    """Change what the caller's store shows: its own price where it has one, else everybody's."""
+    if price == variant.price_at(context.store_id):
+        return
+    store_id = context.store_id if variant.has_price_at(context.store_id) else None
+    await set_price(db, variant.variant_id, price, store_id)
 
 
 def _audited(product: Product) -> Struct:

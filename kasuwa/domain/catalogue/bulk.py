@@ -33,8 +33,10 @@ from kasuwa.domain.catalogue.bulk_rows import (
 from kasuwa.domain.catalogue.cards import refresh_cards
 from kasuwa.domain.catalogue.choices import arrange_variants
 from kasuwa.domain.catalogue.errors import ChoiceTaken, VariantsWrong
+from kasuwa.domain.catalogue.price_feed import note_prices
 from kasuwa.domain.catalogue.queries import read_products, read_stock, sku_key
 from kasuwa.domain.catalogue.records import CategoryName, NewVariant, Price, Product, StockLevel
+from kasuwa.domain.catalogue.variant_rows import follow_store_prices
 from kasuwa.domain.inventory.actions import Count, Opening, close_stock, set_stocks
 from kasuwa.domain.inventory.openings import open_new_balances
 from kasuwa.domain.permissions import Permission
@@ -110,7 +112,7 @@ async def _try_to_write(
 
 async def _write(context: Context, db: Database, rows: Sequence[BulkRow], wish: _Wish) -> list[Outcome]:
     plan = plan_rows(rows, await _look_up(db, rows), wish.on_duplicate)
-    await _prepare_updates(db, plan, wish.set_stock)
+    await _prepare_updates(context, db, plan, wish.set_stock)
     if wish.atomic and plan.has_failed():
         return plan.outcomes_of_nothing()
     await _create(context, db, plan)
@@ -188,7 +190,7 @@ async def _look_up(db: Database, rows: Sequence[BulkRow]) -> Known:
     )
 
 
-async def _prepare_updates(db: Database, plan: Plan, set_stock: bool) -> None:
+async def _prepare_updates(context: Context, db: Database, plan: Plan, set_stock: bool) -> None:
     """Hold the products that are to change, and reckon what changes of each."""
     if not plan.updates:
         return
@@ -208,10 +210,12 @@ async def _prepare_updates(db: Database, plan: Plan, set_stock: bool) -> None:
         stock = await read_stock(db, ids)
         levels = {(level.store_id, level.variant_id): level for level in stock}
     for update in plan.updates:
-        before = products.get(update.product_id)
-        if before is None:
+        held = products.get(update.product_id)
+        if held is None:
             raise _Vanished()
-        update.before = before
+        update.held = held
+        # What the caller's store shows is what it changes: its own price, where it has one.
+        before = update.before = held.at(context.store_id)
         try:
             update.after = changed(before, update.row, plan.known.categories)
             update.changes = list(changes_of(before, update.after))
@@ -277,6 +281,7 @@ async def _create(context: Context, db: Database, plan: Plan) -> None:
     ]
     await _add_variants(context, db, places)
     products = await refresh_cards(db, [product_id for product_id, _ in made])
+    await note_prices(context, db, [(None, product) for product in products])
     entries = [AuditEntry(subject_id=p.product_id, after=replace(p, pictures=())) for p in products]
     await write_audits(context, db, "product.create", "product", entries)
     for (index, _), product in zip(plan.creations, products, strict=True):
@@ -329,8 +334,13 @@ async def _update(context: Context, db: Database, plan: Plan) -> None:
     await update_products(context, db, [update.after for update in updates])
     await _update_parts(context, db, updates)
     after = await refresh_cards(db, [update.product_id for update in updates])
+    await note_prices(context, db, [(u.held, new) for u, new in zip(updates, after, strict=True)])
     entries = [
-        AuditEntry(subject_id=new.product_id, before=_audited(update.before), after=_audited(new))
+        AuditEntry(
+            subject_id=new.product_id,
+            before=_audited(update.before),
+            after=_audited(new.at(context.store_id)),
+        )
         for update, new in zip(updates, after, strict=True)
     ]
     await write_audits(context, db, "product.update", "product", entries)
@@ -353,14 +363,21 @@ async def _update_parts(context: Context, db: Database, updates: Sequence[Update
     ]
     if pairs:
         await update_variants(db, [after for _, after in pairs])
-        priced = [(a.variant_id, a.price) for b, a in pairs if a.price != b.price]
+        here = context.store_id
+        priced = [
+            (a.variant_id, here if a.has_price_at(here) else None, a.price)
+            for b, a in pairs
+            if a.price != b.price
+        ]
         if priced:
+            context.require(Permission.STOCK_PRICE)
             await set_prices(db, priced)
     added = [
         _Place(
             update.product_id,
             max(variant.position for variant in sold(update.before)) + place,
-            update.after.main.price,
+            # Where a store has its own price the common one stayed.
+            (update.held if update.held.main.has_price_at(context.store_id) else update.after).main.price,
             new,
         )
         for update in updates
@@ -368,6 +385,7 @@ async def _update_parts(context: Context, db: Database, updates: Sequence[Update
     ]
     if added:
         await _add_variants(context, db, added)
+        await follow_store_prices(db, [update.product_id for update in updates if update.added])
     counts = [count for update in updates for count in update.counts]
     await set_stocks(context, db, counts, reason="counted in a file")
 

@@ -125,8 +125,11 @@ def _names(categories: Sequence[CategoryName]) -> list[str]:
 
 
 def price_faults(price: Price, pointer: str) -> list[FieldFault]:
-    """What is wrong with a price in itself: a promotion is cheaper, and ends after it begins."""
+    """What is wrong with a price in itself: a promotion is cheaper, and ends after it begins; who buys many
+    does not pay more for each."""
     faults = []
+    if price.wholesale_minor is not None and price.wholesale_minor > price.selling_minor:
+        faults.append(FieldFault(f"{pointer}/wholesalePrice", "maximum", "Give at most the selling price."))
     if price.promo_minor is not None and price.promo_minor >= price.selling_minor:
         faults.append(FieldFault(f"{pointer}/promoPrice", "maximum", "Give less than the selling price."))
     if price.promo_starts_at and price.promo_ends_at and price.promo_ends_at <= price.promo_starts_at:

@@ -36,8 +36,10 @@ class Known(Struct, frozen=True):
 
 
 class Update:
-    """A row that changes a product; `before` and `after` are known once the product is held."""
+    """A row that changes a product. Once the product is held these are known: `held`, as it is; `before` and
+    `after`, as the caller's store sells it."""
 
+    held: Product
     before: Product
     after: Product
 

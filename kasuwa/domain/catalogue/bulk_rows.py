@@ -53,6 +53,7 @@ _VARIANT = {
 }
 _PRICE = {
     "variant_id": "uuid",
+    "store_id": "uuid",
     "currency": "text",
     "selling_minor": "bigint",
     "cost_minor": "bigint",
@@ -119,7 +120,7 @@ _SET_PRICES = f"""
     SELECT current_merchant(), {_selected(_PRICE)}
     FROM {_source(_PRICE)}
     ON CONFLICT (merchant_id, variant_id, store_id) DO UPDATE SET
-      {", ".join(f"{name} = excluded.{name}" for name in _PRICE if name != "variant_id")}, updated_at = now()
+      {", ".join(f"{name} = excluded.{name}" for name in Price.__struct_fields__)}, updated_at = now()
 """  # noqa: S608
 
 
@@ -218,7 +219,7 @@ async def insert_variants(db: Database, first_number: int, variants: Sequence[Va
         for index, place in enumerate(variants)
     ]
     await db.execute(_INSERT_VARIANTS, **_columns(_VARIANT, rows))
-    await set_prices(db, [(place.variant_id, place.price) for place in variants])
+    await set_prices(db, [(place.variant_id, None, place.price) for place in variants])
 
 
 async def update_variants(db: Database, variants: Sequence[Variant]) -> None:
@@ -236,11 +237,12 @@ async def update_variants(db: Database, variants: Sequence[Variant]) -> None:
     await db.execute(_UPDATE_VARIANTS, **_columns(("variant_id", *_CHANGED_VARIANT), rows))
 
 
-async def set_prices(db: Database, prices: Sequence[tuple[UUID, Price]]) -> None:
-    """Let these prices hold in every store."""
+async def set_prices(db: Database, prices: Sequence[tuple[UUID, UUID | None, Price]]) -> None:
+    """Write prices of variants: those of a store, or without one those that hold everywhere else."""
     rows = [
-        {"variant_id": variant_id} | {name: getattr(price, name) for name in _PRICE if name != "variant_id"}
-        for variant_id, price in prices
+        {"variant_id": variant_id, "store_id": store_id}
+        | {name: getattr(price, name) for name in Price.__struct_fields__}
+        for variant_id, store_id, price in prices
     ]
     await db.execute(_SET_PRICES, **_columns(_PRICE, rows))
 

@@ -34,28 +34,77 @@ def register_card(dialect: str, renderer: Renderer) -> None:
 async def refresh_cards(db: Database, product_ids: Sequence[UUID]) -> list[Product]:
     """Write the cards of the products anew, in the transaction of their change."""
     products = await read_products(db, product_ids)
+    await _write_cards(db, products)
+    await _write_store_cards(db, [product for product in products if product.priced_store_ids])
+    return products
+
+
+async def drop_store_cards(db: Database, product_id: UUID, store_ids: Sequence[UUID]) -> None:
+    """These stores have no price of their own for the product any more."""
+    await db.execute(
+        "DELETE FROM store_card WHERE merchant_id = current_merchant() AND product_id = :product_id"
+        " AND store_id = ANY(:ids::uuid[])",
+        product_id=product_id,
+        ids=list(store_ids),
+    )
+
+
+async def _write_cards(db: Database, products: Sequence[Product]) -> None:
     now = datetime.now(UTC)
     rows = [
-        (product.product_id, dialect, renderer(product), _changes_at(product, now))
+        (
+            product.product_id,
+            dialect,
+            renderer(product),
+            _changes_at(product, now),
+            bool(product.priced_store_ids),
+        )
         for product in products
         for dialect, renderer in _renderers.items()
     ]
     await db.execute(
         """
-        INSERT INTO product_card (merchant_id, product_id, dialect, body, body_without_cost, stale_at)
+        INSERT INTO product_card (merchant_id, product_id, dialect, body, body_without_cost, stale_at,
+                                  has_store_cards)
         SELECT current_merchant(), c.*
         FROM unnest(:ids::uuid[], :dialects::text[], :bodies::text[], :without::text[],
-                    :stale::timestamptz[]) c
+                    :stale::timestamptz[], :with_stores::boolean[]) c
         ON CONFLICT (merchant_id, dialect, product_id) DO UPDATE SET
-          body = excluded.body, body_without_cost = excluded.body_without_cost, stale_at = excluded.stale_at
+          body = excluded.body, body_without_cost = excluded.body_without_cost, stale_at = excluded.stale_at,
+          has_store_cards = excluded.has_store_cards
         """,
         ids=[row[0] for row in rows],
         dialects=[row[1] for row in rows],
         bodies=[_left_open(row[2].body) for row in rows],
         without=[_left_open(row[2].body_without_cost) for row in rows],
         stale=[row[3] for row in rows],
+        with_stores=[row[4] for row in rows],
     )
-    return products
+
+
+async def _write_store_cards(db: Database, products: Sequence[Product]) -> None:
+    rows = [
+        (product.product_id, store_id, dialect, renderer(product.at(store_id)))
+        for product in products
+        for store_id in product.priced_store_ids
+        for dialect, renderer in _renderers.items()
+    ]
+    if not rows:
+        return
+    await db.execute(
+        """
+        INSERT INTO store_card (merchant_id, product_id, store_id, dialect, body, body_without_cost)
+        SELECT current_merchant(), c.*
+        FROM unnest(:ids::uuid[], :stores::uuid[], :dialects::text[], :bodies::text[], :without::text[]) c
+        ON CONFLICT (merchant_id, product_id, store_id, dialect) DO UPDATE SET
+          body = excluded.body, body_without_cost = excluded.body_without_cost
+        """,
+        ids=[row[0] for row in rows],
+        stores=[row[1] for row in rows],
+        dialects=[row[2] for row in rows],
+        bodies=[_left_open(row[3].body) for row in rows],
+        without=[_left_open(row[3].body_without_cost) for row in rows],
+    )
 
 
 def _left_open(body: str | None) -> str | None:
@@ -103,40 +152,63 @@ async def rebuild_cards(db: Database, after: UUID | None, how_many: int) -> UUID
 
 
 def _changes_at(product: Product, now: datetime) -> datetime | None:
-    return min(
-        (at for at in (variant.price.changes_at(now) for variant in (product.main, *product.variants)) if at),
-        default=None,
-    )
+    """When a card of the product, the common one or a store's, next tells another price than it should."""
+    variants = (product.main, *product.variants)
+    prices = [variant.price for variant in variants]
+    prices += [own.price for variant in variants for own in variant.store_prices]
+    return min((at for at in (price.changes_at(now) for price in prices) if at), default=None)
 
 
 class _CardRow(Struct, frozen=True):
     product_id: UUID
+    store_id: UUID | None
     dialect: str
     body: str
     body_without_cost: str | None
     is_stale: bool
+    has_store_cards: bool
 
 
 async def card_faults(db: Database, product_ids: Sequence[UUID]) -> list[str]:
     """What is wrong with the stored cards of these products, in words; a card past its time is not."""
     rows = await db.all(
         """
-        SELECT product_id, dialect, body, body_without_cost, coalesce(stale_at <= now(), false) AS is_stale
+        SELECT product_id, NULL::uuid AS store_id, dialect, body, body_without_cost,
+               coalesce(stale_at <= now(), false) AS is_stale, has_store_cards
         FROM product_card
         WHERE merchant_id = current_merchant() AND product_id = ANY(:ids::uuid[])
+        UNION ALL
+        SELECT o.product_id, o.store_id, o.dialect, o.body, o.body_without_cost,
+               coalesce(c.stale_at <= now(), false), true
+        FROM store_card o
+        LEFT JOIN product_card c
+          ON c.merchant_id = o.merchant_id AND c.product_id = o.product_id AND c.dialect = o.dialect
+        WHERE o.merchant_id = current_merchant() AND o.product_id = ANY(:ids::uuid[])
         """,
         into=_CardRow,
         ids=list(product_ids),
     )
-    stored = {(row.product_id, row.dialect): row for row in rows}
+    stored = {(row.product_id, row.store_id, row.dialect): row for row in rows}
     faults = []
     for product in await read_products(db, product_ids):
+        stores = product.priced_store_ids
         for dialect, renderer in _renderers.items():
-            row = stored.get((product.product_id, dialect))
-            fresh = renderer(product)
-            wanted = (_left_open(fresh.body), _left_open(fresh.body_without_cost))
-            if row is None:
-                faults.append(f"product {product.product_id} has no card for {dialect}")
-            elif not row.is_stale and (row.body, row.body_without_cost) != wanted:
-                faults.append(f"the {dialect} card of product {product.product_id} is not what it should be")
+            for store_id in (None, *stores):
+                row = stored.pop((product.product_id, store_id, dialect), None)
+                fresh = renderer(product if store_id is None else product.at(store_id))
+                faults += _faults_of(row, fresh, bool(stores), f"product {product.product_id}", dialect)
+    faults += [
+        f"product {row.product_id} has a card for {row.dialect} at a store without a price of its own"
+        for row in stored.values()
+        if row.store_id is not None
+    ]
     return faults
+
+
+def _faults_of(row: _CardRow | None, fresh: Card, with_stores: bool, what: str, dialect: str) -> list[str]:
+    if row is None:
+        return [f"{what} has no card for {dialect}"]
+    wanted = (_left_open(fresh.body), _left_open(fresh.body_without_cost), with_stores)
+    if not row.is_stale and (row.body, row.body_without_cost, row.has_store_cards) != wanted:
+        return [f"the {dialect} card of {what} is not what it should be"]
+    return []

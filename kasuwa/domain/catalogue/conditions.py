@@ -46,8 +46,10 @@ class _Field(Struct, frozen=True):
 
 _VARIANTS = "variant x WHERE x.merchant_id = p.merchant_id AND x.product_id = p.product_id"
 _PRICES = (
-    "variant x JOIN price y ON y.merchant_id = x.merchant_id AND y.variant_id = x.variant_id"
-    " WHERE x.merchant_id = p.merchant_id AND x.product_id = p.product_id AND y.store_id IS NULL"
+    "variant x CROSS JOIN LATERAL (SELECT y.* FROM price y"
+    " WHERE y.merchant_id = x.merchant_id AND y.variant_id = x.variant_id"
+    " AND (y.store_id IS NULL OR y.store_id = :store_id) ORDER BY y.store_id NULLS LAST LIMIT 1) y"
+    " WHERE x.merchant_id = p.merchant_id AND x.product_id = p.product_id AND x.removed_at IS NULL"
     " AND y.currency = :currency"
 )
 _OPTIONS = (

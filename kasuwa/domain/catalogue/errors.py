@@ -106,3 +106,13 @@ class LastVariant(Conflict):
 class VariantNotFound(Invalid):
     code = "unknown-variant"
     title = "There is no such variant of the product"
+
+
+class PriceUnfit(Conflict):
+    code = "price-unfit"
+    title = "A promotion or wholesale price does not fit the selling price"
+
+
+class OtherCurrency(Conflict):
+    code = "other-currency"
+    title = "This store sells in another currency"

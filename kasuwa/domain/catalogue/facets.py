@@ -77,9 +77,9 @@ _COUNTS: dict[str, str] = {
              CROSS JOIN LATERAL (
                SELECT y.selling_minor FROM price y
                JOIN variant v ON v.merchant_id = y.merchant_id AND v.variant_id = y.variant_id
-               WHERE y.merchant_id = p.merchant_id AND v.product_id = p.product_id AND y.store_id IS NULL
-                 AND y.currency = :currency
-               ORDER BY v.position, v.variant_id LIMIT 1) r
+               WHERE y.merchant_id = p.merchant_id AND v.product_id = p.product_id
+                 AND (y.store_id IS NULL OR y.store_id = :store_id) AND y.currency = :currency
+               ORDER BY v.position, v.variant_id, y.store_id NULLS LAST LIMIT 1) r
            ) o
          ) q GROUP BY q.quarter ORDER BY min(q.selling_minor))
     """,

@@ -99,7 +99,7 @@ async def conditions_of(
 
 
 # What a sort or a condition may ask for, by the letter it is known by. The first variant stands for the
-# product; a store's balance is summed over the variants.
+# product; a store's balance is summed over the variants; a store's own price wins.
 JOINS = {
     "v": """
         JOIN LATERAL (
@@ -135,8 +135,9 @@ JOINS = {
         JOIN LATERAL (
           SELECT r.selling_minor, r.cost_minor, r.promo_minor, r.promo_starts_at, r.promo_ends_at FROM price r
           JOIN variant v ON v.merchant_id = r.merchant_id AND v.variant_id = r.variant_id
-          WHERE r.merchant_id = p.merchant_id AND v.product_id = p.product_id AND r.store_id IS NULL
-          ORDER BY v.position, v.variant_id LIMIT 1
+          WHERE r.merchant_id = p.merchant_id AND v.product_id = p.product_id
+            AND (r.store_id IS NULL OR r.store_id = :store_id)
+          ORDER BY v.position, v.variant_id, r.store_id NULLS LAST LIMIT 1
         ) r ON true
     """,
 }

@@ -14,6 +14,22 @@ from kasuwa.domain.catalogue.filters import JOINS, MOST_COUNTED, conditions_of, 
 from kasuwa.domain.catalogue.records import PageWish, ProductFilter, ProductStatus
 from kasuwa.domain.catalogue.sorting import SORTS, read_cursor, write_cursor
 
+# The card of the store, where the product has one there; not looked for where the common card says no.
+STORE_CARD = """
+    LEFT JOIN LATERAL (
+      SELECT o.body, o.body_without_cost FROM store_card o
+      WHERE c.has_store_cards AND o.merchant_id = p.merchant_id AND o.store_id = :store_id
+        AND o.dialect = :dialect AND o.product_id = p.product_id
+      LIMIT 1
+    ) o ON true
+"""
+
+
+def shown_body(*, with_cost: bool) -> str:
+    """What is shown of the common card `c` and the store's card `o`."""
+    body = "{0}.body" if with_cost else "coalesce({0}.body_without_cost, {0}.body)"
+    return f"CASE WHEN o.body IS NULL THEN {body.format('c')} ELSE {body.format('o')} END"
+
 
 class ListedProduct(Struct, frozen=True):
     """A card with what lies at the store the list was asked for."""
@@ -146,7 +162,7 @@ async def _page(
         conditions.append(f"({sort}, p.product_id) {comparison} (:after::text::{kind}, :after_id::uuid)")
         values |= {"after": after, "after_id": after_id}
         offset = 0
-    body = "c.body" if context.may("stock.cost") else "coalesce(c.body_without_cost, c.body)"
+    body = shown_body(with_cost=context.may("stock.cost"))
     # The page is chosen first, by what the choice needs; cards and stock are joined to what is left.
     rows = await db.all(
         f"""
@@ -164,6 +180,7 @@ async def _page(
         ) p
         JOIN product_card c
           ON c.merchant_id = p.merchant_id AND c.product_id = p.product_id AND c.dialect = :dialect
+        {STORE_CARD}
         {JOINS["b"]}
         ORDER BY p.sort_value {way}, p.product_id {way}
         """,  # noqa: S608 - put together from the words above

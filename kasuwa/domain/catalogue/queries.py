@@ -1,7 +1,7 @@
 """Questions about products. They read, and never change."""
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
@@ -24,6 +24,7 @@ from kasuwa.domain.catalogue.records import (
     Rendition,
     ShownPicture,
     StockLevel,
+    StorePrice,
     Tax,
     Variant,
 )
@@ -61,12 +62,12 @@ async def get_product_id(
 
 
 async def get_product(context: Context, product_id: UUID) -> Product:
-    """The product with its variants, prices, categories and pictures; archived ones too."""
+    """The product as the caller's store sells it, with its categories and pictures; archived ones too."""
     async with context.reading() as db:
         products = await read_products(db, [product_id])
     if not products:
         raise ProductNotFound()
-    return products[0]
+    return products[0].at(context.store_id)
 
 
 async def find_sku(db: Database, sku: str) -> tuple[UUID, UUID] | None:
@@ -105,17 +106,34 @@ async def read_products(db: Database, product_ids: Sequence[UUID]) -> list[Produ
     if not rows:
         return []
     variants = _by_product(await db.all(_VARIANTS, into=_VariantRow, ids=list(product_ids)))
+    own = await _store_prices(db, variants)
     categories = _by_product(await db.all(_CATEGORIES, into=_CategoryRow, ids=list(product_ids)))
     pictures = _by_product(await db.all(_PICTURES, into=_PictureRow, ids=list(product_ids)))
     found = {
         row.product_id: row.product(
-            tuple(v.variant() for v in variants.get(row.product_id, ())),
+            tuple(v.variant(own.get(v.variant_id, ())) for v in variants.get(row.product_id, ())),
             tuple(c.category() for c in categories.get(row.product_id, ())),
             tuple(p.picture(place + 1) for place, p in enumerate(pictures.get(row.product_id, ()))),
         )
         for row in rows
     }
     return [found[product_id] for product_id in product_ids if product_id in found]
+
+
+async def _store_prices(
+    db: Database, variants: Mapping[UUID, Sequence["_VariantRow"]]
+) -> dict[UUID, tuple[StorePrice, ...]]:
+    """The prices that single stores have, by variant."""
+    ids = [row.variant_id for rows in variants.values() for row in rows if row.has_store_prices]
+    if not ids:
+        return {}
+    found: dict[UUID, tuple[StorePrice, ...]] = {}
+    for own in await db.all(_STORE_PRICES, into=_StorePriceRow, ids=ids):
+        found[own.variant_id] = (
+            *found.get(own.variant_id, ()),
+            StorePrice(UUID(int=own.store_id.int), own.price()),
+        )
+    return found
 
 
 async def read_pictures(db: Database, product_id: UUID) -> list[ShownPicture]:
@@ -170,11 +188,23 @@ _VARIANTS = """
     SELECT v.product_id, v.variant_id, v.number, v.position, v.name, v.options, v.sku, v.barcode, v.active,
            v.extra, v.own_price, v.product_picture_id, v.created_at, v.updated_at, p.currency,
            p.selling_minor, p.cost_minor, p.promo_minor, p.promo_starts_at, p.promo_ends_at,
-           p.wholesale_minor, p.wholesale_min_quantity
+           p.wholesale_minor, p.wholesale_min_quantity,
+           EXISTS (
+             SELECT FROM price o
+             WHERE o.merchant_id = v.merchant_id AND o.variant_id = v.variant_id AND o.store_id IS NOT NULL
+           ) AS has_store_prices
     FROM variant v
     JOIN price p ON p.merchant_id = v.merchant_id AND p.variant_id = v.variant_id AND p.store_id IS NULL
     WHERE v.merchant_id = current_merchant() AND v.product_id = ANY(:ids::uuid[]) AND v.removed_at IS NULL
     ORDER BY v.product_id, v.position, v.variant_id
+"""
+
+_STORE_PRICES = """
+    SELECT variant_id, store_id, currency, selling_minor, cost_minor, promo_minor, promo_starts_at,
+           promo_ends_at, wholesale_minor, wholesale_min_quantity
+    FROM price
+    WHERE merchant_id = current_merchant() AND variant_id = ANY(:ids::uuid[]) AND store_id IS NOT NULL
+    ORDER BY variant_id, store_id
 """
 
 _CATEGORIES = """
@@ -269,7 +299,26 @@ class _ProductRow(Struct, frozen=True):
         )
 
 
-class _VariantRow(Struct, frozen=True):
+class _PriceColumns(Struct, frozen=True, kw_only=True):
+    currency: str
+    selling_minor: int
+    cost_minor: int | None
+    promo_minor: int | None
+    promo_starts_at: datetime | None
+    promo_ends_at: datetime | None
+    wholesale_minor: int | None
+    wholesale_min_quantity: Decimal | None
+
+    def price(self) -> Price:
+        return Price(**{name: getattr(self, name) for name in _PriceColumns.__struct_fields__})
+
+
+class _StorePriceRow(_PriceColumns, frozen=True, kw_only=True):
+    variant_id: UUID
+    store_id: UUID
+
+
+class _VariantRow(_PriceColumns, frozen=True, kw_only=True):
     product_id: UUID
     variant_id: UUID
     number: int
@@ -284,16 +333,9 @@ class _VariantRow(Struct, frozen=True):
     product_picture_id: UUID | None
     created_at: datetime
     updated_at: datetime
-    currency: str
-    selling_minor: int
-    cost_minor: int | None
-    promo_minor: int | None
-    promo_starts_at: datetime | None
-    promo_ends_at: datetime | None
-    wholesale_minor: int | None
-    wholesale_min_quantity: Decimal | None
+    has_store_prices: bool
 
-    def variant(self) -> Variant:
+    def variant(self, store_prices: tuple[StorePrice, ...]) -> Variant:
         return Variant(
             variant_id=self.variant_id,
             number=self.number,
@@ -308,16 +350,8 @@ class _VariantRow(Struct, frozen=True):
             product_picture_id=self.product_picture_id,
             created_at=self.created_at,
             updated_at=self.updated_at,
-            price=Price(
-                currency=self.currency,
-                selling_minor=self.selling_minor,
-                cost_minor=self.cost_minor,
-                promo_minor=self.promo_minor,
-                promo_starts_at=self.promo_starts_at,
-                promo_ends_at=self.promo_ends_at,
-                wholesale_minor=self.wholesale_minor,
-                wholesale_min_quantity=self.wholesale_min_quantity,
-            ),
+            price=self.price(),
+            store_prices=store_prices,
         )
 
 

@@ -6,6 +6,7 @@ from typing import Any, Literal
 from uuid import UUID
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 ProductStatus = Literal["active", "inactive", "archived"]
 ProductKind = Literal["simple", "variant"]
@@ -40,6 +41,13 @@ class Price(Struct, frozen=True, kw_only=True):
         )
 
 
+class StorePrice(Struct, frozen=True):
+    """A price that one store has for itself."""
+
+    store_id: UUID
+    price: Price
+
+
 class OptionValue(Struct, frozen=True):
     name: str
     value: str
@@ -67,11 +75,21 @@ class Variant(Struct, frozen=True, kw_only=True):
     barcode: str | None
     active: bool
     extra: dict[str, Any]
+    # What holds at every store that has no price of its own.
     price: Price
+    store_prices: tuple[StorePrice, ...] = ()
     own_price: bool
     product_picture_id: UUID | None
     created_at: datetime
     updated_at: datetime
+
+    def has_price_at(self, store_id: UUID) -> bool:
+        """Whether the store has a price of its own for it."""
+        return any(own.store_id == store_id for own in self.store_prices)
+
+    def price_at(self, store_id: UUID) -> Price:
+        """The price that holds at the store."""
+        return next((own.price for own in self.store_prices if own.store_id == store_id), self.price)
 
 
 class CategoryName(Struct, frozen=True):
@@ -186,6 +204,21 @@ class Product(Struct, frozen=True, kw_only=True):
     variants: tuple[Variant, ...]
     categories: tuple[CategoryName, ...]
     pictures: tuple[ShownPicture, ...]
+
+    @property
+    def priced_store_ids(self) -> tuple[UUID, ...]:
+        """The stores that have a price of their own for it, or for one of its variants."""
+        own = (own for variant in (self.main, *self.variants) for own in variant.store_prices)
+        return tuple(sorted({price.store_id for price in own}))
+
+    def at(self, store_id: UUID) -> "Product":
+        """The product as that store sells it: its price, and each variant's, is the one that holds there."""
+        if not self.priced_store_ids:
+            return self
+        main, *here = (
+            replace(variant, price=variant.price_at(store_id)) for variant in (self.main, *self.variants)
+        )
+        return replace(self, main=main, variants=tuple(here))
 
 
 class OpeningStock(Struct, frozen=True):

@@ -21,7 +21,7 @@ from kasuwa.domain.catalogue.conditions import Condition, asks_for_costs, condit
 from kasuwa.domain.catalogue.errors import CursorWrong, PageTooDeep, UnknownLocation
 from kasuwa.domain.catalogue.facets import Facet, Facets, count_facets
 from kasuwa.domain.catalogue.filters import JOINS, MOST_COUNTED
-from kasuwa.domain.catalogue.lists import ListedProduct, ProductPage
+from kasuwa.domain.catalogue.lists import STORE_CARD, ListedProduct, ProductPage, shown_body
 from kasuwa.domain.catalogue.sorting import SORTS, is_value
 from kasuwa.domain.permissions import Permission
 from kasuwa.domain.stores.queries import currency_of, read_store_ids
@@ -132,7 +132,7 @@ async def query_stock(context: Context, dialect: str, wanted: StockQuery) -> Fou
     currency = await currency_of(context)
     async with context.reading() as db:
         store_ids = await _stores(context, db, wanted.store_ids)
-        choice = _choice(wanted, store_ids, currency)
+        choice = _choice(context, wanted, store_ids, currency)
         orders = tuple(order for order in orders if order.field != "relevance" or choice.found)
         rows, total = await _page(context, db, dialect, wanted, orders, choice)
         cursor = None
@@ -160,8 +160,9 @@ async def _stores(context: Context, db: Database, wanted: tuple[UUID | None, ...
     return tuple(store_id for store_id in wanted if store_id is not None) or (context.store_id,)
 
 
-def _choice(wanted: StockQuery, store_ids: tuple[UUID, ...], currency: str) -> Choice:
-    values: dict[str, object] = {"store_ids": list(store_ids)}
+def _choice(context: Context, wanted: StockQuery, store_ids: tuple[UUID, ...], currency: str) -> Choice:
+    # Stock is that of all these stores, prices are those of the caller's.
+    values: dict[str, object] = {"store_ids": list(store_ids), "store_id": context.store_id}
     conditions = []
     for n, condition in enumerate(wanted.conditions):
         sql, given = condition_sql(condition, n, currency, with_subcategories=wanted.with_subcategories)
@@ -205,7 +206,7 @@ async def _page(
                {", ".join(f"{key} AS k{i}" for i, (key, _) in enumerate(keys)) or "NULL AS k"}
         {choice.rest(*(key for key, _ in keys))}
     """
-    body = "c.body" if context.may(Permission.STOCK_COST) else "coalesce(c.body_without_cost, c.body)"
+    body = shown_body(with_cost=context.may(Permission.STOCK_COST))
     statement = f"""
         WITH chosen AS {"" if choice.found else "NOT"} MATERIALIZED ({chosen})
         SELECT p.product_id, p.number, {body} || '}}' AS body, p.kind = 'variant' AS has_variants,
@@ -220,6 +221,7 @@ async def _page(
         ) p
         JOIN product_card c
           ON c.merchant_id = p.merchant_id AND c.product_id = p.product_id AND c.dialect = :dialect
+        {STORE_CARD}
         {_JOINS["b"]}
         ORDER BY {sorts}
     """  # noqa: S608 - put together from the words above
@@ -229,8 +231,7 @@ async def _page(
         dialect=dialect,
         size=wanted.size + 1,
         offset=0 if wanted.cursor is not None else (wanted.page - 1) * wanted.size,
-        **choice.values_of(statement),
-        **after_values,
+        **(choice.values_of(statement) | after_values),
     )
     if refresh and any(row.is_stale for row in rows):
         await refresh_stale_cards(db)

@@ -60,23 +60,47 @@ async def insert_variants(
     return ids
 
 
-async def insert_prices(db: Database, variant_ids: Sequence[UUID], prices: Sequence[Price]) -> None:
-    """Write the price of each variant that holds in every store, in the place of the one it had."""
+async def insert_prices(
+    db: Database, variant_ids: Sequence[UUID], prices: Sequence[Price], store_id: UUID | None = None
+) -> None:
+    """Write the price of each variant that holds everywhere, or at the store, in place of the one it had."""
     assert len(variant_ids) == len(prices), "a variant without a price of its own needs the product's"
     columns = {name: [getattr(price, name) for price in prices] for name in Price.__struct_fields__}
-    await db.execute(_INSERT_PRICES, variant_ids=list(variant_ids), **columns)
+    await db.execute(_INSERT_PRICES, variant_ids=list(variant_ids), store_id=store_id, **columns)
 
 
-async def set_price(db: Database, variant_id: UUID, price: Price) -> None:
-    """Give the variant a price of its own. The variants that have none follow that of their product."""
+async def set_price(db: Database, variant_id: UUID, price: Price, store_id: UUID | None = None) -> None:
+    """Give the variant a price of its own, which holds everywhere or is one that the store has for itself.
+
+    The variants that have none follow that of their product. `note_change` then writes cards and feed.
+    """
+    await own_prices(db, [variant_id])
+    ids = [variant_id, *await db.values(FOLLOWERS, variant_id=variant_id)]
+    await insert_prices(db, ids, [price] * len(ids), store_id)
+
+
+async def own_prices(db: Database, variant_ids: Sequence[UUID]) -> None:
+    """From here on these variants no longer follow the price of their product."""
     await db.execute(
         "UPDATE variant SET own_price = true"
-        " WHERE merchant_id = current_merchant() AND variant_id = :variant_id AND NOT own_price",
-        variant_id=variant_id,
+        " WHERE merchant_id = current_merchant() AND variant_id = ANY(:ids::uuid[]) AND NOT own_price",
+        ids=list(variant_ids),
     )
-    followers = await db.values(FOLLOWERS, variant_id=variant_id)
-    ids = [variant_id, *followers]
-    await insert_prices(db, ids, [price] * len(ids))
+
+
+async def drop_price(db: Database, variant_id: UUID, store_id: UUID) -> None:
+    """The store has no price of its own any more for the variant, nor for those that follow it."""
+    await db.execute(
+        "DELETE FROM price WHERE merchant_id = current_merchant() AND variant_id = ANY(:ids::uuid[])"
+        " AND store_id = :store_id",
+        ids=[variant_id, *await db.values(FOLLOWERS, variant_id=variant_id)],
+        store_id=store_id,
+    )
+
+
+async def follow_store_prices(db: Database, product_ids: Sequence[UUID]) -> None:
+    """Where a store has a price of its own for a product, let its new variants without one follow it."""
+    await db.execute(FOLLOW_STORE_PRICES, ids=list(product_ids))
 
 
 def taken_at(pointer: str) -> dict[str, Problem]:
@@ -179,6 +203,19 @@ FOLLOWERS = """
     ORDER BY f.variant_id
 """
 
+FOLLOW_STORE_PRICES = """
+    INSERT INTO price (merchant_id, store_id, variant_id, currency, selling_minor, cost_minor, promo_minor,
+                       promo_starts_at, promo_ends_at, wholesale_minor, wholesale_min_quantity)
+    SELECT r.merchant_id, r.store_id, f.variant_id, r.currency, r.selling_minor, r.cost_minor, r.promo_minor,
+           r.promo_starts_at, r.promo_ends_at, r.wholesale_minor, r.wholesale_min_quantity
+    FROM variant v
+    JOIN price r ON r.merchant_id = v.merchant_id AND r.variant_id = v.variant_id AND r.store_id IS NOT NULL
+    JOIN variant f ON f.merchant_id = v.merchant_id AND f.product_id = v.product_id AND f.position > 0
+    WHERE v.merchant_id = current_merchant() AND v.product_id = ANY(:ids::uuid[]) AND v.position = 0
+      AND NOT f.own_price AND f.removed_at IS NULL
+    ON CONFLICT (merchant_id, variant_id, store_id) DO NOTHING
+"""
+
 TAKEN_SKUS = """
     SELECT sku_key FROM variant
     WHERE merchant_id = current_merchant() AND sku_key = ANY(:keys::text[]) AND NOT archived
@@ -204,9 +241,9 @@ _INSERT = """
 """
 
 _INSERT_PRICES = """
-    INSERT INTO price (merchant_id, variant_id, currency, selling_minor, cost_minor, promo_minor,
+    INSERT INTO price (merchant_id, store_id, variant_id, currency, selling_minor, cost_minor, promo_minor,
                        promo_starts_at, promo_ends_at, wholesale_minor, wholesale_min_quantity)
-    SELECT current_merchant(), n.*
+    SELECT current_merchant(), :store_id::uuid, n.*
     FROM unnest(:variant_ids::uuid[], :currency::text[], :selling_minor::bigint[], :cost_minor::bigint[],
                 :promo_minor::bigint[], :promo_starts_at::timestamptz[], :promo_ends_at::timestamptz[],
                 :wholesale_minor::bigint[], :wholesale_min_quantity::numeric[]) n

@@ -20,7 +20,7 @@ from kasuwa.domain.catalogue.errors import (
     VariantNotFound,
 )
 from kasuwa.domain.catalogue.records import NewVariant, Product, ProductOption, Variant
-from kasuwa.domain.catalogue.variant_rows import insert_variants
+from kasuwa.domain.catalogue.variant_rows import follow_store_prices, insert_variants
 from kasuwa.domain.inventory.actions import close_stock, move_stock
 from kasuwa.domain.inventory.records import Move
 from kasuwa.domain.permissions import Permission
@@ -77,6 +77,7 @@ async def add_variants(
             pictures=before.pictures,
             pointer="/variants",
         )
+        await follow_store_prices(db, [product_id])
         after = await note_change(context, db, "product.variants_added", before)
     return Added(after, tuple(variant for variant in after.variants if variant.variant_id in ids))
 

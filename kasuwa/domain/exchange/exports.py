@@ -48,7 +48,7 @@ async def export_products(context: Context) -> AsyncIterator[list[str]]:
             (level.variant_id, level.store_id): level for level in stock
         }
         for product in products:
-            for values in _rows(product, levels, labels, paths):
+            for values in _rows(product.at(context.store_id), levels, labels, paths):
                 yield [values.get(name, "") for name in names]
 
 

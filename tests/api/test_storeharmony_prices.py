@@ -12,7 +12,7 @@ from kasuwa.api.storeharmony.prices import LINE_VERSION, price_line
 from kasuwa.domain.catalogue import price_feed
 from kasuwa.domain.catalogue.actions import create_product
 from kasuwa.domain.catalogue.categories import create_category
-from kasuwa.domain.catalogue.records import NewProduct, NewVariant, OptionValue, Price
+from kasuwa.domain.catalogue.records import NewProduct, NewVariant, OptionValue, Price, ProductOption
 from kasuwa.domain.permissions import Role
 from tests.api.test_storeharmony_products import make, session, stock
 from tests.client import Web
@@ -60,16 +60,15 @@ async def price_list(web: Web, shop: Shop, **query: Any) -> dict[str, Any]:
 
 async def kaftan(shop: Shop, sizes: str = "SML") -> dict[str, Any]:
     """A product with a variant for each size, and the ids of these."""
-    variants = tuple(
-        NewVariant(
-            price=Price(currency="NGN", selling_minor=900_000),
-            sku=f"KAF-{size}",
-            name=size,
-            options=(OptionValue("Size", size),),
-        )
-        for size in sizes
+    variants = tuple(NewVariant(sku=f"KAF-{size}", options=(OptionValue("Size", size),)) for size in sizes)
+    new = NewProduct(
+        name="Kaftan",
+        kind="variant",
+        options=(ProductOption("Size", tuple(sizes)),),
+        main=NewVariant(price=Price(currency="NGN", selling_minor=900_000)),
+        variants=variants,
     )
-    product = await create_product(shop.owner, NewProduct(name="Kaftan", kind="variant", variants=variants))
+    product = await create_product(shop.owner, new)
     ids = [str(variant.variant_id) for variant in product.variants]
     return {"itemId": str(product.product_id), "ids": ids}
 
@@ -130,7 +129,7 @@ async def test_a_promotion_has_its_window_and_ends_by_null(web: Web, shop: Shop)
     assert [ended["prices"][name] for name in ("promoPrice", "promoStartsAt", "promoEndsAt")] == [None] * 3
 
 
-async def test_the_prices_of_a_product_are_those_of_all_its_variants(web: Web, shop: Shop) -> None:
+async def test_the_prices_of_a_product_are_those_of_variants_without_their_own(web: Web, shop: Shop) -> None:
     item = await kaftan(shop)
     answer = await price(
         web,

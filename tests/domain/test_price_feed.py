@@ -18,7 +18,15 @@ from kasuwa.domain.catalogue.errors import CursorWrong, PageTooDeep
 from kasuwa.domain.catalogue.price_feed import FeedWish, PriceChange, put_changes_together, read_price_changes
 from kasuwa.domain.catalogue.price_rules import PriceWish
 from kasuwa.domain.catalogue.pricing import change_prices
-from kasuwa.domain.catalogue.records import NewProduct, NewVariant, OpeningStock, OptionValue, Price, Product
+from kasuwa.domain.catalogue.records import (
+    NewProduct,
+    NewVariant,
+    OpeningStock,
+    OptionValue,
+    Price,
+    Product,
+    ProductOption,
+)
 from tests.base.database import connected, superuser_url
 from tests.shop import Shop
 
@@ -117,7 +125,10 @@ async def test_each_variant_has_a_line_of_its_own(shop: Shop) -> None:
         )
         for size, minor in (("S", 100), ("M", 200))
     )
-    product = await create_product(context, NewProduct(name="Kaftan", kind="variant", variants=variants))
+    options = (ProductOption("Size", ("S", "M")),)
+    product = await create_product(
+        context, NewProduct(name="Kaftan", kind="variant", options=options, variants=variants)
+    )
     rows, _ = await read_all(context, LONG_AGO)
     assert [(row.variant_id, row.name, row.after and row.after.selling_minor) for row in rows] == [
         (product.variants[0].variant_id, "Kaftan – S", 100),

@@ -19,7 +19,16 @@ from kasuwa.domain.catalogue.price_list import PriceListWish, list_prices
 from kasuwa.domain.catalogue.price_rules import PriceWish, changed_price
 from kasuwa.domain.catalogue.pricing import VariantWish, change_prices
 from kasuwa.domain.catalogue.queries import get_product
-from kasuwa.domain.catalogue.records import NewProduct, NewVariant, PageWish, Price, Product, ProductFilter
+from kasuwa.domain.catalogue.records import (
+    NewProduct,
+    NewVariant,
+    OptionValue,
+    PageWish,
+    Price,
+    Product,
+    ProductFilter,
+    ProductOption,
+)
 from kasuwa.domain.permissions import Permission
 from tests.shop import Shop
 
@@ -48,6 +57,28 @@ def at(shop: Shop, store_id: UUID) -> Context:
 async def a_product(context: Context, **price: Any) -> Product:
     variant = NewVariant(price=Price(currency="NGN", selling_minor=50_000, **price))
     return await create_product(context, NewProduct(name="Malt", variants=(variant,)))
+
+
+async def kaftan(context: Context, *, own: str = "L", sizes: str = "SML") -> Product:
+    """A product at 9,000 whose variants of these sizes have their own price of 1."""
+    variants = tuple(
+        NewVariant(
+            sku=f"KAF-{size}",
+            options=(OptionValue("Size", size),),
+            price=Price(currency="NGN", selling_minor=100) if size in own else None,
+        )
+        for size in sizes
+    )
+    return await create_product(
+        context,
+        NewProduct(
+            name="Kaftan",
+            kind="variant",
+            options=(ProductOption("Size", tuple(sizes)),),
+            main=NewVariant(sku="KAF", price=Price(currency="NGN", selling_minor=900_000)),
+            variants=variants,
+        ),
+    )
 
 
 # Rules ---------------------------------------------------------------------------------------------
@@ -114,8 +145,7 @@ async def test_unknown_and_archived_products_have_no_price_to_change(shop: Shop,
 
 
 async def test_a_change_of_many_variants_is_whole_or_not_at_all(shop: Shop) -> None:
-    variants = tuple(NewVariant(price=Price(currency="NGN", selling_minor=100), name=n) for n in "ABC")
-    product = await create_product(shop.owner, NewProduct(name="X", kind="variant", variants=variants))
+    product = await kaftan(shop.owner, own="SML", sizes="SML")
     ids = [variant.variant_id for variant in product.variants]
     wishes = [
         VariantWish(variant_id=ids[0], pointer="/0", wish=wish(selling=Decimal(9))),

@@ -60,7 +60,7 @@ async def a_product(context: Context, **price: Any) -> Product:
 
 
 async def kaftan(context: Context, *, own: str = "L", sizes: str = "SML") -> Product:
-    """A product at 9,000 whose variants of these sizes have their own price of 1."""
+    """A product at 9,000; its variants of the sizes in `own` have one of 1 for themselves."""
     variants = tuple(
         NewVariant(
             sku=f"KAF-{size}",

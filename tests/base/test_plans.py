@@ -304,7 +304,10 @@ async def test_a_page_of_a_trail_reads_its_lines_and_no_more(
     }
     plan = await explain(application, statement.text, *(values[name] for name in statement.names))
     assert "stock_movement_of_product" in plan
-    assert "audit_entry_trail" in plan
+    # Where hardly an entry fits, those of the product are few enough to be sorted.
+    assert re.search("audit_entry_trail" if wanted.action is None else "audit_entry_(trail|subject)", plan), (
+        plan
+    )
     assert not re.search(r"Seq Scan on (stock_movement|audit_entry)", plan), plan
     most = 102 if wanted.action is None else 1000
     assert most_rows(plan) <= most, plan

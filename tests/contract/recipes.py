@@ -63,6 +63,7 @@ IDENTITIES: dict[str, dict[str, Identity]] = {
         "categoryids": _uuid("category_id"),
         "parentid": _uuid("category_id"),
         "moveitemsto": _uuid("category_id"),
+        "transferid": _uuid("transfer_id"),
         "removeimageids": _uuid("picture_id"),
         "variantids": _uuid("varied_variant_id"),
         "sku": Identity(lambda cast: cast.sku, lambda: f"SKU-{new_id().hex[:18]}"),
@@ -91,14 +92,21 @@ IDENTITIES: dict[str, dict[str, Identity]] = {
         "variantid": _uuid("variant_id"),
         "sku": Identity(lambda cast: cast.sku, lambda: f"SKU-{new_id().hex[:18]}"),
         "subjectid": _uuid("product_id"),
+        "transferid": _uuid("transfer_id"),
+        "lineid": _uuid("transfer_id"),
+        "destinationstoreid": _uuid("other_store_id"),
     },
 }
 """By API and name in lower case. A name that looks like an id and is not here must be in NOT_IDS."""
 
 OF_OPERATION: dict[tuple[str, str], Identity] = {
+    ("addVariantsToProduct", "itemid"): _uuid("bare_product_id"),
     ("addVariantsToExistingProduct", "itemid"): _uuid("varied_product_id"),
     ("removeVariantsFromProduct", "itemid"): _uuid("varied_product_id"),
     ("getProductVariants", "itemid"): _uuid("varied_product_id"),
+    ("changeTransfer", "transferid"): _uuid("draft_id"),
+    ("shipTransfer", "transferid"): _uuid("ready_id"),
+    ("cancelTransfer", "transferid"): _uuid("doomed_id"),
 }
 """By operation and name: an operation that works on a thing of its own kind."""
 
@@ -312,6 +320,26 @@ BODIES: dict[tuple[str, str], Callable[[Cast], Any]] = {
         "categories": [{"name": f"{cast.mark} {new_id().hex}", "children": [{"name": f"{cast.mark} box"}]}]
     },
     ("storeharmony", "getProductsWithComplexQuery"): _stock_query,
+    ("manage", "createTransfer"): lambda cast: {
+        "destinationStoreId": str(cast.other_store_id),
+        "lines": [{"variantId": str(cast.variant_id), "quantity": 2, "batchNo": f"{cast.mark} lot"}],
+        "reference": f"{cast.mark} paper",
+    },
+    ("manage", "changeTransfer"): lambda cast: {
+        "lines": [{"variantId": str(cast.variant_id), "quantity": 3}],
+        "note": f"{cast.mark} by the van",
+    },
+    ("manage", "receiveTransfer"): lambda cast: {
+        "lines": [
+            {
+                "lineId": str(cast.transfer_id),
+                "outcome": "damaged",
+                "quantity": 0.5,
+                "reason": f"{cast.mark} fell",
+            }
+        ]
+    },
+    ("manage", "cancelTransfer"): lambda cast: {"fate": "returned", "reason": f"{cast.mark} van"},
     ("bigcommerce", "createProductImage"): _bc_image,
     ("bigcommerce", "updateProductImage"): _bc_image,
     ("bigcommerce", "createProduct"): _bc_product,

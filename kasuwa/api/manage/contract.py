@@ -66,8 +66,18 @@ class CancelStocktakePath(Struct, frozen=True, kw_only=True):
     stocktakeid: Annotated[str, Meta(min_length=1, max_length=64)]
 
 
+class CancelTransferPath(Struct, frozen=True, kw_only=True):
+    storeid: Annotated[str, Meta(min_length=1, max_length=64)]
+    transferid: Annotated[str, Meta(min_length=1, max_length=64)]
+
+
 class ChangeStockPath(Struct, frozen=True, kw_only=True):
     storeid: Annotated[str, Meta(min_length=1, max_length=64)]
+
+
+class ChangeTransferPath(Struct, frozen=True, kw_only=True):
+    storeid: Annotated[str, Meta(min_length=1, max_length=64)]
+    transferid: Annotated[str, Meta(min_length=1, max_length=64)]
 
 
 class CloseStocktakePath(Struct, frozen=True, kw_only=True):
@@ -75,9 +85,18 @@ class CloseStocktakePath(Struct, frozen=True, kw_only=True):
     stocktakeid: Annotated[str, Meta(min_length=1, max_length=64)]
 
 
+class CreateTransferPath(Struct, frozen=True, kw_only=True):
+    storeid: Annotated[str, Meta(min_length=1, max_length=64)]
+
+
 class GetStocktakePath(Struct, frozen=True, kw_only=True):
     storeid: Annotated[str, Meta(min_length=1, max_length=64)]
     stocktakeid: Annotated[str, Meta(min_length=1, max_length=64)]
+
+
+class GetTransferPath(Struct, frozen=True, kw_only=True):
+    storeid: Annotated[str, Meta(min_length=1, max_length=64)]
+    transferid: Annotated[str, Meta(min_length=1, max_length=64)]
 
 
 class LineResult(Struct, frozen=True, kw_only=True):
@@ -143,6 +162,35 @@ class ListStocktakesQuery(Struct, frozen=True, kw_only=True):
     cursor: Annotated[str, Meta(min_length=1, max_length=512)] | None = None
 
 
+class ListTransfersPath(Struct, frozen=True, kw_only=True):
+    storeid: Annotated[str, Meta(min_length=1, max_length=64)]
+
+
+class ListTransfersQuery(Struct, frozen=True, kw_only=True):
+    direction: Literal["incoming", "outgoing", "all"] = "all"
+    status: TransferStatus | None = None
+    size: Annotated[int, Meta(ge=1, le=200)] = 50
+    cursor: Annotated[str, Meta(min_length=1, max_length=512)] | None = None
+
+
+class ListedTransfer(Struct, frozen=True, kw_only=True):
+    """A transfer without its lines"""
+
+    transferId: Uuid
+    status: TransferStatus
+    sourceStoreId: Uuid
+    sourceStoreName: str
+    destinationStoreId: Uuid
+    destinationStoreName: str
+    reference: str
+    note: str
+    version: Annotated[int, Meta(ge=1, le=2147483647)]
+    createdAt: DateTime
+    shippedAt: DateTime | None
+    closedAt: DateTime | None
+    lineCount: Annotated[int, Meta(ge=0, le=2147483647)]
+
+
 class LowStockEvent(Struct, frozen=True, kw_only=True):
     """A product ran low"""
 
@@ -164,6 +212,15 @@ class LowStockPage(Struct, frozen=True, kw_only=True):
     nextCursor: str | None
 
 
+class NewTransfer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A transfer from the caller's store"""
+
+    destinationStoreId: Annotated[str, Meta(min_length=1, max_length=64)]
+    lines: Annotated[list[WantedTransferLine], Meta(max_length=1000)]
+    reference: Annotated[str, Meta(max_length=100)] | UnsetType = UNSET
+    note: Annotated[str, Meta(max_length=500)] | UnsetType = UNSET
+
+
 class Problem(Struct, frozen=True, kw_only=True):
     """Error body (RFC 9457)."""
 
@@ -181,6 +238,16 @@ class ProblemError(Struct, frozen=True, kw_only=True):
     pointer: Annotated[str, Meta(pattern="^#?(/.*)?$")] | UnsetType = UNSET
     detail: str
     code: Annotated[str, Meta(pattern="^[a-z][a-z0-9_]*$")]
+
+
+class ReceiveTransferPath(Struct, frozen=True, kw_only=True):
+    storeid: Annotated[str, Meta(min_length=1, max_length=64)]
+    transferid: Annotated[str, Meta(min_length=1, max_length=64)]
+
+
+class ShipTransferPath(Struct, frozen=True, kw_only=True):
+    storeid: Annotated[str, Meta(min_length=1, max_length=64)]
+    transferid: Annotated[str, Meta(min_length=1, max_length=64)]
 
 
 class StartStocktakePath(Struct, frozen=True, kw_only=True):
@@ -356,14 +423,136 @@ class StocktakeStart(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     blind: bool = True
 
 
+class Transfer(Struct, frozen=True, kw_only=True):
+    """Goods that go from one location to another"""
+
+    transferId: Uuid
+    status: TransferStatus
+    sourceStoreId: Uuid
+    destinationStoreId: Uuid
+    reference: str
+    note: str
+    version: Annotated[int, Meta(ge=1, le=2147483647)]
+    createdAt: DateTime
+    createdBy: str | None
+    shippedAt: DateTime | None
+    shippedBy: str | None
+    closedAt: DateTime | None
+    closedBy: str | None
+    fate: str | None
+    reason: str
+    lines: list[TransferLine]
+
+
+class TransferCancel(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Why, and where the units are"""
+
+    fate: Literal["returned", "lost"] | UnsetType = UNSET
+    reason: Annotated[str, Meta(max_length=200)] | UnsetType = UNSET
+
+
+class TransferChange(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What to change of a draft"""
+
+    lines: Annotated[list[WantedTransferLine], Meta(max_length=1000)] | UnsetType = UNSET
+    reference: Annotated[str, Meta(max_length=100)] | UnsetType = UNSET
+    note: Annotated[str, Meta(max_length=500)] | UnsetType = UNSET
+    version: Annotated[int, Meta(ge=1, le=2147483647)] | UnsetType = UNSET
+
+
+class TransferLine(Struct, frozen=True, kw_only=True):
+    """One variant of a transfer, in its unit; outstanding is what is still on its way"""
+
+    lineId: Uuid
+    itemId: Uuid
+    variantId: Uuid
+    sku: str
+    name: str
+    unit: str
+    status: TransferStatus
+    quantity: Number
+    received: Number
+    damaged: Number
+    lost: Number
+    returned: Number
+    outstanding: Number
+    batchNo: str | None
+    serialNumbers: list[str]
+    parcels: list[TransferParcel]
+
+
+class TransferPage(Struct, frozen=True, kw_only=True):
+    """Page of transfers"""
+
+    data: list[ListedTransfer]
+    size: Annotated[int, Meta(ge=1, le=200)]
+    nextCursor: str | None
+
+
+class TransferParcel(Struct, frozen=True, kw_only=True):
+    """What left the shelf together"""
+
+    quantity: Number
+    outstanding: Number
+    batchNo: str | None
+    expiryDate: Date | None
+    serialNumber: str | None
+    unitCost: Number | None
+
+
+class TransferReceipt(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What became of goods on their way"""
+
+    lines: Annotated[list[TransferReceiptLine], Meta(min_length=1, max_length=1000)]
+
+
+class TransferReceiptLine(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A part of a line; several may speak of the same one"""
+
+    lineId: Annotated[str, Meta(min_length=1, max_length=64)]
+    outcome: Literal["received", "damaged", "lost"]
+    quantity: Number
+    batchNo: Annotated[str, Meta(min_length=1, max_length=60)] | UnsetType = UNSET
+    serialNumbers: (
+        Annotated[
+            list[Annotated[str, Meta(min_length=1, max_length=100, pattern="^[ -~]+$")]],
+            Meta(min_length=1, max_length=1000),
+        ]
+        | UnsetType
+    ) = UNSET
+    reason: Annotated[str, Meta(max_length=200)] | UnsetType = UNSET
+
+
+class WantedTransferLine(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A variant to send; each once"""
+
+    variantId: Annotated[str, Meta(min_length=1, max_length=64)]
+    quantity: Number
+    pack: Annotated[str, Meta(min_length=1, max_length=40)] | UnsetType = UNSET
+    batchNo: Annotated[str, Meta(min_length=1, max_length=60)] | UnsetType = UNSET
+    serialNumbers: (
+        Annotated[
+            list[Annotated[str, Meta(min_length=1, max_length=100, pattern="^[ -~]+$")]],
+            Meta(min_length=1, max_length=1000),
+        ]
+        | UnsetType
+    ) = UNSET
+
+
+TransferStatus = Literal["draft", "shipped", "partially_received", "accepted", "cancelled"]
+
 CHECKS = Checks(
     Path(__file__).with_suffix(".json"),
     {
         AddStocktakeCountsPath: "AddStocktakeCountsPath",
         CancelStocktakePath: "CancelStocktakePath",
+        CancelTransferPath: "CancelTransferPath",
         ChangeStockPath: "ChangeStockPath",
+        ChangeTransferPath: "ChangeTransferPath",
         CloseStocktakePath: "CloseStocktakePath",
+        CreateTransferPath: "CreateTransferPath",
         GetStocktakePath: "GetStocktakePath",
+        GetTransferPath: "GetTransferPath",
         ListAuditEntriesPath: "ListAuditEntriesPath",
         ListAuditEntriesQuery: "ListAuditEntriesQuery",
         ListLowStockEventsPath: "ListLowStockEventsPath",
@@ -374,12 +563,20 @@ CHECKS = Checks(
         ListStocktakeLinesQuery: "ListStocktakeLinesQuery",
         ListStocktakesPath: "ListStocktakesPath",
         ListStocktakesQuery: "ListStocktakesQuery",
+        ListTransfersPath: "ListTransfersPath",
+        ListTransfersQuery: "ListTransfersQuery",
+        NewTransfer: "NewTransfer",
+        ReceiveTransferPath: "ReceiveTransferPath",
+        ShipTransferPath: "ShipTransferPath",
         StartStocktakePath: "StartStocktakePath",
         StockChanges: "StockChanges",
         StocktakeCancel: "StocktakeCancel",
         StocktakeClose: "StocktakeClose",
         StocktakeCounts: "StocktakeCounts",
         StocktakeStart: "StocktakeStart",
+        TransferCancel: "TransferCancel",
+        TransferChange: "TransferChange",
+        TransferReceipt: "TransferReceipt",
     },
 )
 
@@ -585,5 +782,133 @@ OPERATIONS: dict[str, Operation] = {
         answer=LowStockPage,
         answer_media=("application/json",),
         statuses=frozenset({200, 304, 400, 401, 403, 404, 408, 422, 429, 500, 503}),
+    ),
+    "listTransfers": Operation(
+        operation_id="listTransfers",
+        method="GET",
+        path="/{storeid}/transfers",
+        tags=("Transfers",),
+        security=(("sessiontoken",),),
+        permission="stock.read",
+        scope=None,
+        safe=True,
+        idempotent=False,
+        path_parameters=ListTransfersPath,
+        query=ListTransfersQuery,
+        headers=(),
+        success_status=200,
+        answer=TransferPage,
+        answer_media=("application/json",),
+        statuses=frozenset({200, 304, 400, 401, 403, 404, 408, 422, 429, 500, 503}),
+    ),
+    "createTransfer": Operation(
+        operation_id="createTransfer",
+        method="POST",
+        path="/{storeid}/transfers",
+        tags=("Transfers",),
+        security=(("sessiontoken",),),
+        permission="stock.quantity",
+        scope=None,
+        safe=False,
+        idempotent=False,
+        path_parameters=CreateTransferPath,
+        headers=(HeaderParameter(name="Idempotency-Key", pattern="^[A-Za-z0-9._:-]{8,128}$"),),
+        body={"application/json": NewTransfer},
+        body_required=True,
+        success_status=201,
+        answer=Transfer,
+        answer_media=("application/json",),
+        statuses=frozenset({201, 400, 401, 403, 404, 408, 409, 413, 415, 422, 429, 500, 503}),
+    ),
+    "getTransfer": Operation(
+        operation_id="getTransfer",
+        method="GET",
+        path="/{storeid}/transfers/{transferid}",
+        tags=("Transfers",),
+        security=(("sessiontoken",),),
+        permission="stock.read",
+        scope=None,
+        safe=True,
+        idempotent=False,
+        path_parameters=GetTransferPath,
+        headers=(),
+        success_status=200,
+        answer=Transfer,
+        answer_media=("application/json",),
+        statuses=frozenset({200, 304, 400, 401, 403, 404, 408, 422, 429, 500, 503}),
+    ),
+    "changeTransfer": Operation(
+        operation_id="changeTransfer",
+        method="PUT",
+        path="/{storeid}/transfers/{transferid}",
+        tags=("Transfers",),
+        security=(("sessiontoken",),),
+        permission="stock.quantity",
+        scope=None,
+        safe=False,
+        idempotent=False,
+        path_parameters=ChangeTransferPath,
+        headers=(HeaderParameter(name="Idempotency-Key", pattern="^[A-Za-z0-9._:-]{8,128}$"),),
+        body={"application/json": TransferChange},
+        body_required=True,
+        success_status=200,
+        answer=Transfer,
+        answer_media=("application/json",),
+        statuses=frozenset({200, 400, 401, 403, 404, 408, 409, 413, 415, 422, 429, 500, 503}),
+    ),
+    "shipTransfer": Operation(
+        operation_id="shipTransfer",
+        method="POST",
+        path="/{storeid}/transfers/{transferid}/ship",
+        tags=("Transfers",),
+        security=(("sessiontoken",),),
+        permission="stock.quantity",
+        scope=None,
+        safe=False,
+        idempotent=False,
+        path_parameters=ShipTransferPath,
+        headers=(HeaderParameter(name="Idempotency-Key", pattern="^[A-Za-z0-9._:-]{8,128}$"),),
+        success_status=200,
+        answer=Transfer,
+        answer_media=("application/json",),
+        statuses=frozenset({200, 400, 401, 403, 404, 408, 409, 422, 429, 500, 503}),
+    ),
+    "receiveTransfer": Operation(
+        operation_id="receiveTransfer",
+        method="POST",
+        path="/{storeid}/transfers/{transferid}/receive",
+        tags=("Transfers",),
+        security=(("sessiontoken",),),
+        permission="stock.quantity",
+        scope=None,
+        safe=False,
+        idempotent=False,
+        path_parameters=ReceiveTransferPath,
+        headers=(HeaderParameter(name="Idempotency-Key", pattern="^[A-Za-z0-9._:-]{8,128}$"),),
+        body={"application/json": TransferReceipt},
+        body_required=True,
+        success_status=200,
+        answer=Transfer,
+        answer_media=("application/json",),
+        statuses=frozenset({200, 400, 401, 403, 404, 408, 409, 413, 415, 422, 429, 500, 503}),
+    ),
+    "cancelTransfer": Operation(
+        operation_id="cancelTransfer",
+        method="POST",
+        path="/{storeid}/transfers/{transferid}/cancel",
+        tags=("Transfers",),
+        security=(("sessiontoken",),),
+        permission="stock.quantity",
+        scope=None,
+        safe=False,
+        idempotent=False,
+        path_parameters=CancelTransferPath,
+        headers=(HeaderParameter(name="Idempotency-Key", pattern="^[A-Za-z0-9._:-]{8,128}$"),),
+        body={"application/json": TransferCancel},
+        body_required=True,
+        success_status=200,
+        answer=Transfer,
+        answer_media=("application/json",),
+        statuses=frozenset({200, 400, 401, 403, 404, 408, 409, 413, 415, 422, 429, 500, 503}),
     ),
 }

@@ -9,6 +9,7 @@ from kasuwa.api.storeharmony import stock as _stock
 from kasuwa.api.storeharmony import stock_audit as _stock_audit
 from kasuwa.api.storeharmony import stock_query as _stock_query
 from kasuwa.api.storeharmony import stores as _stores
+from kasuwa.api.storeharmony import transfers as _transfers
 from kasuwa.api.storeharmony import variants as _variants
 from kasuwa.api.storeharmony.product_views import item_card
 from kasuwa.api.storeharmony.service import api
@@ -26,6 +27,7 @@ __all__ = [
     "_stock_audit",
     "_stock_query",
     "_stores",
+    "_transfers",
     "_variants",
     "api",
 ]

@@ -2185,7 +2185,7 @@ class GetProductTransfersPath(Struct, frozen=True, kw_only=True):
 
 class GetProductTransfersQuery(Struct, frozen=True, kw_only=True):
     direction: Literal["incoming", "outgoing", "all"] = "all"
-    status: Literal["pending", "accepted", "cancelled"] | None = None
+    status: Literal["pending", "partially_received", "accepted", "cancelled"] | None = None
     itemid: Annotated[str, Meta(max_length=64)] | None = None
     from_: DateTime | None = field(name="from", default=None)
     to: DateTime | None = None

@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
+from kasuwa.api import quantities
 from kasuwa.base.http.contract import encode
 from kasuwa.base.money import from_minor
 from kasuwa.domain.catalogue.cards import Card
@@ -178,9 +179,7 @@ def picture_view(picture: ShownPicture) -> Json:
 
 def plain(quantity: Decimal | None) -> Decimal | None:
     """Without zeros at its end, and never with an exponent."""
-    if quantity is None:
-        return None
-    return quantity.quantize(Decimal(1)) if quantity == quantity.to_integral_value() else quantity.normalize()
+    return None if quantity is None else quantities.plain(quantity)
 
 
 def _tax(product: Product) -> Json:

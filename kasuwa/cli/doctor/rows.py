@@ -212,7 +212,10 @@ async def check_rows(owner: Owner, check: RowCheck) -> Examined:
 
 
 async def check_ledgers(owner: Owner) -> list[Examined]:
-    """Every function named `…_faults` that needs no argument is a ledger's own check."""
+    """Every function named `…_faults` that needs no argument is a ledger's own check.
+
+    What it looked at is the table named so, or its movements.
+    """
     names = await owner.fetch(
         r"""
         SELECT proname FROM pg_proc
@@ -226,8 +229,10 @@ async def check_ledgers(owner: Owner) -> list[Examined]:
 
 async def _check_ledger(owner: Owner, function: str) -> Examined:
     ledger = function.removesuffix("_faults")
-    movements = await owner.fetchval("SELECT to_regclass($1)", f"{ledger}_movement")
-    looked_at = await owner.fetchval(f"SELECT count(*) FROM {movements}") if movements else 0  # noqa: S608
+    table = await owner.fetchval(
+        "SELECT coalesce(to_regclass($1 || '_movement'), to_regclass($1))::text", ledger
+    )
+    looked_at = await owner.fetchval(f"SELECT count(*) FROM {table}") if table else 0  # noqa: S608
     rows = await owner.fetch(f"SELECT to_jsonb(f) AS row FROM {function}() f")  # noqa: S608 - from the catalogue
     findings = []
     for row in rows:

@@ -32,6 +32,8 @@ from kasuwa.domain.catalogue.records import (
 from kasuwa.domain.catalogue.variant_rows import insert_variants, set_price, taken_at
 from kasuwa.domain.inventory.actions import close_stock
 from kasuwa.domain.permissions import Permission
+from kasuwa.domain.transfers.errors import TransferHolds
+from kasuwa.domain.transfers.queries import holds_product
 
 
 class ProductChange(Struct, frozen=True, kw_only=True):
@@ -147,12 +149,17 @@ async def set_cost_price(
 
 
 async def remove_product(context: Context, product_id: UUID) -> Removal:
-    """Take a product off: archived when the ledger knows it, else deleted with its pictures' places."""
+    """Take a product off: archived when the ledger knows it, else deleted with its pictures' places.
+
+    Raises TransferHolds while a transfer that is not done names it.
+    """
     context.require(Permission.STOCK_WRITE)
     async with context.transaction() as db:
         await share_category_tree(db)
         before = await lock_product(db, product_id)
         has_history = await _hold_stock(db, product_id)
+        if await holds_product(db, product_id):
+            raise TransferHolds("Let it arrive, or cancel the transfer, first.")
         at = datetime.now(UTC)
         if has_history:
             await db.execute(

@@ -24,7 +24,7 @@ def _json(value: Any) -> str:
     return msgspec.json.encode(value).decode()
 
 
-def _utc(at: datetime) -> datetime:
+def in_utc(at: datetime) -> datetime:
     """The moment in UTC; the first or the last one there is, where an offset leads beyond the calendar."""
     try:
         return at.astimezone(UTC)
@@ -49,10 +49,10 @@ _CONDITIONS: tuple[tuple[str, str, Callable[[Any], object]], ...] = (
     ("name", "p.name = :name", str),
     ("skus", "v.sku_key = ANY(:skus::text[])", lambda skus: [sku_key(sku) for sku in skus]),
     ("visible_online", "p.visible_online = :visible_online", bool),
-    ("created_from", "p.created_at >= :created_from::timestamptz", _utc),
-    ("created_to", "p.created_at <= :created_to::timestamptz", _utc),
-    ("updated_from", "p.updated_at >= :updated_from::timestamptz", _utc),
-    ("updated_to", "p.updated_at <= :updated_to::timestamptz", _utc),
+    ("created_from", "p.created_at >= :created_from::timestamptz", in_utc),
+    ("created_to", "p.created_at <= :created_to::timestamptz", in_utc),
+    ("updated_from", "p.updated_at >= :updated_from::timestamptz", in_utc),
+    ("updated_to", "p.updated_at <= :updated_to::timestamptz", in_utc),
     ("low_stock", "(p.track_quantity AND w.is_low) IS TRUE = :low_stock", bool),
     ("extra", "p.extra @> :extra::jsonb", _json),
     ("extra_any", "p.extra @> ANY(:extra_any::jsonb[])", lambda extras: [_json(extra) for extra in extras]),

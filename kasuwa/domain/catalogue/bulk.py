@@ -16,7 +16,7 @@ from kasuwa.base.context import Context
 from kasuwa.base.db import Database, passing_faults
 from kasuwa.base.ids import new_id
 from kasuwa.base.problems import FieldFault, Problem, Unavailable
-from kasuwa.domain.catalogue.actions import slug_of
+from kasuwa.domain.catalogue.actions import share_category_tree, slug_of
 from kasuwa.domain.catalogue.bulk_changes import changed, changes_of, price_faults, sold
 from kasuwa.domain.catalogue.bulk_plan import Known, Plan, Update, plan_rows, refuse_repeated, sku_of
 from kasuwa.domain.catalogue.bulk_records import BulkProduct, BulkRow, FieldChange, OnDuplicate, Outcome
@@ -62,6 +62,7 @@ async def write_products(
         context.require(Permission.STOCK_QUANTITY)
     wish = _Wish(on_duplicate, atomic, set_stock)
     async with context.transaction() as db:
+        await share_category_tree(db)
         return await _write_or_part(context, db, refuse_repeated(rows), wish)
 
 

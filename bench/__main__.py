@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from bench import imaging, importing, limits, list_products, start, stock, upload
+from bench import imaging, importing, limits, list_products, search, start, stock, upload
 from bench.tables import Report, written
 
 MEASUREMENTS: dict[str, Callable[..., Report]] = {
@@ -18,6 +18,7 @@ MEASUREMENTS: dict[str, Callable[..., Report]] = {
     "limits": limits.measure,
     "import": importing.measure,
     "stock": stock.measure,
+    "search": search.measure,
 }
 
 

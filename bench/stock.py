@@ -158,9 +158,7 @@ async def _rebuild(url: str, shop: BenchShop, lines: int, movements: int) -> lis
     finally:
         await admin.close()
     return [
-        Figure(
-            name="lines through the ledger, 1,000 in a call", value=lines / (filled - begun), unit="per s"
-        ),
+        Figure(name="lines, 1,000 in a call", value=lines / (filled - begun), unit="per s"),
         Figure(name=f"  the chain of {chained:,} looked through", value=looked - filled, unit="s"),
         Figure(name=f"all balances from {there:,} movements", value=built - ready, unit="s", limit=60),
     ]

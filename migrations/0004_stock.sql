@@ -52,12 +52,14 @@ CREATE TABLE stock_balance (
   seq bigint NOT NULL DEFAULT 0,
   head bytea NOT NULL DEFAULT '\x',
   updated_at timestamptz NOT NULL DEFAULT now(),
-  PRIMARY KEY (merchant_id, store_id, variant_id),
   FOREIGN KEY (merchant_id, store_id) REFERENCES store (merchant_id, store_id),
   FOREIGN KEY (merchant_id, variant_id) REFERENCES variant (merchant_id, variant_id) ON DELETE CASCADE,
   CONSTRAINT stock_never_below_zero CHECK (allow_negative OR on_hand - reserved >= 0)
 );
+-- In this order: without statistics both cost the same for one balance, and the index that was made last is taken. By
+-- product it would read every balance of the store.
 CREATE INDEX stock_balance_product ON stock_balance (merchant_id, product_id, store_id);
+ALTER TABLE stock_balance ADD PRIMARY KEY (merchant_id, store_id, variant_id);
 CALL protect_tenant('stock_balance');
 
 -- What has movements is not taken away from under them.
@@ -414,7 +416,7 @@ BEGIN
         m.before := CASE m.state WHEN 'on_hand' THEN b.on_hand WHEN 'reserved' THEN b.reserved
                                  WHEN 'in_transit' THEN b.in_transit WHEN 'damaged' THEN b.damaged ELSE b.shortfall END;
         m.after := m.before + m.quantity;
-        m.unit_cost := CASE WHEN m.quantity > 0 THEN cost ELSE b.average_cost END;
+        m.unit_cost := CASE WHEN m.quantity > 0 OR m.state <> 'on_hand' THEN cost ELSE b.average_cost END;
         m.value_change := 0;
         IF m.state = 'on_hand' THEN
           -- What comes in is worth what it cost, what goes out the average; the last unit takes the last fraction.

@@ -1,5 +1,6 @@
 """The plans of what every till asks all day, read as the application's role."""
 
+import hashlib
 import re
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
@@ -24,7 +25,8 @@ from tests.shop import Shop, new_shop
 
 T = TypeVar("T")
 
-EACH, BIG = 20_000, ("product", "variant", "price", "stock_balance", "product_card")
+EACH = 20_000
+BIG = ("product", "variant", "price", "stock_balance", "product_card", "search_product", "search_word")
 
 _FILL = """
     SET LOCAL session_replication_role = replica;
@@ -41,6 +43,13 @@ _FILL = """
       SELECT '{merchant}', '{store}', variant_id, product_id FROM made;
     INSERT INTO product_card (merchant_id, product_id, dialect, body)
       SELECT '{merchant}', product_id, 'storeharmony', '{{}}' FROM made;
+    INSERT INTO search_product (merchant_id, product_id, words)
+      SELECT '{merchant}', product_id,
+             array_to_tsvector(search_marked('{merchant}', array['malt', left(md5(n::text), 8)])) FROM made;
+    INSERT INTO search_word (merchant_id, word, product_id, losses)
+      SELECT '{merchant}', w.word, product_id, search_marked('{merchant}', search_losses(w.word))
+      FROM made, LATERAL (SELECT CASE n WHEN 10 THEN 'malt' ELSE left(md5(n::text), 8) END AS word) w
+      WHERE n % 10 = 0;
     INSERT INTO merchant_counter (merchant_id, name, value) VALUES ('{merchant}', 'products.active', {each})
       ON CONFLICT (merchant_id, name) DO UPDATE SET value = excluded.value;
 """
@@ -301,16 +310,32 @@ async def test_a_page_of_a_trail_reads_its_lines_and_no_more(
     assert most_rows(plan) <= most, plan
 
 
-async def test_text_search_uses_its_index_whatever_was_asked_before(
-    big_shop: Shop, database_urls: DatabaseUrls
+_SEARCHES = {
+    # A text, the indexes that answer it, and the most rows that any step gives.
+    "words": ("malt {word}", {"search_product_words", "variant_sku_begins", "variant_barcode_begins"}, 2),
+    "last word begun": ("malt {begun}", {"search_product_words", "search_word_pkey"}, 60),
+    "typing error": ("mlat {wrong}", {"search_product_words", "search_word_losses"}, 60),
+    "SKU": ("SKU-777", {"variant_sku_begins"}, 60),
+    "barcode": ("5000777", {"variant_barcode_begins"}, 60),
+    "beginning of a SKU": ("sku-77", {"variant_sku_begins"}, 300),
+    "part of a SKU": ("ku-7777", {"variant_sku_parts", "variant_barcode_parts"}, 60),
+    "part of a word": ("{part}", {"search_word_parts"}, 60),
+}
+
+
+@pytest.mark.parametrize(("text", "indexes", "most"), _SEARCHES.values(), ids=_SEARCHES)
+async def test_every_way_of_searching_uses_its_index_whatever_was_asked_before(
+    big_shop: Shop, database_urls: DatabaseUrls, text: str, indexes: set[str], most: int
 ) -> None:
     """Ten times, since a function's generic plan comes after five."""
-    plans = "\n".join(
-        await function_plans(database_urls, big_shop, "SELECT find_products('malt abc1', 100)", 10)
-    )
-    for index in ("product_words", "variant_words", "variant_barcodes"):
-        assert index in plans
+    word = hashlib.md5(b"770", usedforsecurity=False).hexdigest()[:8]
+    wrong = word[:3] + word[4] + word[3] + word[5:]
+    text = text.format(word=word, begun=word[:6], wrong=wrong, part=word[2:7])
+    call = f"SELECT * FROM search_products('{text}', 10000, true, true)"
+    plans = "\n".join(await function_plans(database_urls, big_shop, call, 10))
+    assert {index for index in indexes if index not in plans} == set(), plans
     assert scanned(plans) == set()
+    assert most_rows(plans) <= most, plans
 
 
 async def test_under_row_level_security_the_same_search_reads_every_product(
@@ -319,10 +344,11 @@ async def test_under_row_level_security_the_same_search_reads_every_product(
     """The control: why the search has a role of its own."""
     plan = await explain(
         application,
-        "SELECT product_id FROM product WHERE merchant_id = current_merchant() AND sort_name LIKE $1",
-        "%malt abc1%",
+        "SELECT product_id FROM search_product WHERE merchant_id = current_merchant()"
+        " AND words @@ $1::text::tsquery",
+        "'malt' & 'abc1'",
     )
-    assert "product_words" not in plan
+    assert "search_product_words" not in plan
     assert float(max(re.findall(r"Rows Removed by Filter: (\d+)", plan), key=int)) > EACH / 2
 
 

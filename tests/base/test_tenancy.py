@@ -188,6 +188,7 @@ _VALUES = {
     "numeric": "1",
     "double precision": "1",
     "text[]": "'{}'",
+    "tsvector": "'x'",
 }
 
 

@@ -53,6 +53,7 @@ _PICTURE_URL = Identity(lambda cast: cast.media_url, _unknown_url)
 IDENTITIES: dict[str, dict[str, Identity]] = {
     "storeharmony": {
         "storeid": _uuid("store_id"),
+        "storeids": _uuid("store_id"),
         "accountid": _uuid("user_id"),
         "itemid": _uuid("product_id"),
         "variantid": _uuid("variant_id"),
@@ -60,6 +61,9 @@ IDENTITIES: dict[str, dict[str, Identity]] = {
         "destinationstoreid": _uuid("other_store_id"),
         "categoryid": _uuid("category_id"),
         "categoryids": _uuid("category_id"),
+        "parentid": _uuid("category_id"),
+        "moveitemsto": _uuid("category_id"),
+        "transferid": _uuid("transfer_id"),
         "removeimageids": _uuid("picture_id"),
         "variantids": _uuid("varied_variant_id"),
         "sku": Identity(lambda cast: cast.sku, lambda: f"SKU-{new_id().hex[:18]}"),
@@ -84,7 +88,13 @@ IDENTITIES: dict[str, dict[str, Identity]] = {
     },
     "manage": {
         "storeid": _uuid("store_id"),
+        "stocktakeid": _uuid("stocktake_id"),
+        "variantid": _uuid("variant_id"),
+        "sku": Identity(lambda cast: cast.sku, lambda: f"SKU-{new_id().hex[:18]}"),
         "subjectid": _uuid("product_id"),
+        "transferid": _uuid("transfer_id"),
+        "lineid": _uuid("transfer_id"),
+        "destinationstoreid": _uuid("other_store_id"),
     },
 }
 """By API and name in lower case. A name that looks like an id and is not here must be in NOT_IDS."""
@@ -94,11 +104,15 @@ OF_OPERATION: dict[tuple[str, str], Identity] = {
     ("addVariantsToExistingProduct", "itemid"): _uuid("varied_product_id"),
     ("removeVariantsFromProduct", "itemid"): _uuid("varied_product_id"),
     ("getProductVariants", "itemid"): _uuid("varied_product_id"),
+    ("changeTransfer", "transferid"): _uuid("draft_id"),
+    ("shipTransfer", "transferid"): _uuid("ready_id"),
+    ("cancelTransfer", "transferid"): _uuid("doomed_id"),
 }
 """By operation and name: an operation that works on a thing of its own kind."""
 
 NOT_IDS: dict[tuple[str, str], str] = {
     ("storeharmony", "platformid"): "what the app calls its own device",
+    ("storeharmony", "categories"): "new ones; none of them has an id yet",
     ("bigcommerce", "id:not_in"): "leaves out; it never brings a row that was not there",
     ("bigcommerce", "id:min"): "a bound of the caller's own rows",
     ("bigcommerce", "id:max"): "a bound of the caller's own rows",
@@ -110,7 +124,17 @@ NOT_IDS: dict[tuple[str, str], str] = {
 
 _LOOKS_LIKE_AN_ID = re.compile(r"(?i)(?:[a-z0-9]|_)ids?\Z|\Aids?(?::\w+)?\Z")
 _ALSO_IDS = frozenset(
-    {"sku", "sku:in", "username", "usertoken", "src", "image_url", "categories", "related_products"}
+    {
+        "sku",
+        "sku:in",
+        "username",
+        "usertoken",
+        "src",
+        "image_url",
+        "categories",
+        "related_products",
+        "moveitemsto",
+    }
 )
 # A body that makes something gives it these names; it does not ask for what has them.
 _GIVEN_NAMES = frozenset({"sku", "username"})
@@ -204,6 +228,18 @@ def _more_variants(cast: Cast) -> Json:
     return {"variants": [_variant(cast, f"{cast.mark} size", f"{cast.mark} {next(_sizes)}")]}
 
 
+def _stock_query(cast: Cast) -> Json:
+    return {
+        "text": cast.mark,
+        "storeIds": [str(cast.store_id)],
+        "filters": [
+            {"field": "itemId", "op": "in", "values": [str(cast.product_id)]},
+            {"field": "categoryId", "value": str(cast.category_id)},
+        ],
+        "facets": ["category", "inStock"],
+    }
+
+
 def _bc_image(cast: Cast) -> Json:
     return {
         "id": cast.picture_number,
@@ -277,6 +313,33 @@ BODIES: dict[tuple[str, str], Callable[[Cast], Any]] = {
         "reason": "damage",
         "note": f"{cast.mark} fell",
     },
+    ("storeharmony", "createStoreCategory"): lambda cast: {"name": f"{cast.mark} {new_id().hex}"},
+    ("storeharmony", "createStoreSubCategory"): lambda cast: {"name": f"{cast.mark} {new_id().hex}"},
+    ("storeharmony", "updateStoreCategory"): lambda cast: {"name": f"{cast.mark} rack", "parentId": None},
+    ("storeharmony", "createBulkStoreCategory"): lambda cast: {
+        "categories": [{"name": f"{cast.mark} {new_id().hex}", "children": [{"name": f"{cast.mark} box"}]}]
+    },
+    ("storeharmony", "getProductsWithComplexQuery"): _stock_query,
+    ("manage", "createTransfer"): lambda cast: {
+        "destinationStoreId": str(cast.other_store_id),
+        "lines": [{"variantId": str(cast.variant_id), "quantity": 2, "batchNo": f"{cast.mark} lot"}],
+        "reference": f"{cast.mark} paper",
+    },
+    ("manage", "changeTransfer"): lambda cast: {
+        "lines": [{"variantId": str(cast.variant_id), "quantity": 3}],
+        "note": f"{cast.mark} by the van",
+    },
+    ("manage", "receiveTransfer"): lambda cast: {
+        "lines": [
+            {
+                "lineId": str(cast.transfer_id),
+                "outcome": "damaged",
+                "quantity": 0.5,
+                "reason": f"{cast.mark} fell",
+            }
+        ]
+    },
+    ("manage", "cancelTransfer"): lambda cast: {"fate": "returned", "reason": f"{cast.mark} van"},
     ("bigcommerce", "createProductImage"): _bc_image,
     ("bigcommerce", "updateProductImage"): _bc_image,
     ("bigcommerce", "createProduct"): _bc_product,
@@ -289,14 +352,26 @@ BODIES: dict[tuple[str, str], Callable[[Cast], Any]] = {
     ("shoplazza", "update_product_image"): lambda cast: {
         "image": {"src": cast.media_url, "alt": f"{cast.mark} back"}
     },
+    ("manage", "startStocktake"): lambda cast: {"name": f"{cast.mark} shelves"},
+    ("manage", "addStocktakeCounts"): lambda cast: {
+        "counts": [{"variantId": str(cast.variant_id), "quantity": 3, "zone": f"{cast.mark} window"}],
+    },
+    ("manage", "closeStocktake"): lambda cast: {"uncounted": "keep", "note": f"{cast.mark} done"},
+    ("manage", "cancelStocktake"): lambda cast: {"note": f"{cast.mark} wrong day"},
+    ("manage", "changeStock"): lambda cast: {
+        "reference": f"{cast.mark} GRN",
+        "lines": [{"variantId": str(cast.variant_id), "change": 2, "note": f"{cast.mark} late"}],
+    },
 }
 
 FILES: dict[tuple[str, str], tuple[bytes, str]] = {
     ("storeharmony", "uploadProductPicture"): (picture_bytes("PNG", size=(8, 6), seed=9), "image/png"),
+    ("storeharmony", "uploadCategoryPicture"): (picture_bytes("PNG", size=(8, 6), seed=8), "image/png"),
 }
 """Bodies that are no JSON object: content and its media type."""
 
 QUERIES: dict[tuple[str, str], Callable[[Cast], dict[str, str]]] = {
+    ("manage", "listStockAsAt"): lambda cast: {"at": "2031-01-01T00:00:00Z"},
     ("storeharmony", "findBySKU"): lambda cast: {"sku": cast.sku},
     ("storeharmony", "authenticateUser"): lambda cast: {"storeid": str(cast.store_id)},
     ("bigcommerce", "deleteProducts"): lambda cast: {"id:in": str(cast.product_number)},

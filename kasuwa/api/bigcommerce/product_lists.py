@@ -73,6 +73,7 @@ def filter_of(query: GetProductsQuery | DeleteProductsQuery) -> ProductFilter:
         statuses=("active", "inactive"),
         text=query.keyword or None,
         in_descriptions=bool(query.keyword),
+        corrects_text=False,
         numbers=None if numbers is None else tuple(sorted(numbers)),
         not_numbers=None if query.id_not_in is None else tuple(query.id_not_in),
         number_from=max((_bigint(low) for low in lows if low is not None), default=None),

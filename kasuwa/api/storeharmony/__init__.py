@@ -2,11 +2,14 @@
 
 from kasuwa.api.storeharmony import access as _access
 from kasuwa.api.storeharmony import bulk_products as _bulk_products
+from kasuwa.api.storeharmony import categories as _categories
 from kasuwa.api.storeharmony import pictures as _pictures
 from kasuwa.api.storeharmony import products as _products
 from kasuwa.api.storeharmony import stock as _stock
 from kasuwa.api.storeharmony import stock_audit as _stock_audit
+from kasuwa.api.storeharmony import stock_query as _stock_query
 from kasuwa.api.storeharmony import stores as _stores
+from kasuwa.api.storeharmony import transfers as _transfers
 from kasuwa.api.storeharmony import variants as _variants
 from kasuwa.api.storeharmony.product_views import item_card
 from kasuwa.api.storeharmony.service import api
@@ -17,11 +20,14 @@ register_card("storeharmony", item_card)
 __all__ = [
     "_access",
     "_bulk_products",
+    "_categories",
     "_pictures",
     "_products",
     "_stock",
     "_stock_audit",
+    "_stock_query",
     "_stores",
+    "_transfers",
     "_variants",
     "api",
 ]

@@ -2185,7 +2185,7 @@ class GetProductTransfersPath(Struct, frozen=True, kw_only=True):
 
 class GetProductTransfersQuery(Struct, frozen=True, kw_only=True):
     direction: Literal["incoming", "outgoing", "all"] = "all"
-    status: Literal["pending", "accepted", "cancelled"] | None = None
+    status: Literal["pending", "partially_received", "accepted", "cancelled"] | None = None
     itemid: Annotated[str, Meta(max_length=64)] | None = None
     from_: DateTime | None = field(name="from", default=None)
     to: DateTime | None = None
@@ -3840,6 +3840,7 @@ class StockCategory(Struct, frozen=True, kw_only=True):
     path: list[str] | UnsetType = UNSET
     itemCount: Annotated[int, Meta(ge=0, le=2147483647)] | UnsetType = UNSET
     visibleOnline: bool
+    version: Annotated[int, Meta(ge=1, le=2147483647)]
     children: list[StockCategory] | UnsetType = UNSET
     createdAt: DateTime
     updatedAt: DateTime
@@ -3855,10 +3856,10 @@ class StockCategoryBulkCreate(Struct, frozen=True, kw_only=True, forbid_unknown_
 class StockCategoryBulkNode(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Category to create with its sub-categories"""
 
-    name: Annotated[str, Meta(min_length=1, max_length=120)]
+    name: Annotated[str, Meta(min_length=1, max_length=120, pattern="\\S")]
     description: Annotated[str, Meta(max_length=1000)] | None | UnsetType = UNSET
     position: Annotated[int, Meta(ge=0, le=100000)] | UnsetType = UNSET
-    visibleOnline: bool = True
+    visibleOnline: bool | UnsetType = UNSET
     children: Annotated[list[StockCategoryBulkNode], Meta(max_length=200)] | UnsetType = UNSET
 
 
@@ -3885,7 +3886,7 @@ class StockCategoryBulkRow(Struct, frozen=True, kw_only=True):
 class StockCategoryCreate(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """New category; its name is unique among its siblings"""
 
-    name: Annotated[str, Meta(min_length=1, max_length=120)]
+    name: Annotated[str, Meta(min_length=1, max_length=120, pattern="\\S")]
     description: Annotated[str, Meta(max_length=1000)] | None | UnsetType = UNSET
     position: Annotated[int, Meta(ge=0, le=100000)] | UnsetType = UNSET
     visibleOnline: bool = True
@@ -3920,13 +3921,48 @@ class StockCategoryRef(Struct, frozen=True, kw_only=True):
 
 
 class StockCategoryUpdate(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Fields to change; absent ones stay"""
+    """Fields to change; absent ones stay. A move takes the whole tree below along"""
 
-    name: Annotated[str, Meta(min_length=1, max_length=120)] | UnsetType = UNSET
+    name: Annotated[str, Meta(min_length=1, max_length=120, pattern="\\S")] | UnsetType = UNSET
     description: Annotated[str, Meta(max_length=1000)] | None | UnsetType = UNSET
     position: Annotated[int, Meta(ge=0, le=100000)] | UnsetType = UNSET
     visibleOnline: bool | UnsetType = UNSET
     parentId: Annotated[str, Meta(max_length=64)] | None | UnsetType = UNSET
+
+
+class StockFacetValue(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    value: str
+    count: Annotated[int, Meta(ge=1, le=9223372036854775807)]
+
+
+class StockFacets(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How the products that were found divide, for the facets that were asked for"""
+
+    complete: bool
+    category: Annotated[list[StockFacetsCategoryItem], Meta(max_length=50)] | UnsetType = UNSET
+    brand: Annotated[list[StockFacetValue], Meta(max_length=50)] | UnsetType = UNSET
+    tag: Annotated[list[StockFacetValue], Meta(max_length=50)] | UnsetType = UNSET
+    price: Annotated[list[StockFacetsPriceItem], Meta(max_length=4)] | UnsetType = UNSET
+    inStock: StockFacetsInStock | UnsetType = UNSET
+
+
+class StockFacetsCategoryItem(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    categoryId: Annotated[str, Meta(min_length=1, max_length=64)]
+    name: str
+    count: Annotated[int, Meta(ge=1, le=9223372036854775807)]
+
+
+class StockFacetsInStock(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Products of which something is available, and those of which nothing is"""
+
+    available: Annotated[int, Meta(ge=0, le=9223372036854775807)]
+    soldOut: Annotated[int, Meta(ge=0, le=9223372036854775807)]
+
+
+class StockFacetsPriceItem(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    from_: Number = field(name="from")
+    to: Number
+    count: Annotated[int, Meta(ge=1, le=9223372036854775807)]
 
 
 class StockImage(Struct, frozen=True, kw_only=True):
@@ -4029,7 +4065,8 @@ class StockItemPage(Struct, frozen=True, kw_only=True):
     totalElements: Annotated[int, Meta(ge=0, le=9223372036854775807)]
     totalPages: Annotated[int, Meta(ge=0, le=2147483647)]
     totalExact: bool | UnsetType = UNSET
-    nextCursor: Annotated[str, Meta(max_length=512)] | None | UnsetType = UNSET
+    nextCursor: Annotated[str, Meta(max_length=4096)] | None | UnsetType = UNSET
+    facets: StockFacets | UnsetType = UNSET
 
 
 class StockItemRemoved(Struct, frozen=True, kw_only=True):
@@ -4352,6 +4389,11 @@ class StockQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     includeVariants: bool = True
     page: Annotated[int, Meta(ge=1, le=2147483647)] = 1
     size: Annotated[int, Meta(ge=1, le=200)] = 50
+    cursor: Annotated[str, Meta(min_length=1, max_length=4096)] | UnsetType = UNSET
+    facets: (
+        Annotated[list[Literal["category", "brand", "tag", "price", "inStock"]], Meta(max_length=5)]
+        | UnsetType
+    ) = UNSET
 
 
 class StockQueryFilter(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -5716,7 +5758,7 @@ OPERATIONS: dict[str, Operation] = {
         success_status=200,
         answer=StockCategoryDeleted,
         answer_media=("application/json",),
-        statuses=frozenset({200, 400, 401, 403, 404, 408, 409, 429, 500, 503}),
+        statuses=frozenset({200, 400, 401, 403, 404, 408, 409, 412, 429, 500, 503}),
     ),
     "createStoreSubCategory": Operation(
         operation_id="createStoreSubCategory",
@@ -5765,7 +5807,7 @@ OPERATIONS: dict[str, Operation] = {
         success_status=200,
         answer=str,
         answer_media=("application/json",),
-        statuses=frozenset({200, 400, 401, 403, 404, 408, 409, 413, 415, 422, 429, 500, 503, 507}),
+        statuses=frozenset({200, 400, 401, 403, 404, 408, 409, 412, 413, 415, 422, 429, 500, 503, 507}),
     ),
     "createBulkStoreCategory": Operation(
         operation_id="createBulkStoreCategory",

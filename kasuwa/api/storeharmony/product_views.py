@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
+from kasuwa.api import quantities
 from kasuwa.base.http.contract import encode
 from kasuwa.base.money import from_minor
 from kasuwa.domain.catalogue.cards import Card
@@ -24,12 +25,14 @@ def item_card(product: Product) -> Card:
 
 def listed_item(row: ListedProduct, store_id: UUID) -> bytes:
     """A card and the store's live stock as one JSON object."""
-    live = encode(
-        _live(
-            store_id, row.track_quantity, row.on_hand, row.reserved, row.reorder_level, row.reorder_quantity
-        )
+    return row.body[:-1].encode() + b"," + encode(live_figures(row, store_id))[1:]
+
+
+def live_figures(row: ListedProduct, store_id: UUID) -> Json:
+    """What lies of a row, in the words of a StockItem."""
+    return _live(
+        store_id, row.track_quantity, row.on_hand, row.reserved, row.reorder_level, row.reorder_quantity
     )
-    return row.body[:-1].encode() + b"," + live[1:]
 
 
 def live_format(store_id: UUID) -> str:
@@ -103,7 +106,9 @@ def _fixed(product: Product, *, with_cost: bool) -> Json:
         "brand": product.brand,
         "unit": product.unit,
         "tags": product.tags,
-        "categories": [{"categoryId": c.category_id, "name": c.name} for c in product.categories],
+        "categories": [
+            {"categoryId": c.category_id, "name": c.name, "path": c.path} for c in product.categories
+        ],
         "prices": price_view(product.main.price, with_cost=with_cost),
         "tax": _tax(product),
         "trackQuantity": product.track_quantity,
@@ -174,9 +179,7 @@ def picture_view(picture: ShownPicture) -> Json:
 
 def plain(quantity: Decimal | None) -> Decimal | None:
     """Without zeros at its end, and never with an exponent."""
-    if quantity is None:
-        return None
-    return quantity.quantize(Decimal(1)) if quantity == quantity.to_integral_value() else quantity.normalize()
+    return None if quantity is None else quantities.plain(quantity)
 
 
 def _tax(product: Product) -> Json:

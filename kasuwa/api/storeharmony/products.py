@@ -143,7 +143,7 @@ async def get_inventory_stock_items(context: Context, query: GetInventoryStockIt
             context, "storeharmony", query.status, wish, live_format(context.store_id)
         )
         if together is not None:
-            return RawJson(_enveloped(together.data, together, total_is_exact=True))
+            return RawJson(enveloped(together.data, together, total_is_exact=True))
     page = await list_products(context, "storeharmony", wanted, wish)
     return RawJson(await _page(context, page))
 
@@ -192,10 +192,10 @@ async def _page(context: Context, page: ProductPage) -> bytes:
             item = full_item(product, stock, context.store_id, with_cost=context.may(Permission.STOCK_COST))
             full[product.product_id] = encode(item)
     rows = b",".join(full.get(row.product_id) or listed_item(row, context.store_id) for row in page.rows)
-    return _enveloped(rows, page, total_is_exact=page.total_is_exact)
+    return enveloped(rows, page, total_is_exact=page.total_is_exact)
 
 
-def _enveloped(rows: bytes, page: ProductPage | PutTogether, *, total_is_exact: bool) -> bytes:
+def enveloped(rows: bytes, page: ProductPage | PutTogether, *, total_is_exact: bool) -> bytes:
     facts = encode(
         {
             "page": page.page,

@@ -14,6 +14,7 @@ from kasuwa.api.storeharmony.contract import (
 from kasuwa.api.storeharmony.product_views import plain
 from kasuwa.api.storeharmony.products import item_id
 from kasuwa.api.storeharmony.service import api
+from kasuwa.api.storeharmony.transfers import of_the_only_line, transfer_view
 from kasuwa.base.context import Context
 from kasuwa.base.ids import read_id
 from kasuwa.base.money import from_minor, to_minor
@@ -23,6 +24,9 @@ from kasuwa.domain.inventory.receiving import receive_at_cost
 from kasuwa.domain.inventory.records import Move, Moved
 from kasuwa.domain.inventory.waiting import move_one
 from kasuwa.domain.permissions import Permission
+from kasuwa.domain.transfers.actions import send
+from kasuwa.domain.transfers.lists import get_line
+from kasuwa.domain.transfers.records import NewTransfer, WantedLine
 
 
 @api.operation("addNewQuantityToProduct")
@@ -60,10 +64,9 @@ async def add_new_quantity_to_product(
 async def deduct_quantity_from_product(
     context: Context, path: DeductQuantityFromProductPath, body: StockQuantityDeduct
 ) -> dict[str, Any]:
-    if body.reason == "transfer_out":
-        fault = FieldFault("/reason", "not_open", "Transfers are not open yet: give another reason.")
-        raise Invalid(faults=[fault])
     counted = await get_counted(context, item_id(path.itemid), _variant_id(body.variantId))
+    if body.reason == "transfer_out":
+        return await _send(context, counted, body)
     move = Move(
         store_id=counted.store_id,
         variant_id=counted.variant_id,
@@ -79,6 +82,39 @@ async def deduct_quantity_from_product(
         note=_or_none(body.note) or "",
     )
     return _movement(context, counted, move, await move_one(context, move))
+
+
+async def _send(context: Context, counted: Counted, body: StockQuantityDeduct) -> dict[str, Any]:
+    """A transfer of one line, shipped at once: it is pending at the other location until that accepts it."""
+    assert body.destinationStoreId is not UNSET, "the contract asks for it with this reason"
+    line = WantedLine(
+        variant_id=counted.variant_id,
+        quantity=body.quantity,
+        pack=_or_none(body.pack),
+        batch_no=_or_none(body.batchNo),
+        serials=() if body.serialNumbers is UNSET else tuple(body.serialNumbers),
+    )
+    new = NewTransfer(
+        destination_id=read_id(body.destinationStoreId) or UUID(int=0),
+        lines=(line,),
+        reference=_or_none(body.reference) or "",
+        note=_or_none(body.note) or "",
+    )
+    async with context.transaction():
+        with of_the_only_line():
+            sent = await send(context, new)
+        shown = await get_line(context, sent.transfer.transfer_id)
+    move = Move(
+        store_id=counted.store_id,
+        variant_id=counted.variant_id,
+        kind="transfer_initiated",
+        change=-sent.transfer.lines[0].quantity,
+        reason="transfer_out",
+        reference=new.reference,
+        note=new.note,
+    )
+    view = transfer_view(shown, with_cost=context.may(Permission.STOCK_COST))
+    return _movement(context, counted, move, sent.moved[0]) | {"transfer": view}
 
 
 def _movement(context: Context, counted: Counted, move: Move, moved: Moved) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from kasuwa.base.postgres.errors import BootstrapIncomplete
 OWNER = "kasuwa_owner"
 APPLICATION = "kasuwa_app"
 SEARCH = "kasuwa_search"
-EXTENSIONS = ("unaccent", "pg_trgm", "btree_gin", "citext")
+EXTENSIONS = ("unaccent", "pg_trgm", "btree_gin", "citext", "fuzzystrmatch")
 APPLICATION_LIMITS = {
     "statement_timeout": "5s",
     "lock_timeout": "2s",
@@ -198,7 +198,7 @@ def inside_steps() -> list[Step]:
             "SELECT EXISTS (SELECT FROM pg_extension WHERE extname = $1)",
             (name,),
             f"CREATE EXTENSION IF NOT EXISTS {name}",
-            as_owner=True,  # all four are trusted: the owner of a database may have them
+            as_owner=True,  # all of them are trusted: the owner of a database may have them
         )
         for name in EXTENSIONS
     ]

@@ -111,9 +111,23 @@ USES = RowCheck(
     FROM picture p
     CROSS JOIN LATERAL (
       SELECT EXISTS (SELECT FROM product_picture x
-                     WHERE x.merchant_id = p.merchant_id AND x.picture_id = p.picture_id) AS shown
+                     WHERE x.merchant_id = p.merchant_id AND x.picture_id = p.picture_id)
+        OR EXISTS (SELECT FROM category c
+                   WHERE c.merchant_id = p.merchant_id AND c.picture_id = p.picture_id) AS shown
     ) s
     WHERE s.shown = (p.unused_since IS NOT NULL) OR (s.shown AND p.format IS NULL)
+    """,
+)
+
+CATEGORIES = RowCheck(
+    "category trees",
+    "SELECT count(*) FROM category",
+    """
+    SELECT c.merchant_id, format('category %s does not stand where its parent says', c.category_id)
+    FROM category c
+    LEFT JOIN category p ON p.merchant_id = c.merchant_id AND p.category_id = c.parent_id
+    WHERE c.tree_key <> coalesce(p.tree_key, '') || tree_key_of(c.position, c.number)
+       OR c.path <> coalesce(p.path, '{}') || c.name
     """,
 )
 
@@ -177,7 +191,17 @@ JOBS = RowCheck(
     """,
 )
 
-ROW_CHECKS = (COUNTERS, NUMBERS, VARIANTS, THUMBNAILS, USES, DIRECTORY, PROTECTION, JOBS)
+ROW_CHECKS = (
+    COUNTERS,
+    NUMBERS,
+    VARIANTS,
+    THUMBNAILS,
+    USES,
+    CATEGORIES,
+    DIRECTORY,
+    PROTECTION,
+    JOBS,
+)
 
 
 async def check_rows(owner: Owner, check: RowCheck) -> Examined:
@@ -188,7 +212,10 @@ async def check_rows(owner: Owner, check: RowCheck) -> Examined:
 
 
 async def check_ledgers(owner: Owner) -> list[Examined]:
-    """Every function named `…_faults` that needs no argument is a ledger's own check."""
+    """Every function named `…_faults` that needs no argument is a ledger's own check.
+
+    What it looked at is the table named so, or its movements.
+    """
     names = await owner.fetch(
         r"""
         SELECT proname FROM pg_proc
@@ -202,8 +229,10 @@ async def check_ledgers(owner: Owner) -> list[Examined]:
 
 async def _check_ledger(owner: Owner, function: str) -> Examined:
     ledger = function.removesuffix("_faults")
-    movements = await owner.fetchval("SELECT to_regclass($1)", f"{ledger}_movement")
-    looked_at = await owner.fetchval(f"SELECT count(*) FROM {movements}") if movements else 0  # noqa: S608
+    table = await owner.fetchval(
+        "SELECT coalesce(to_regclass($1 || '_movement'), to_regclass($1))::text", ledger
+    )
+    looked_at = await owner.fetchval(f"SELECT count(*) FROM {table}") if table else 0  # noqa: S608
     rows = await owner.fetch(f"SELECT to_jsonb(f) AS row FROM {function}() f")  # noqa: S608 - from the catalogue
     findings = []
     for row in rows:

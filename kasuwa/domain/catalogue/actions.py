@@ -32,6 +32,8 @@ from kasuwa.domain.catalogue.records import (
 from kasuwa.domain.catalogue.variant_rows import insert_variants, set_price, taken_at
 from kasuwa.domain.inventory.actions import close_stock
 from kasuwa.domain.permissions import Permission
+from kasuwa.domain.transfers.errors import TransferHolds
+from kasuwa.domain.transfers.queries import holds_product
 
 
 class ProductChange(Struct, frozen=True, kw_only=True):
@@ -67,6 +69,8 @@ async def create_product(
     context.require(Permission.STOCK_WRITE)
     new = arrange_product(new, limits)
     async with context.transaction() as db:
+        if new.category_ids:
+            await share_category_tree(db)
         if name_is_unique:
             await _hold_name(db, new.name)
         product_id = new_id()
@@ -113,6 +117,8 @@ async def update_product(
     """Change a product. With `version` only if nobody changed it since; else VersionOld."""
     context.require(Permission.STOCK_WRITE)
     async with context.transaction() as db:
+        if change.category_ids is not UNSET:
+            await share_category_tree(db)
         before = await lock_product(db, product_id)
         require_version(before, version)
         if name_is_unique and change.name is not UNSET and change.name != before.name:
@@ -143,11 +149,17 @@ async def set_cost_price(
 
 
 async def remove_product(context: Context, product_id: UUID) -> Removal:
-    """Take a product off: archived when the ledger knows it, else deleted with its pictures' places."""
+    """Take a product off: archived when the ledger knows it, else deleted with its pictures' places.
+
+    Raises TransferHolds while a transfer that is not done names it.
+    """
     context.require(Permission.STOCK_WRITE)
     async with context.transaction() as db:
+        await share_category_tree(db)
         before = await lock_product(db, product_id)
         has_history = await _hold_stock(db, product_id)
+        if await holds_product(db, product_id):
+            raise TransferHolds("Let it arrive, or cancel the transfer, first.")
         at = datetime.now(UTC)
         if has_history:
             await db.execute(
@@ -260,11 +272,23 @@ def main_of(new: NewProduct) -> NewVariant:
     )
 
 
+async def share_category_tree(db: Database) -> None:
+    """Keep the category tree as it is until the end, together with others who do.
+
+    Whoever puts products into categories, or takes products off, begins with it, before any row is locked:
+    changes of the tree come the other way round.
+    """
+    await db.value("SELECT share_category_tree()")
+
+
 async def _set_categories(db: Database, product_id: UUID, category_ids: Sequence[UUID]) -> None:
+    """The tree is shared already."""
     await db.execute(
         "DELETE FROM product_category WHERE merchant_id = current_merchant() AND product_id = :product_id",
         product_id=product_id,
     )
+    if not category_ids:
+        return
     added = await db.execute(
         """
         INSERT INTO product_category (merchant_id, product_id, category_id)

@@ -33,6 +33,36 @@ class UnknownCategory(Invalid):
     title = "There is no such category"
 
 
+class CategoryNotFound(NotFound):
+    code = "category-not-found"
+    title = "There is no such category"
+
+
+class CategoryNameTaken(Conflict):
+    code = "category-name-taken"
+    title = "Another category at the same place has this name"
+
+
+class CategoryLoop(Conflict):
+    code = "category-loop"
+    title = "A category cannot stand below itself"
+
+
+class CategoryTooDeep(Conflict):
+    code = "category-too-deep"
+    title = "Categories stand at most six levels deep"
+
+
+class CategoryHasChildren(Conflict):
+    code = "category-has-children"
+    title = "There are categories below this one"
+
+
+class TooManyCategories(Conflict):
+    code = "too-many-categories"
+    title = "A shop has at most 10,000 categories"
+
+
 class UnknownLocation(Invalid):
     code = "unknown-location"
     title = "There is no such location"

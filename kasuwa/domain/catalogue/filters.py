@@ -9,7 +9,8 @@ from uuid import UUID
 import msgspec
 
 from kasuwa.base.db import Database
-from kasuwa.domain.catalogue.queries import sku_key, sort_name
+from kasuwa.domain.catalogue.category_lists import read_tree_ids
+from kasuwa.domain.catalogue.queries import sku_key
 from kasuwa.domain.catalogue.records import ProductFilter
 
 # Counting further costs more than anybody learns from it.
@@ -23,7 +24,7 @@ def _json(value: Any) -> str:
     return msgspec.json.encode(value).decode()
 
 
-def _utc(at: datetime) -> datetime:
+def in_utc(at: datetime) -> datetime:
     """The moment in UTC; the first or the last one there is, where an offset leads beyond the calendar."""
     try:
         return at.astimezone(UTC)
@@ -32,15 +33,9 @@ def _utc(at: datetime) -> datetime:
 
 
 _IN_CATEGORY = """
-    EXISTS (
-      WITH RECURSIVE below AS (
-        SELECT category_id FROM category WHERE merchant_id = current_merchant() AND category_id = :category_id
-        UNION
-        SELECT c.category_id FROM category c JOIN below ON c.parent_id = below.category_id
-        WHERE c.merchant_id = current_merchant()
-      )
-      SELECT FROM product_category l JOIN below USING (category_id)
-      WHERE l.merchant_id = p.merchant_id AND l.product_id = p.product_id
+    p.product_id IN (
+      SELECT l.product_id FROM product_category l
+      WHERE l.merchant_id = current_merchant() AND l.category_id = ANY(:tree::uuid[])
     )
 """
 
@@ -54,14 +49,13 @@ _CONDITIONS: tuple[tuple[str, str, Callable[[Any], object]], ...] = (
     ("name", "p.name = :name", str),
     ("skus", "v.sku_key = ANY(:skus::text[])", lambda skus: [sku_key(sku) for sku in skus]),
     ("visible_online", "p.visible_online = :visible_online", bool),
-    ("created_from", "p.created_at >= :created_from::timestamptz", _utc),
-    ("created_to", "p.created_at <= :created_to::timestamptz", _utc),
-    ("updated_from", "p.updated_at >= :updated_from::timestamptz", _utc),
-    ("updated_to", "p.updated_at <= :updated_to::timestamptz", _utc),
+    ("created_from", "p.created_at >= :created_from::timestamptz", in_utc),
+    ("created_to", "p.created_at <= :created_to::timestamptz", in_utc),
+    ("updated_from", "p.updated_at >= :updated_from::timestamptz", in_utc),
+    ("updated_to", "p.updated_at <= :updated_to::timestamptz", in_utc),
     ("low_stock", "(p.track_quantity AND w.is_low) IS TRUE = :low_stock", bool),
     ("extra", "p.extra @> :extra::jsonb", _json),
     ("extra_any", "p.extra @> ANY(:extra_any::jsonb[])", lambda extras: [_json(extra) for extra in extras]),
-    ("category_id", _IN_CATEGORY, lambda category_id: category_id),
 )
 
 
@@ -88,12 +82,18 @@ async def conditions_of(
     for place, path in enumerate(wanted.extra_absent):
         conditions.append(f"p.extra #> :absent_{place}::text[] IS NULL")
         values[f"absent_{place}"] = list(path)
+    if wanted.category_id is not None:
+        conditions.append(_IN_CATEGORY)
+        values["tree"] = await read_tree_ids(db, wanted.category_id)
     if wanted.text is not None:
         # Runs as its own role, or row-level security would keep PostgreSQL from its index.
         conditions.append("p.product_id = ANY(:found::uuid[])")
-        search = "find_described_products" if wanted.in_descriptions else "find_products"
         values["found"] = await db.values(
-            f"SELECT {search}(:text, :most)", text=sort_name(wanted.text), most=MOST_COUNTED
+            "SELECT DISTINCT found_id FROM search_products(:text, :most, :in_descriptions, :correcting)",
+            text=wanted.text.replace("\0", ""),
+            most=MOST_COUNTED,
+            in_descriptions=wanted.in_descriptions,
+            correcting=wanted.corrects_text,
         )
     return conditions, values
 
@@ -133,7 +133,7 @@ JOINS = {
     """,
     "r": """
         JOIN LATERAL (
-          SELECT r.selling_minor, r.promo_minor, r.promo_starts_at, r.promo_ends_at FROM price r
+          SELECT r.selling_minor, r.cost_minor, r.promo_minor, r.promo_starts_at, r.promo_ends_at FROM price r
           JOIN variant v ON v.merchant_id = r.merchant_id AND v.variant_id = r.variant_id
           WHERE r.merchant_id = p.merchant_id AND v.product_id = p.product_id AND r.store_id IS NULL
           ORDER BY v.position, v.variant_id LIMIT 1

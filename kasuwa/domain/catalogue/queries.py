@@ -110,7 +110,7 @@ async def read_products(db: Database, product_ids: Sequence[UUID]) -> list[Produ
     found = {
         row.product_id: row.product(
             tuple(v.variant() for v in variants.get(row.product_id, ())),
-            tuple(CategoryName(c.category_id, c.number, c.name) for c in categories.get(row.product_id, ())),
+            tuple(c.category() for c in categories.get(row.product_id, ())),
             tuple(p.picture(place + 1) for place, p in enumerate(pictures.get(row.product_id, ()))),
         )
         for row in rows
@@ -178,11 +178,11 @@ _VARIANTS = """
 """
 
 _CATEGORIES = """
-    SELECT l.product_id, c.category_id, c.number, c.name
+    SELECT l.product_id, c.category_id, c.number, c.name, c.path
     FROM product_category l
     JOIN category c ON c.merchant_id = l.merchant_id AND c.category_id = l.category_id
     WHERE l.merchant_id = current_merchant() AND l.product_id = ANY(:ids::uuid[])
-    ORDER BY l.product_id, c.position, c.number
+    ORDER BY l.product_id, c.number
 """
 
 _PICTURES = """
@@ -326,6 +326,10 @@ class _CategoryRow(Struct, frozen=True):
     category_id: UUID
     number: int
     name: str
+    path: list[str]
+
+    def category(self) -> CategoryName:
+        return CategoryName(self.category_id, self.number, self.name, tuple(self.path))
 
 
 class _PictureRow(Struct, frozen=True):

@@ -75,9 +75,39 @@ class Variant(Struct, frozen=True, kw_only=True):
 
 
 class CategoryName(Struct, frozen=True):
+    """A category as a product shows it; `path` are the names from the top down to it."""
+
     category_id: UUID
     number: int
     name: str
+    path: tuple[str, ...]
+
+
+class Category(Struct, frozen=True, kw_only=True):
+    """A node of the tree. `item_count` counts the products directly inside that are not archived."""
+
+    category_id: UUID
+    number: int
+    parent_id: UUID | None
+    name: str
+    slug: str
+    description: str | None
+    visible_online: bool
+    position: int
+    path: tuple[str, ...]
+    # Where it stands in the order of the whole tree; what is below begins with it.
+    tree_key: str
+    picture_id: UUID | None
+    picture_path: str | None
+    item_count: int
+    version: int
+    created_at: datetime
+    updated_at: datetime
+
+    @property
+    def depth(self) -> int:
+        """0 at the top."""
+        return len(self.path) - 1
 
 
 class ShownPicture(Struct, frozen=True, kw_only=True):
@@ -215,6 +245,8 @@ class ProductFilter(Struct, frozen=True, kw_only=True):
     text: str | None = None
     # Whether `text` is looked for in descriptions too.
     in_descriptions: bool = False
+    # Whether typing errors in `text` are corrected when nothing has it as it stands.
+    corrects_text: bool = True
     product_ids: tuple[UUID, ...] | None = None
     numbers: tuple[int, ...] | None = None
     not_numbers: tuple[int, ...] | None = None

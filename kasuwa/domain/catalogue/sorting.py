@@ -71,11 +71,20 @@ _VALUES: dict[str, re.Pattern[str]] = {
 
 def _check_value(cursor: _Cursor) -> None:
     """A cursor may come from anybody: its value must be what the column's type reads."""
-    kind = SORTS[cursor.sort][1]
-    if not _VALUES[kind].fullmatch(cursor.value):
+    if not is_value(cursor.value, SORTS[cursor.sort][1]):
         raise ValueError("not a value of this sort")
+
+
+def is_value(text: str, kind: str) -> bool:
+    """Whether PostgreSQL reads the text as a value of the type, as it wrote it."""
+    if not _VALUES[kind].fullmatch(text):
+        return False
     if kind == "timestamptz":
-        datetime.fromisoformat(cursor.value)
+        try:
+            datetime.fromisoformat(text)
+        except ValueError:
+            return False
+    return True
 
 
 def _wrong_cursor() -> CursorWrong:

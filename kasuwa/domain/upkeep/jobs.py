@@ -11,10 +11,12 @@ from kasuwa.base.db import begin
 from kasuwa.base.http import metrics
 from kasuwa.base.jobs import enqueue
 from kasuwa.domain.catalogue.cards import rebuild_cards
+from kasuwa.domain.catalogue.search_words import renew_words, sweep_words
 
 DAILY_JOB = "upkeep.daily"
 LEDGER_JOB = "upkeep.ledger"
 CARDS_JOB = "upkeep.cards"
+WORDS_JOB = "upkeep.words"
 
 _HOUR_UTC = 2  # three at night in Lagos
 _BATCH = 1000
@@ -40,11 +42,12 @@ def next_round(after: datetime) -> datetime:
 async def run_daily(services: Services, merchant_id: UUID | None, payload: Any) -> None:
     await enqueue_daily(services)
     async with services.pool.transaction() as db:
-        await db.value(
-            "SELECT enqueue_for_each_merchant(:kind, :round, '1 hour')",
-            kind=LEDGER_JOB,
-            round=datetime.now(UTC).date().isoformat(),
-        )
+        for kind in (LEDGER_JOB, WORDS_JOB):
+            await db.value(
+                "SELECT enqueue_for_each_merchant(:kind, :round, '1 hour')",
+                kind=kind,
+                round=datetime.now(UTC).date().isoformat(),
+            )
     gone = _BATCH
     while gone >= _BATCH:
         async with services.pool.transaction() as db:
@@ -86,3 +89,16 @@ async def run_rebuild(services: Services, merchant_id: UUID | None, payload: Any
             after = await rebuild_cards(db, after, _CARDS_AT_ONCE)
         if after is None:
             return
+
+
+async def run_word_sweep(services: Services, merchant_id: UUID | None, payload: Any) -> None:
+    """Take the words that no product has any more out of one merchant's vocabulary."""
+    assert merchant_id is not None
+    begun = datetime.now(UTC)
+    after: str | None = ""
+    while after is not None:
+        async with services.pool.transaction(merchant_id) as db:
+            after = await sweep_words(db, after, _BATCH)
+    # Who changed a product meanwhile may have seen a word that was about to go.
+    async with services.pool.transaction(merchant_id) as db:
+        await renew_words(db, begun - timedelta(hours=1))

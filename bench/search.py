@@ -1,0 +1,280 @@
+"""The one search at three sizes of shop, beside the same statement by the driver alone.
+
+The shops are three merchants of one database. Rows are copied in, since a million of them by verbs would take
+hours; words and vocabulary are made by the functions that the triggers call. Questions to all sizes take
+turns, so that they see the same machine.
+"""
+
+import asyncio
+import random
+import statistics
+from collections.abc import Callable
+from time import perf_counter
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+from uuid import UUID
+
+import asyncpg
+from msgspec import Struct
+
+from bench.misspellings import misspelt
+from bench.names import KINDS, name_of
+from bench.places import data_folder
+from bench.tables import Figure, Report
+from kasuwa.base.context import Caller, Context, MerchantId, Services, StoreId
+from kasuwa.base.db import Database, numbered, set_merchant
+from kasuwa.base.ids import new_id
+from kasuwa.cli.visiting import everything
+from kasuwa.database import DatabaseUrls, visiting_database
+from kasuwa.domain.catalogue.stock_query import StockQuery, query_stock
+from kasuwa.domain.permissions import PERMISSIONS_OF_ROLE, Role
+from kasuwa.settings import read_settings
+
+DIALECT = "storeharmony"
+PAGE = 10
+_TABLES = ("product", "variant", "product_card", "search_product", "search_word")
+
+Chance = random.Random
+
+
+class Kind(Struct, frozen=True):
+    """One way of asking for the product with that number. `is_broad`: it finds a share of the shop."""
+
+    name: str
+    ask: Callable[[int, Chance], str]
+    is_broad: bool = False
+
+
+def _unfinished(number: int, chance: Chance) -> str:
+    """The first three words, the last of them half typed."""
+    words = name_of(number).split()[:3]
+    return " ".join([*words[:2], words[2][: max(3, len(words[2]) // 2)]])
+
+
+KINDS_OF_QUESTION = (
+    Kind("typing error", lambda n, chance: misspelt(name_of(n), chance)),
+    Kind("prefix", _unfinished),
+    Kind("SKU", lambda n, chance: f"KSW-{n:07d}"),
+    Kind("barcode", lambda n, chance: str(6_150_000_000_000 + n)),
+    Kind("one word that many products have", lambda n, chance: chance.choice(KINDS), is_broad=True),
+)
+
+
+class _Shop(Struct, frozen=True):
+    size: int
+    context: Context
+
+
+async def _fill(admin: "asyncpg.Connection[Any]", sizes: list[int]) -> list[tuple[UUID, UUID]]:
+    """A merchant and a store for each size."""
+    await admin.execute(
+        "SET session_replication_role = replica; SET maintenance_work_mem = '512MB';"
+        " SET synchronous_commit = off"
+    )
+    dropped = await admin.fetch(
+        "SELECT i.indexrelid::regclass::text AS name, pg_get_indexdef(i.indexrelid) AS definition"
+        " FROM pg_index i LEFT JOIN pg_constraint k ON k.conindid = i.indexrelid"
+        " WHERE i.indrelid = ANY($1::text[]::regclass[]) AND k.oid IS NULL",
+        list(_TABLES),
+    )
+    for index in dropped:
+        await admin.execute(f"DROP INDEX {index['name']}")
+    merchants = [await _fill_one(admin, size) for size in sizes]
+    for index in dropped:
+        await admin.execute(index["definition"])
+    await admin.execute(f"VACUUM ANALYZE {', '.join(_TABLES)}")
+    return merchants
+
+
+async def _fill_one(admin: "asyncpg.Connection[Any]", size: int) -> tuple[UUID, UUID]:
+    merchant_id, store_id = new_id(), new_id()
+    ids = [new_id() for _ in range(size)]
+    await admin.execute(
+        "INSERT INTO merchant (merchant_id, business_name, country_code, currency)"
+        " VALUES ($1, 'x', 'NG', 'NGN')",
+        merchant_id,
+    )
+    await admin.execute(
+        "INSERT INTO store (merchant_id, store_id, name, site_name, store_hash, country_code, currency)"
+        " VALUES ($1, $2, 'x', 'x', 'x', 'NG', 'NGN')",
+        merchant_id,
+        store_id,
+    )
+    names = ((product_id, n, name_of(n)) for n, product_id in enumerate(ids))
+    await admin.copy_records_to_table(
+        "product",
+        columns=["merchant_id", "product_id", "number", "name", "sort_name", "slug"],
+        records=((merchant_id, product_id, n, name, name.lower(), "x") for product_id, n, name in names),
+    )
+    await admin.copy_records_to_table(
+        "variant",
+        columns=["merchant_id", "variant_id", "product_id", "number", "sku", "sku_key", "barcode"],
+        records=(
+            (merchant_id, i, i, n, f"KSW-{n:07d}", f"ksw-{n:07d}", str(6_150_000_000_000 + n))
+            for n, i in enumerate(ids)
+        ),
+    )
+    await admin.copy_records_to_table(
+        "product_card",
+        columns=["merchant_id", "product_id", "dialect", "body"],
+        records=((merchant_id, product_id, DIALECT, '{"name":"x"') for product_id in ids),
+    )
+    await admin.execute(
+        "INSERT INTO search_product (merchant_id, product_id, words)"
+        " SELECT merchant_id, product_id, array_to_tsvector(search_marked(merchant_id, search_words(name)))"
+        " FROM product WHERE merchant_id = $1",
+        merchant_id,
+    )
+    await admin.execute(
+        "INSERT INTO search_word (merchant_id, word, product_id, losses)"
+        " SELECT $1, w.word, $1, search_marked($1, search_losses(w.word)) FROM ("
+        "   SELECT DISTINCT substr(m.word, 10) AS word"
+        "   FROM search_product s, unnest(tsvector_to_array(s.words)) m (word)"
+        "   WHERE s.merchant_id = $1) w"
+        " WHERE length(w.word) > 2 AND w.word ~ '[^0-9]'",
+        merchant_id,
+    )
+    return merchant_id, store_id
+
+
+def _context(services: Services, merchant_id: UUID, store_id: UUID) -> Context:
+    caller = Caller(
+        kind="user",
+        id="bench",
+        merchant_id=MerchantId(merchant_id),
+        store_id=StoreId(store_id),
+        role=Role.OWNER,
+        permissions=PERMISSIONS_OF_ROLE[Role.OWNER],
+    )
+    return Context(services, caller, request_id="bench")
+
+
+class _Watching:
+    """Keeps the longest statement that the verb sent, with its values."""
+
+    def __init__(self) -> None:
+        self.sent: tuple[str, list[object]] = ("", [])
+
+    async def statement_of(self, context: Context, text: str) -> tuple[str, list[object]]:
+        self.sent = ("", [])
+        kept = Database.all
+
+        async def watched(db: Database, sql: str, *, into: Any, **values: object) -> Any:
+            statement = numbered(sql)
+            if len(statement.text) > len(self.sent[0]):
+                self.sent = (statement.text, [values[name] for name in statement.names])
+            return await kept(db, sql, into=into, **values)
+
+        Database.all = watched  # type: ignore[method-assign, assignment]
+        try:
+            await query_stock(context, DIALECT, StockQuery(text=text, size=PAGE))
+        finally:
+            Database.all = kept  # type: ignore[method-assign]
+        return self.sent
+
+
+async def _ask(context: Context, text: str) -> float:
+    begun = perf_counter()
+    await query_stock(context, DIALECT, StockQuery(text=text, size=PAGE))
+    return (perf_counter() - begun) * 1000
+
+
+async def _ask_floor(
+    driver: "asyncpg.Connection[Any]", context: Context, statement: tuple[str, list[object]]
+) -> float:
+    begun = perf_counter()
+    await driver.execute(f"BEGIN; {set_merchant(context.merchant_id)}")
+    await driver.fetch(statement[0], *statement[1])
+    await driver.execute("COMMIT")
+    return (perf_counter() - begun) * 1000
+
+
+async def _measure(services: Services, urls: DatabaseUrls, sizes: list[int], times: int) -> dict[str, Any]:
+    """By kind: for each size the verb's times and the floor's, in ms."""
+    admin_url, owner_url = urlsplit(urls.admin), urlsplit(urls.owner)
+    admin = await asyncpg.connect(
+        urlunsplit((admin_url.scheme, admin_url.netloc, owner_url.path, admin_url.query, ""))
+    )
+    begun = perf_counter()
+    merchants = await _fill(admin, sizes)
+    await admin.close()
+    filled_s = perf_counter() - begun
+    shops = [_Shop(size, _context(services, *ids)) for size, ids in zip(sizes, merchants, strict=True)]
+    driver = await asyncpg.connect(urls.application)
+    await driver.execute("SET jit = off")
+    chance, watching = random.Random(7), _Watching()
+    measured: dict[str, Any] = {"filled_s": filled_s}
+    for kind in KINDS_OF_QUESTION:
+        ours: dict[int, list[float]] = {size: [] for size in sizes}
+        floors: dict[int, list[float]] = {size: [] for size in sizes}
+        for turn in range(times + 10):
+            for shop in shops:
+                text = kind.ask(chance.randrange(shop.size), chance)
+                statement = await watching.statement_of(shop.context, text)
+                took, floor = (
+                    await _ask(shop.context, text),
+                    await _ask_floor(driver, shop.context, statement),
+                )
+                if turn >= 10:
+                    ours[shop.size].append(took)
+                    floors[shop.size].append(floor)
+        measured[kind.name] = (ours, floors)
+    await driver.close()
+    return measured
+
+
+def _p95(values: list[float]) -> float:
+    return sorted(values)[int(len(values) * 0.95)]
+
+
+def measure(*, smoke: bool = False) -> Report:
+    """Times of each kind of question at each size, and what the largest shop costs beside the smallest."""
+    sizes, times = ([200, 400, 800], 5) if smoke else ([10_000, 100_000, 1_000_000], 100)
+    with data_folder() as data:
+        settings = read_settings({}, data=str(data))
+        with visiting_database(settings) as urls:
+
+            async def run() -> dict[str, Any]:
+                async with everything(settings, urls) as services:
+                    return await _measure(services, urls, sizes, times)
+
+            measured = asyncio.run(run())
+    figures = [Figure(name="rows of all sizes copied and indexed", value=measured["filled_s"], unit="s")]
+    for kind in KINDS_OF_QUESTION:
+        figures += _figures(kind, measured[kind.name], sizes)
+    return Report(
+        title=f"Search, first page of {PAGE}, in shops of {', '.join(f'{size:,}' for size in sizes)} SKUs;"
+        f" {times} questions of each kind, in turns",
+        figures=figures,
+    )
+
+
+def _figures(
+    kind: Kind, measured: tuple[dict[int, list[float]], dict[int, list[float]]], sizes: list[int]
+) -> list[Figure]:
+    ours, floors = measured
+    small, middle, large = sizes
+    figures = []
+    for size in sizes:
+        limit = 30.0 if size == middle and not kind.is_broad else None
+        floor = (
+            f"median {statistics.median(ours[size]):.1f}; by the driver alone: p95 {_p95(floors[size]):.1f},"
+        )
+        figures.append(
+            Figure(
+                name=f"{kind.name}, {size:,} SKUs, p95",
+                value=_p95(ours[size]),
+                unit="ms",
+                limit=limit,
+                note=f"{floor} median {statistics.median(floors[size]):.1f}",
+            )
+        )
+    figures.append(
+        Figure(
+            name=f"  {large:,} to {small:,} SKUs, medians",
+            value=statistics.median(ours[large]) / statistics.median(ours[small]),
+            unit="times",
+            limit=None if kind.is_broad else 2.0,
+        )
+    )
+    return figures

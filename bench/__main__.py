@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from bench import imaging, limits, list_products, search, start, upload
+from bench import imaging, importing, limits, list_products, search, start, stock, upload
 from bench.tables import Report, written
 
 MEASUREMENTS: dict[str, Callable[..., Report]] = {
@@ -16,6 +16,8 @@ MEASUREMENTS: dict[str, Callable[..., Report]] = {
     "imaging": imaging.measure,
     "start": start.measure,
     "limits": limits.measure,
+    "import": importing.measure,
+    "stock": stock.measure,
     "search": search.measure,
 }
 

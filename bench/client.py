@@ -56,6 +56,13 @@ def get(port: int, path: str, headers: dict[str, str]) -> bytes:
     return ("\r\n".join(lines) + "\r\n\r\n").encode()
 
 
+def post(port: int, path: str, headers: dict[str, str], body: bytes) -> bytes:
+    """The bytes of a POST of JSON."""
+    headers = {**headers, "Content-Type": "application/json", "Content-Length": str(len(body))}
+    lines = [f"POST {path} HTTP/1.1", f"Host: 127.0.0.1:{port}", *(f"{n}: {v}" for n, v in headers.items())]
+    return ("\r\n".join(lines) + "\r\n\r\n").encode() + body
+
+
 class _Connection:
     def __init__(self, host: str, port: int) -> None:
         self.socket = socket.create_connection((host, port))

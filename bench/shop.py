@@ -244,8 +244,11 @@ _AGAIN = (
         )
     ),
     """
-    SELECT count(move_stock(b.store_id, a.variant_id, gen_random_uuid(), 'opening', (a.n % 90)::numeric, NULL,
-                            'bench', '', 'opening stock', ''))
-    FROM a JOIN stock_balance b ON b.merchant_id = current_merchant() AND b.variant_id = a.variant_id
+    SELECT count(*) FROM move_stock((
+      SELECT jsonb_agg(jsonb_build_object(
+        'line', a.n, 'store_id', b.store_id, 'variant_id', a.variant_id, 'kind', 'opening',
+        'state', 'on_hand', 'change', a.n % 90, 'actor', 'bench', 'device', '',
+        'reason', 'opening stock', 'reference', '', 'note', '', 'party', '', 'request_id', ''))
+      FROM a JOIN stock_balance b ON b.merchant_id = current_merchant() AND b.variant_id = a.variant_id))
     """,
 )

@@ -44,6 +44,8 @@ from kasuwa.base.problems import (
 )
 from kasuwa.base.secrets import Sealer
 from kasuwa.base.storage import open_blobs
+from kasuwa.domain.catalogue.following import FOLLOW_JOB, run_follow
+from kasuwa.domain.exchange.jobs import IMPORT_JOB, run_import_job
 from kasuwa.domain.media.jobs import run_sweep
 from kasuwa.domain.media.keeping import SWEEP_JOB
 from kasuwa.domain.messages.jobs import SEND_JOB, run_send
@@ -131,6 +133,8 @@ async def open_services(setup: WorkerSetup) -> AsyncIterator[Services]:
     jobs.handle(DAILY_JOB, partial(run_daily, services))
     jobs.handle(LEDGER_JOB, partial(run_ledger_check, services))
     jobs.handle(CARDS_JOB, partial(run_rebuild, services))
+    jobs.handle(FOLLOW_JOB, partial(run_follow, services))
+    jobs.handle(IMPORT_JOB, partial(run_import_job, services))
     jobs.handle(WORDS_JOB, partial(run_word_sweep, services))
     await imaging.start()
     try:

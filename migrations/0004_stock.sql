@@ -1,17 +1,53 @@
 -- Stock: an append-only, hash-chained ledger with one balance for each variant and store.
 
+-- Goods that are counted have no decimals, goods that are measured have three; of other words nothing is known.
+CREATE FUNCTION unit_decimals(unit text) RETURNS smallint
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+AS $$
+  SELECT (CASE WHEN lower(unit) IN (
+    'each', 'unit', 'units', 'piece', 'pieces', 'pc', 'pcs', 'item', 'items', 'carton', 'cartons', 'pack', 'packs',
+    'packet', 'packets', 'box', 'boxes', 'bag', 'bags', 'bottle', 'bottles', 'tin', 'tins', 'can', 'cans', 'crate',
+    'crates', 'dozen', 'pair', 'pairs', 'set', 'sets', 'sachet', 'sachets', 'roll', 'rolls', 'sheet', 'sheets',
+    'jar', 'jars', 'tube', 'tubes', 'tray', 'trays', 'bundle', 'bundles', 'card', 'cards', 'strip', 'strips',
+    'tablet', 'tablets', 'capsule', 'capsules') THEN 0 ELSE 3 END)::smallint
+$$;
+
+-- A UUIDv7, as the application makes them.
+CREATE FUNCTION new_id() RETURNS uuid
+LANGUAGE sql VOLATILE PARALLEL SAFE
+AS $$
+  SELECT encode(set_bit(set_bit(overlay(uuid_send(gen_random_uuid()) PLACING
+    substring(int8send((extract(epoch FROM clock_timestamp()) * 1000)::bigint) FROM 3) FROM 1 FOR 6), 52, 1), 53, 1),
+    'hex')::uuid
+$$;
+
 CREATE TABLE stock_balance (
   merchant_id uuid NOT NULL,
   store_id uuid NOT NULL,
   variant_id uuid NOT NULL,
   product_id uuid NOT NULL,
   on_hand numeric(18, 3) NOT NULL DEFAULT 0,
+  -- A claim on what is on hand, not a pile of its own.
   reserved numeric(18, 3) NOT NULL DEFAULT 0 CHECK (reserved >= 0),
+  -- Sent here by another store and not accepted yet.
   in_transit numeric(18, 3) NOT NULL DEFAULT 0 CHECK (in_transit >= 0),
   damaged numeric(18, 3) NOT NULL DEFAULT 0 CHECK (damaged >= 0),
+  -- What sales took that the shelf did not have, by the books.
+  shortfall numeric(18, 3) NOT NULL DEFAULT 0 CHECK (shortfall >= 0),
   allow_negative boolean NOT NULL DEFAULT false,
+  -- How many decimals a quantity may have: those of the product's unit.
+  decimals smallint NOT NULL DEFAULT 3 CHECK (decimals BETWEEN 0 AND 3),
   reorder_level numeric(18, 3) CHECK (reorder_level >= 0),
   reorder_quantity numeric(18, 3) CHECK (reorder_quantity >= 0),
+  -- At or below the reorder level, and told so.
+  is_low boolean NOT NULL DEFAULT false,
+  -- What is on hand cost in all, and one unit of it on average, in minor units of money; the average is NULL
+  -- while nobody has said a cost.
+  cost_value numeric(33, 9) NOT NULL DEFAULT 0,
+  average_cost numeric(24, 6),
+  -- How much of what is on hand lies in batches, and how many units have serial numbers.
+  batched numeric(18, 3) NOT NULL DEFAULT 0 CHECK (batched >= 0),
+  serials integer NOT NULL DEFAULT 0 CHECK (serials >= 0),
   -- Where the chain of this balance's movements ends.
   seq bigint NOT NULL DEFAULT 0,
   head bytea NOT NULL DEFAULT '\x',
@@ -24,89 +60,506 @@ CREATE TABLE stock_balance (
 CREATE INDEX stock_balance_product ON stock_balance (merchant_id, product_id, store_id);
 CALL protect_tenant('stock_balance');
 
+CREATE FUNCTION follow_unit() RETURNS trigger
+LANGUAGE plpgsql AS $$
+BEGIN
+  UPDATE stock_balance SET decimals = unit_decimals(NEW.unit)
+  WHERE merchant_id = NEW.merchant_id AND product_id = NEW.product_id;
+  RETURN NULL;
+END $$;
+CREATE TRIGGER follow_unit AFTER UPDATE OF unit ON product
+  FOR EACH ROW WHEN (unit_decimals(OLD.unit) <> unit_decimals(NEW.unit)) EXECUTE FUNCTION follow_unit();
+
+-- A movement is of one state of its balance; the chain runs over all of them.
 CREATE TABLE stock_movement (
   merchant_id uuid NOT NULL,
   store_id uuid NOT NULL,
   variant_id uuid NOT NULL,
   seq bigint NOT NULL,
   movement_id uuid NOT NULL,
+  product_id uuid NOT NULL,
   at timestamptz NOT NULL,
   kind text NOT NULL,
+  state text NOT NULL CHECK (state IN ('on_hand', 'reserved', 'in_transit', 'damaged', 'shortfall')),
   quantity numeric(18, 3) NOT NULL,
   before numeric(18, 3) NOT NULL,
   after numeric(18, 3) NOT NULL,
+  -- What one unit cost; by how much the movement changed the balance's cost_value; the average it left.
+  unit_cost numeric(24, 6),
+  value_change numeric(33, 9) NOT NULL,
+  average_cost numeric(24, 6),
+  batch_no text,
+  expires_on date,
+  serials text[] NOT NULL,
   actor text NOT NULL,
+  user_id uuid,
   device text NOT NULL,
   reason text NOT NULL,
-  document text NOT NULL,
+  reference text NOT NULL,
+  note text NOT NULL,
+  -- Who brought the goods, or got them.
+  party text NOT NULL,
+  request_id text NOT NULL,
   previous_hash bytea NOT NULL,
   hash bytea NOT NULL,
   PRIMARY KEY (merchant_id, store_id, variant_id, seq),
   FOREIGN KEY (merchant_id, store_id, variant_id) REFERENCES stock_balance (merchant_id, store_id, variant_id),
   CHECK (after = before + quantity)
 );
+-- A product's trail, newest first.
+CREATE INDEX stock_movement_of_product ON stock_movement (merchant_id, product_id, at, movement_id);
 CALL protect_tenant('stock_movement');
 CALL make_append_only('stock_movement');
 
-CREATE FUNCTION movement_hash(
-  previous bytea, merchant_id uuid, store_id uuid, variant_id uuid, seq bigint, movement_id uuid, at timestamptz,
-  kind text, quantity numeric, before numeric, after numeric, actor text, device text, reason text, document text
-) RETURNS bytea
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
+CREATE TABLE stock_batch (
+  merchant_id uuid NOT NULL,
+  store_id uuid NOT NULL,
+  variant_id uuid NOT NULL,
+  batch_no text NOT NULL,
+  expires_on date,
+  quantity numeric(18, 3) NOT NULL CHECK (quantity >= 0),
+  received_at timestamptz NOT NULL,
+  PRIMARY KEY (merchant_id, store_id, variant_id, batch_no),
+  FOREIGN KEY (merchant_id, store_id, variant_id) REFERENCES stock_balance (merchant_id, store_id, variant_id)
+);
+-- First expired, first out.
+CREATE INDEX stock_batch_next ON stock_batch (merchant_id, store_id, variant_id, expires_on, received_at, batch_no)
+  WHERE quantity > 0;
+CALL protect_tenant('stock_batch');
+
+-- A serial number is one unit's of a variant, wherever it lies; one that has gone may come back.
+CREATE TABLE stock_serial (
+  merchant_id uuid NOT NULL,
+  variant_id uuid NOT NULL,
+  serial text NOT NULL,
+  store_id uuid,
+  PRIMARY KEY (merchant_id, variant_id, serial),
+  FOREIGN KEY (merchant_id, variant_id) REFERENCES variant (merchant_id, variant_id),
+  FOREIGN KEY (merchant_id, store_id) REFERENCES store (merchant_id, store_id)
+);
+CREATE INDEX stock_serial_here ON stock_serial (merchant_id, store_id, variant_id) WHERE store_id IS NOT NULL;
+CALL protect_tenant('stock_serial');
+
+-- A carton of 24: how many units of the variant one pack holds.
+CREATE TABLE variant_pack (
+  merchant_id uuid NOT NULL,
+  variant_id uuid NOT NULL,
+  pack text NOT NULL CHECK (pack = lower(pack)),
+  units numeric(18, 3) NOT NULL CHECK (units > 0),
+  PRIMARY KEY (merchant_id, variant_id, pack),
+  FOREIGN KEY (merchant_id, variant_id) REFERENCES variant (merchant_id, variant_id) ON DELETE CASCADE
+);
+CALL protect_tenant('variant_pack');
+
+-- Low stock is told once: on the way down through the reorder level, and again after it was above.
+CREATE TABLE stock_low_event (
+  merchant_id uuid NOT NULL,
+  event_id uuid NOT NULL,
+  store_id uuid NOT NULL,
+  variant_id uuid NOT NULL,
+  product_id uuid NOT NULL,
+  at timestamptz NOT NULL,
+  available numeric(18, 3) NOT NULL,
+  reorder_level numeric(18, 3) NOT NULL,
+  PRIMARY KEY (merchant_id, event_id),
+  FOREIGN KEY (merchant_id, store_id, variant_id)
+    REFERENCES stock_balance (merchant_id, store_id, variant_id) ON DELETE CASCADE
+);
+CREATE INDEX stock_low_event_of_balance ON stock_low_event (merchant_id, store_id, variant_id, event_id);
+CALL protect_tenant('stock_low_event');
+
+CREATE FUNCTION tell_low_stock() RETURNS trigger
+LANGUAGE plpgsql AS $$
+BEGIN
+  NEW.is_low := NOT NEW.is_low;
+  IF NEW.is_low THEN
+    INSERT INTO stock_low_event (merchant_id, event_id, store_id, variant_id, product_id, at, available, reorder_level)
+    VALUES (NEW.merchant_id, new_id(), NEW.store_id, NEW.variant_id, NEW.product_id, clock_timestamp(),
+            NEW.on_hand - NEW.reserved, NEW.reorder_level);
+  END IF;
+  RETURN NEW;
+END $$;
+CREATE TRIGGER tell_low_stock BEFORE UPDATE ON stock_balance
+  FOR EACH ROW
+  WHEN (NEW.is_low <> coalesce(NEW.on_hand - NEW.reserved <= NEW.reorder_level, false))
+  EXECUTE FUNCTION tell_low_stock();
+
+CREATE FUNCTION movement_hash(m stock_movement) RETURNS bytea
+LANGUAGE sql STABLE PARALLEL SAFE
 AS $$
-  SELECT sha256(previous || convert_to(jsonb_build_array(
-    merchant_id, store_id, variant_id, seq, movement_id, extract(epoch FROM at), kind,
-    quantity::numeric(18, 3), before::numeric(18, 3), after::numeric(18, 3),
-    actor, device, reason, document)::text, 'UTF8'))
+  SELECT sha256(m.previous_hash || convert_to(jsonb_build_array(
+    m.merchant_id, m.store_id, m.variant_id, m.seq, m.movement_id, m.product_id, extract(epoch FROM m.at), m.kind,
+    m.state, m.quantity, m.before, m.after, m.unit_cost, m.value_change, m.average_cost, m.batch_no,
+    to_char(m.expires_on, 'YYYY-MM-DD'), m.serials, m.actor, m.user_id, m.device, m.reason, m.reference, m.note, m.party,
+    m.request_id)::text, 'UTF8'))
 $$;
 
--- One change of one balance: the row is locked, moved and written down, or nothing happens.
--- `change` moves by a difference; `target` sets an absolute figure and books the difference.
-CREATE FUNCTION move_stock(
-  at_store uuid, of_variant uuid, new_movement uuid, new_kind text, change numeric, target numeric,
-  by_actor text, on_device text, for_reason text, with_document text
-) RETURNS numeric
+-- What became of one line. Without a fault: what was booked. `told` is what the fault is about: a figure, a serial number.
+CREATE TYPE stock_moved AS (
+  line integer, fault text, told text, movement_ids uuid[], at timestamptz, quantity numeric, before numeric,
+  after numeric, unit_cost numeric, batch_no text, expires_on date
+);
+
+-- Moves stock, line by line. Balances are locked in the order of their ids; each is read and written once, and the
+-- lines of one balance follow each other as they were given. A line that cannot be says why and changes nothing.
+CREATE FUNCTION move_stock(lines jsonb) RETURNS SETOF stock_moved
 LANGUAGE plpgsql AS $$
 DECLARE
-  b stock_balance;
-  here timestamptz := clock_timestamp();
-  delta numeric(18, 3);
-  new_hash bytea;
+  here timestamptz;
+  w record;              -- the line
+  b stock_balance;       -- its balance as it is by now; written when its last line is done
+  m stock_movement;
+  r stock_moved;
+  batch record;
+  is_moved boolean;
+  held numeric;          -- what the state has
+  asked numeric;
+  delta numeric;
+  going numeric;         -- what leaves the state
+  lacking numeric;       -- what a sale took beyond the shelf
+  units numeric;         -- of one pack
+  cost numeric;
+  value numeric;
+  enters boolean;
+  batch_name text;
+  expiry date;
+  today date;
+  part integer;
+  states text[];
+  deltas numeric[];
+  batches text[];
+  expiries date[];
 BEGIN
-  SELECT * INTO b FROM stock_balance
-  WHERE merchant_id = current_merchant() AND store_id = at_store AND variant_id = of_variant
-  FOR UPDATE;
-  IF NOT FOUND THEN
-    RETURN NULL;
-  END IF;
-  delta := coalesce(change, target - b.on_hand);
-  new_hash := movement_hash(b.head, b.merchant_id, at_store, of_variant, b.seq + 1, new_movement, here, new_kind,
-                            delta, b.on_hand, b.on_hand + delta, by_actor, on_device, for_reason, with_document);
-  UPDATE stock_balance SET on_hand = on_hand + delta, seq = seq + 1, head = new_hash, updated_at = here
-  WHERE merchant_id = b.merchant_id AND store_id = at_store AND variant_id = of_variant;
-  INSERT INTO stock_movement (merchant_id, store_id, variant_id, seq, movement_id, at, kind, quantity, before, after,
-                              actor, device, reason, document, previous_hash, hash)
-  VALUES (b.merchant_id, at_store, of_variant, b.seq + 1, new_movement, here, new_kind, delta, b.on_hand,
-          b.on_hand + delta, by_actor, on_device, for_reason, with_document, b.head, new_hash);
-  RETURN b.on_hand + delta;
+  FOR w IN
+    SELECT l.*, lag(l.line) OVER k IS NULL AS is_first, lead(l.line) OVER k IS NULL AS is_last
+    FROM jsonb_to_recordset(lines) AS l (
+      line integer, store_id uuid, variant_id uuid, kind text, state text, change numeric, target numeric,
+      expected numeric, becomes text, beyond text, pack text, unit_cost numeric, batch_no text, expires_on date,
+      spare_expired boolean, serials text[], actor text, user_id uuid, device text, reason text, reference text,
+      note text, party text, request_id text)
+    WINDOW k AS (PARTITION BY l.store_id, l.variant_id ORDER BY l.line)
+    ORDER BY l.store_id, l.variant_id, l.line
+  LOOP
+    here := clock_timestamp();
+    r := NULL;
+    r.line := w.line;
+    IF w.is_first THEN
+      is_moved := false;
+      SELECT * INTO b FROM stock_balance s
+      WHERE s.merchant_id = current_merchant() AND s.store_id = w.store_id AND s.variant_id = w.variant_id
+      FOR UPDATE;
+    END IF;
+    <<one>>
+    BEGIN
+      -- What comes in begins to be counted here.
+      IF b.seq IS NULL AND (coalesce(w.change, w.target) > 0 OR w.beyond = 'shortfall') THEN
+        INSERT INTO stock_balance (merchant_id, store_id, variant_id, product_id, decimals)
+        SELECT v.merchant_id, s.store_id, v.variant_id, v.product_id, unit_decimals(p.unit)
+        FROM variant v
+        JOIN product p ON p.merchant_id = v.merchant_id AND p.product_id = v.product_id
+        JOIN store s ON s.merchant_id = v.merchant_id AND s.store_id = w.store_id
+        WHERE v.merchant_id = current_merchant() AND v.variant_id = w.variant_id AND NOT v.archived
+        ON CONFLICT (merchant_id, store_id, variant_id) DO NOTHING;
+        SELECT * INTO b FROM stock_balance s
+        WHERE s.merchant_id = current_merchant() AND s.store_id = w.store_id AND s.variant_id = w.variant_id
+        FOR UPDATE;
+      END IF;
+      IF b.seq IS NULL THEN
+        SELECT CASE WHEN count(*) = 0 THEN 'not_stocked' ELSE 'not_enough' END, '0' INTO r.fault, r.told
+        FROM variant v JOIN store s ON s.merchant_id = v.merchant_id AND s.store_id = w.store_id
+        WHERE v.merchant_id = current_merchant() AND v.variant_id = w.variant_id AND NOT v.archived;
+        EXIT one;
+      END IF;
+
+      -- What is asked for, in units, and whether the state has it.
+      held := CASE w.state WHEN 'on_hand' THEN b.on_hand WHEN 'reserved' THEN b.reserved
+                           WHEN 'in_transit' THEN b.in_transit WHEN 'damaged' THEN b.damaged ELSE b.shortfall END;
+      units := 1;
+      IF w.pack IS NOT NULL THEN
+        SELECT p.units INTO units FROM variant_pack p
+        WHERE p.merchant_id = b.merchant_id AND p.variant_id = b.variant_id AND p.pack = lower(w.pack);
+      END IF;
+      asked := coalesce(w.change, w.target) * units;
+      delta := CASE WHEN w.target IS NULL THEN asked ELSE asked - held END;
+      going := greatest(-delta, 0);
+      lacking := 0;
+      enters := (w.state = 'on_hand' AND delta > 0) OR (w.becomes = 'on_hand' AND delta < 0);
+      IF units IS NULL THEN
+        r.fault := 'unknown_pack';
+      ELSIF w.expected <> held THEN
+        r.fault := 'changed'; r.told := trim_scale(held);
+      ELSIF asked <> round(asked, b.decimals) THEN
+        r.fault := 'decimals'; r.told := b.decimals;
+      ELSIF abs(held + delta) >= 1e12 OR abs(delta) >= 1e12 THEN
+        r.fault := 'too_much';
+      ELSIF w.state = 'on_hand' AND going > greatest(b.on_hand - b.reserved, 0) AND NOT b.allow_negative THEN
+        IF w.beyond = 'shortfall' THEN
+          lacking := going - greatest(b.on_hand - b.reserved, 0);
+          going := going - lacking;
+        ELSE
+          r.fault := 'not_enough'; r.told := trim_scale(greatest(b.on_hand - b.reserved, 0));
+        END IF;
+      ELSIF w.state = 'reserved' AND delta > greatest(b.on_hand - b.reserved, 0) AND NOT b.allow_negative THEN
+        r.fault := 'not_enough'; r.told := trim_scale(greatest(b.on_hand - b.reserved, 0));
+      ELSIF w.state <> 'on_hand' AND going > held THEN
+        r.fault := 'not_enough'; r.told := trim_scale(held);
+      END IF;
+      EXIT one WHEN r.fault IS NOT NULL;
+
+      -- Units that have a name of their own.
+      IF w.serials IS NULL THEN
+        IF w.state = 'on_hand' AND going > 0 AND b.serials > greatest(b.on_hand - going, 0) THEN
+          r.fault := 'serials_needed'; r.told := b.serials;
+        END IF;
+      ELSIF cardinality(w.serials) <> abs(delta) OR lacking > 0 THEN
+        r.fault := 'serials_counted'; r.told := trim_scale(abs(delta));
+      ELSIF enters THEN
+        SELECT 'serial_here', min(s.serial) INTO r.fault, r.told FROM stock_serial s
+        WHERE s.merchant_id = b.merchant_id AND s.variant_id = b.variant_id AND s.serial = ANY (w.serials)
+          AND s.store_id IS NOT NULL
+        HAVING count(*) > 0;
+      ELSIF w.state = 'on_hand' THEN
+        SELECT 'serial_not_here', min(n.serial) INTO r.fault, r.told
+        FROM unnest(w.serials) n (serial)
+        LEFT JOIN stock_serial s ON s.merchant_id = b.merchant_id AND s.variant_id = b.variant_id
+          AND s.serial = n.serial AND s.store_id = b.store_id
+        WHERE s.serial IS NULL
+        HAVING count(*) > 0;
+      END IF;
+      EXIT one WHEN r.fault IS NOT NULL;
+
+      -- The parts, each a movement: from the batches that expire first, then what is in none.
+      states := '{}'; deltas := '{}'; batches := '{}'; expiries := '{}';
+      batch_name := coalesce(nullif(w.batch_no, ''), to_char(w.expires_on, 'YYYY-MM-DD'));
+      expiry := w.expires_on;
+      IF w.state = 'on_hand' AND going > 0 AND (b.batched > 0 OR batch_name IS NOT NULL) THEN
+        IF w.spare_expired THEN
+          SELECT (here AT TIME ZONE s.time_zone)::date INTO today FROM store s
+          WHERE s.merchant_id = b.merchant_id AND s.store_id = b.store_id;
+        END IF;
+        FOR batch IN
+          SELECT s.batch_no, s.expires_on, s.quantity FROM stock_batch s
+          WHERE s.merchant_id = b.merchant_id AND s.store_id = b.store_id AND s.variant_id = b.variant_id
+            AND s.quantity > 0 AND (batch_name IS NULL OR s.batch_no = batch_name)
+            AND (w.spare_expired IS NOT TRUE OR s.expires_on IS NULL OR s.expires_on >= today)
+          ORDER BY s.expires_on, s.received_at, s.batch_no
+        LOOP
+          EXIT WHEN going = 0;
+          states := states || w.state; deltas := deltas || -least(batch.quantity, going);
+          batches := batches || batch.batch_no; expiries := expiries || batch.expires_on;
+          going := going - least(batch.quantity, going);
+        END LOOP;
+        IF going > 0 AND batch_name IS NOT NULL THEN
+          r.fault := 'not_enough_in_batch'; r.told := trim_scale(-delta - lacking - going);
+        ELSIF going > b.on_hand - b.batched AND w.spare_expired AND NOT b.allow_negative THEN
+          r.fault := 'expired'; r.told := trim_scale(-delta - lacking - going + b.on_hand - b.batched);
+        END IF;
+      ELSIF enters AND batch_name IS NOT NULL THEN
+        SELECT s.expires_on, s.quantity INTO batch FROM stock_batch s
+        WHERE s.merchant_id = b.merchant_id AND s.store_id = b.store_id AND s.variant_id = b.variant_id
+          AND s.batch_no = batch_name;
+        IF FOUND AND batch.quantity > 0 THEN
+          IF w.expires_on IS NULL THEN
+            expiry := batch.expires_on;
+          ELSIF w.expires_on IS DISTINCT FROM batch.expires_on THEN
+            r.fault := 'batch_expiry'; r.told := coalesce(to_char(batch.expires_on, 'YYYY-MM-DD'), 'none');
+          END IF;
+        END IF;
+      END IF;
+      EXIT one WHEN r.fault IS NOT NULL;
+      IF delta >= 0 OR w.state <> 'on_hand' THEN
+        states := states || w.state; deltas := deltas || delta;
+        batches := batches || batch_name; expiries := expiries || expiry;
+      ELSIF going > 0 THEN
+        states := states || w.state; deltas := deltas || -going;
+        batches := batches || NULL::text; expiries := expiries || NULL::date;
+      END IF;
+      IF lacking > 0 THEN
+        states := states || 'shortfall'::text; deltas := deltas || lacking;
+        batches := batches || NULL::text; expiries := expiries || NULL::date;
+      END IF;
+      IF w.becomes IS NOT NULL AND delta < 0 THEN
+        states := states || w.becomes; deltas := deltas || (-delta - lacking);
+        batches := batches || batch_name; expiries := expiries || expiry;
+      END IF;
+
+      m.merchant_id := b.merchant_id; m.store_id := b.store_id; m.variant_id := b.variant_id;
+      m.product_id := b.product_id; m.kind := w.kind; m.actor := w.actor; m.user_id := w.user_id;
+      m.device := w.device; m.reason := w.reason; m.reference := w.reference; m.note := w.note; m.party := w.party;
+      m.request_id := w.request_id;
+      r.quantity := delta; r.before := held; r.after := held; r.movement_ids := '{}';
+      r.batch_no := batches[1]; r.expires_on := expiries[1];
+      cost := coalesce(round(w.unit_cost / units, 6), b.average_cost);
+      FOR part IN 1 .. cardinality(states) LOOP
+        m.movement_id := new_id();
+        m.at := clock_timestamp();
+        m.seq := b.seq + 1;
+        m.state := states[part];
+        m.quantity := deltas[part];
+        m.batch_no := batches[part];
+        m.expires_on := expiries[part];
+        m.serials := CASE WHEN part = coalesce(array_position(states, 'on_hand'), 1)
+                          THEN coalesce(w.serials, '{}') ELSE '{}' END;
+        m.before := CASE m.state WHEN 'on_hand' THEN b.on_hand WHEN 'reserved' THEN b.reserved
+                                 WHEN 'in_transit' THEN b.in_transit WHEN 'damaged' THEN b.damaged ELSE b.shortfall END;
+        m.after := m.before + m.quantity;
+        m.unit_cost := CASE WHEN m.quantity > 0 OR m.state <> 'on_hand' THEN cost ELSE b.average_cost END;
+        m.value_change := 0;
+        IF m.state = 'on_hand' THEN
+          -- What comes in is worth what it cost, what goes out the average; the last unit takes the last fraction.
+          IF m.quantity > 0 AND cost IS NOT NULL THEN
+            value := CASE WHEN b.average_cost IS NULL OR m.before <= 0 THEN m.after * cost
+                          ELSE b.cost_value + round(m.quantity * coalesce(w.unit_cost / units, cost), 9) END;
+            b.average_cost := CASE WHEN m.after > 0 THEN round(value / m.after, 6) ELSE cost END;
+          ELSIF m.quantity = 0 THEN
+            value := b.cost_value;
+          ELSIF m.quantity < 0 AND m.before > 0 AND m.after > 0 THEN
+            value := b.cost_value + round(b.cost_value * m.quantity / m.before, 9);
+          ELSE
+            value := coalesce(m.after * b.average_cost, 0);
+          END IF;
+          m.value_change := value - b.cost_value;
+          b.cost_value := value;
+          b.on_hand := m.after;
+          IF m.batch_no IS NOT NULL AND m.quantity < 0 THEN
+            UPDATE stock_batch s SET quantity = s.quantity + m.quantity
+            WHERE s.merchant_id = b.merchant_id AND s.store_id = b.store_id AND s.variant_id = b.variant_id
+              AND s.batch_no = m.batch_no;
+            b.batched := b.batched + m.quantity;
+          ELSIF m.batch_no IS NOT NULL THEN
+            INSERT INTO stock_batch AS s (merchant_id, store_id, variant_id, batch_no, expires_on, quantity, received_at)
+            VALUES (b.merchant_id, b.store_id, b.variant_id, m.batch_no, m.expires_on, m.quantity, here)
+            ON CONFLICT (merchant_id, store_id, variant_id, batch_no) DO UPDATE SET
+              quantity = s.quantity + excluded.quantity, expires_on = excluded.expires_on,
+              received_at = CASE WHEN s.quantity = 0 THEN excluded.received_at ELSE s.received_at END;
+            b.batched := b.batched + m.quantity;
+          END IF;
+        ELSIF m.state = 'reserved' THEN b.reserved := m.after;
+        ELSIF m.state = 'in_transit' THEN b.in_transit := m.after;
+        ELSIF m.state = 'damaged' THEN b.damaged := m.after;
+        ELSE b.shortfall := m.after;
+        END IF;
+        m.average_cost := b.average_cost;
+        m.previous_hash := b.head;
+        m.hash := movement_hash(m);
+        INSERT INTO stock_movement SELECT m.*;
+        b.seq := m.seq;
+        b.head := m.hash;
+        r.movement_ids := r.movement_ids || m.movement_id;
+        IF part = 1 THEN r.at := m.at; r.unit_cost := m.unit_cost; END IF;
+        IF m.state = w.state THEN r.after := m.after; END IF;
+      END LOOP;
+      IF w.serials IS NOT NULL AND enters THEN
+        INSERT INTO stock_serial AS s (merchant_id, variant_id, serial, store_id)
+        SELECT b.merchant_id, b.variant_id, n, b.store_id FROM unnest(w.serials) n ORDER BY n
+        ON CONFLICT (merchant_id, variant_id, serial) DO UPDATE SET store_id = excluded.store_id
+          WHERE s.store_id IS NULL;
+        GET DIAGNOSTICS part = ROW_COUNT;
+        IF part <> cardinality(w.serials) THEN
+          -- Another store took one of them in at this moment.
+          RAISE unique_violation USING CONSTRAINT = 'stock_serial_in_one_place';
+        END IF;
+        b.serials := b.serials + part;
+      ELSIF w.serials IS NOT NULL AND w.state = 'on_hand' THEN
+        UPDATE stock_serial s SET store_id = NULL
+        WHERE s.merchant_id = b.merchant_id AND s.variant_id = b.variant_id AND s.serial = ANY (w.serials);
+        b.serials := b.serials - cardinality(w.serials);
+      END IF;
+      is_moved := true;
+    END one;
+    IF w.is_last AND is_moved THEN
+      UPDATE stock_balance s SET
+        on_hand = b.on_hand, reserved = b.reserved, in_transit = b.in_transit, damaged = b.damaged,
+        shortfall = b.shortfall, cost_value = b.cost_value, average_cost = b.average_cost, batched = b.batched,
+        serials = b.serials, seq = b.seq, head = b.head, updated_at = here
+      WHERE s.merchant_id = b.merchant_id AND s.store_id = b.store_id AND s.variant_id = b.variant_id;
+    END IF;
+    RETURN NEXT r;
+  END LOOP;
 END $$;
-COMMENT ON FUNCTION move_stock IS 'The figure after the change; NULL when there is no such balance.';
+COMMENT ON FUNCTION move_stock IS 'One row for each line, in any order.';
+
+CREATE FUNCTION move_stock_together(lines jsonb) RETURNS SETOF stock_moved
+LANGUAGE plpgsql AS $$
+DECLARE
+  results stock_moved[];
+BEGIN
+  BEGIN
+    results := ARRAY(SELECT t FROM move_stock(lines) t);
+    IF EXISTS (SELECT FROM unnest(results) t WHERE t.fault IS NOT NULL) THEN
+      RAISE EXCEPTION 'a line cannot be' USING ERRCODE = 'KW001';
+    END IF;
+  EXCEPTION WHEN SQLSTATE 'KW001' THEN
+    -- What the other lines did is undone; what was found stays in the variable.
+    NULL;
+  END;
+  RETURN QUERY SELECT * FROM unnest(results);
+END $$;
+COMMENT ON FUNCTION move_stock_together IS 'All lines or none: where a row has a fault, nothing was moved.';
+
+CREATE FUNCTION move_stock_of(for_merchant uuid, lines jsonb) RETURNS SETOF stock_moved
+LANGUAGE plpgsql AS $$
+BEGIN
+  PERFORM set_config('app.merchant_id', for_merchant::text, true);
+  RETURN QUERY SELECT * FROM move_stock(lines);
+END $$;
+COMMENT ON FUNCTION move_stock_of IS 'For a statement that is a transaction of its own: tenant and movements in one message.';
+
+-- Where the movements say that each serial number lies.
+CREATE FUNCTION serials_by_movements()
+RETURNS TABLE (merchant_id uuid, store_id uuid, variant_id uuid, serial text)
+LANGUAGE sql STABLE AS $$
+  SELECT m.merchant_id, m.store_id, m.variant_id, n.serial
+  FROM stock_movement m CROSS JOIN LATERAL unnest(m.serials) n (serial)
+  WHERE m.state = 'on_hand' AND m.serials <> '{}'
+  GROUP BY 1, 2, 3, 4 HAVING sum(sign(m.quantity)) > 0
+$$;
+
+CREATE FUNCTION batches_by_movements()
+RETURNS TABLE (merchant_id uuid, store_id uuid, variant_id uuid, batch_no text, quantity numeric, expires_on date,
+               received_at timestamptz)
+LANGUAGE sql STABLE AS $$
+  SELECT m.merchant_id, m.store_id, m.variant_id, m.batch_no, sum(m.quantity),
+         (array_agg(m.expires_on ORDER BY m.seq DESC))[1], min(m.at)
+  FROM stock_movement m WHERE m.state = 'on_hand' AND m.batch_no IS NOT NULL GROUP BY 1, 2, 3, 4
+$$;
+
+-- What the movements say that each balance is.
+CREATE FUNCTION balances_by_movements()
+RETURNS TABLE (merchant_id uuid, store_id uuid, variant_id uuid, on_hand numeric, reserved numeric, in_transit numeric,
+               damaged numeric, shortfall numeric, cost_value numeric, average_cost numeric, batched numeric,
+               serials bigint, seq bigint, head bytea)
+LANGUAGE sql STABLE AS $$
+  SELECT s.merchant_id, s.store_id, s.variant_id, s.on_hand, s.reserved, s.in_transit, s.damaged, s.shortfall,
+         s.cost_value, l.average_cost, s.batched, coalesce(n.serials, 0), s.seq, l.hash
+  FROM (
+    SELECT m.merchant_id, m.store_id, m.variant_id, max(m.seq) AS seq, sum(m.value_change) AS cost_value,
+           coalesce(sum(m.quantity) FILTER (WHERE m.state = 'on_hand'), 0) AS on_hand,
+           coalesce(sum(m.quantity) FILTER (WHERE m.state = 'reserved'), 0) AS reserved,
+           coalesce(sum(m.quantity) FILTER (WHERE m.state = 'in_transit'), 0) AS in_transit,
+           coalesce(sum(m.quantity) FILTER (WHERE m.state = 'damaged'), 0) AS damaged,
+           coalesce(sum(m.quantity) FILTER (WHERE m.state = 'shortfall'), 0) AS shortfall,
+           coalesce(sum(m.quantity) FILTER (WHERE m.state = 'on_hand' AND m.batch_no IS NOT NULL), 0) AS batched
+    FROM stock_movement m GROUP BY 1, 2, 3
+  ) s
+  JOIN stock_movement l USING (merchant_id, store_id, variant_id, seq)
+  LEFT JOIN (
+    SELECT h.merchant_id, h.store_id, h.variant_id, count(*) AS serials FROM serials_by_movements() h GROUP BY 1, 2, 3
+  ) n USING (merchant_id, store_id, variant_id)
+$$;
 
 -- Every fault of the current rows: a chain that does not close, a balance that is not its movements.
 CREATE FUNCTION stock_faults()
 RETURNS TABLE (merchant_id uuid, store_id uuid, variant_id uuid, fault text)
 LANGUAGE sql STABLE AS $$
   WITH chain AS (
-    SELECT m.*,
+    SELECT m AS row, m.merchant_id, m.store_id, m.variant_id, m.seq, m.before, m.hash, m.previous_hash,
            lag(m.hash, 1, '\x'::bytea) OVER w AS expected_previous,
-           lag(m.after, 1, 0::numeric) OVER w AS expected_before,
+           lag(m.after, 1, 0::numeric) OVER (PARTITION BY m.merchant_id, m.store_id, m.variant_id, m.state
+                                             ORDER BY m.seq) AS expected_before,
            row_number() OVER w AS expected_seq
     FROM stock_movement m
     WINDOW w AS (PARTITION BY m.merchant_id, m.store_id, m.variant_id ORDER BY m.seq)
-  ), total AS (
-    SELECT c.merchant_id, c.store_id, c.variant_id, sum(c.quantity) AS quantity, max(c.seq) AS seq,
-           (array_agg(c.hash ORDER BY c.seq DESC))[1] AS head
-    FROM chain c GROUP BY 1, 2, 3
   )
   SELECT c.merchant_id, c.store_id, c.variant_id, 'movement ' || c.seq || ' does not follow from the one before'
   FROM chain c
@@ -114,11 +567,70 @@ LANGUAGE sql STABLE AS $$
   UNION ALL
   SELECT c.merchant_id, c.store_id, c.variant_id, 'movement ' || c.seq || ' was changed after it was written'
   FROM chain c
-  WHERE c.hash <> movement_hash(c.previous_hash, c.merchant_id, c.store_id, c.variant_id, c.seq, c.movement_id, c.at,
-                                c.kind, c.quantity, c.before, c.after, c.actor, c.device, c.reason, c.document)
+  WHERE c.hash <> movement_hash(c.row)
   UNION ALL
   SELECT b.merchant_id, b.store_id, b.variant_id, 'the balance is not the sum of its movements'
   FROM stock_balance b
-  LEFT JOIN total t USING (merchant_id, store_id, variant_id)
-  WHERE b.on_hand <> coalesce(t.quantity, 0) OR b.seq <> coalesce(t.seq, 0) OR b.head <> coalesce(t.head, '\x')
+  LEFT JOIN balances_by_movements() t USING (merchant_id, store_id, variant_id)
+  WHERE b.on_hand <> coalesce(t.on_hand, 0) OR b.reserved <> coalesce(t.reserved, 0)
+     OR b.in_transit <> coalesce(t.in_transit, 0) OR b.damaged <> coalesce(t.damaged, 0)
+     OR b.shortfall <> coalesce(t.shortfall, 0) OR b.cost_value <> coalesce(t.cost_value, 0)
+     OR b.average_cost IS DISTINCT FROM t.average_cost OR b.batched <> coalesce(t.batched, 0)
+     OR b.serials <> coalesce(t.serials, 0) OR b.seq <> coalesce(t.seq, 0) OR b.head <> coalesce(t.head, '\x')
+  UNION ALL
+  SELECT merchant_id, store_id, variant_id, 'batch ' || batch_no || ' is not the sum of its movements'
+  FROM stock_batch b FULL JOIN batches_by_movements() t USING (merchant_id, store_id, variant_id, batch_no)
+  WHERE coalesce(b.quantity, 0) <> coalesce(t.quantity, 0) OR b.expires_on IS DISTINCT FROM t.expires_on
+  UNION ALL
+  SELECT merchant_id, store_id, variant_id, 'serial number ' || serial || ' is not where its movements left it'
+  FROM (SELECT s.merchant_id, s.store_id, s.variant_id, s.serial FROM stock_serial s WHERE s.store_id IS NOT NULL) s
+  FULL JOIN serials_by_movements() t USING (merchant_id, store_id, variant_id, serial)
+  WHERE s.serial IS NULL OR t.serial IS NULL
+  UNION ALL
+  SELECT b.merchant_id, b.store_id, b.variant_id, 'the balance says of itself wrongly whether it is low'
+  FROM stock_balance b WHERE b.is_low <> coalesce(b.on_hand - b.reserved <= b.reorder_level, false)
 $$;
+
+-- Makes every balance what its movements say; the movements themselves are the truth.
+CREATE FUNCTION rebuild_stock() RETURNS bigint
+LANGUAGE plpgsql AS $$
+DECLARE
+  changed bigint;
+BEGIN
+  LOCK TABLE stock_balance IN SHARE ROW EXCLUSIVE MODE;
+  UPDATE stock_balance b SET
+    on_hand = t.on_hand, reserved = t.reserved, in_transit = t.in_transit, damaged = t.damaged,
+    shortfall = t.shortfall, cost_value = t.cost_value, average_cost = t.average_cost, batched = t.batched,
+    serials = t.serials, seq = t.seq, head = t.head
+  FROM (
+    SELECT k.merchant_id, k.store_id, k.variant_id, coalesce(m.on_hand, 0) AS on_hand,
+           coalesce(m.reserved, 0) AS reserved, coalesce(m.in_transit, 0) AS in_transit,
+           coalesce(m.damaged, 0) AS damaged, coalesce(m.shortfall, 0) AS shortfall,
+           coalesce(m.cost_value, 0) AS cost_value, m.average_cost, coalesce(m.batched, 0) AS batched,
+           coalesce(m.serials, 0) AS serials, coalesce(m.seq, 0) AS seq, coalesce(m.head, '\x') AS head
+    FROM stock_balance k LEFT JOIN balances_by_movements() m USING (merchant_id, store_id, variant_id)
+  ) t
+  WHERE b.merchant_id = t.merchant_id AND b.store_id = t.store_id AND b.variant_id = t.variant_id
+    AND (b.on_hand, b.reserved, b.in_transit, b.damaged, b.shortfall, b.cost_value, b.average_cost, b.batched,
+         b.serials, b.seq, b.head)
+      IS DISTINCT FROM (t.on_hand, t.reserved, t.in_transit, t.damaged, t.shortfall, t.cost_value, t.average_cost,
+                        t.batched, t.serials, t.seq, t.head);
+  GET DIAGNOSTICS changed = ROW_COUNT;
+  INSERT INTO stock_batch AS s (merchant_id, store_id, variant_id, batch_no, expires_on, quantity, received_at)
+  SELECT t.merchant_id, t.store_id, t.variant_id, t.batch_no, t.expires_on, t.quantity, t.received_at
+  FROM batches_by_movements() t
+  ON CONFLICT (merchant_id, store_id, variant_id, batch_no) DO UPDATE SET
+    quantity = excluded.quantity, expires_on = excluded.expires_on
+    WHERE s.quantity <> excluded.quantity OR s.expires_on IS DISTINCT FROM excluded.expires_on;
+  UPDATE stock_serial s SET store_id = NULL
+  WHERE s.store_id IS NOT NULL AND NOT EXISTS (
+    SELECT FROM serials_by_movements() t
+    WHERE t.merchant_id = s.merchant_id AND t.variant_id = s.variant_id AND t.serial = s.serial
+      AND t.store_id = s.store_id);
+  INSERT INTO stock_serial AS s (merchant_id, variant_id, serial, store_id)
+  SELECT t.merchant_id, t.variant_id, t.serial, t.store_id FROM serials_by_movements() t
+  ON CONFLICT (merchant_id, variant_id, serial) DO UPDATE SET store_id = excluded.store_id
+    WHERE s.store_id IS DISTINCT FROM excluded.store_id;
+  RETURN changed;
+END $$;
+COMMENT ON FUNCTION rebuild_stock IS 'How many balances were not what they had to be. Nothing moves meanwhile.';

@@ -117,6 +117,10 @@ class Context:
     def has_key(self) -> bool:
         return self._keyed is not None
 
+    @property
+    def is_in_transaction(self) -> bool:
+        return self._open is not None
+
     def require(self, permission: str) -> None:
         if permission not in self.caller.permissions:
             raise Forbidden(f"This needs the permission {permission}.")

@@ -1,6 +1,7 @@
 """The `kasuwa` command. What a command needs is imported when it runs, so that each starts quickly."""
 
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -152,6 +153,81 @@ def token_create(
     from kasuwa.settings import read_settings
 
     create_token(read_settings(data=data), store, scopes, name, as_json=as_json)
+
+
+import_app = typer.Typer(help="Bring data in from files.", no_args_is_help=True)
+export_app = typer.Typer(help="Write data out to files.", no_args_is_help=True)
+app.add_typer(import_app, name="import")
+app.add_typer(export_app, name="export")
+
+
+class OnDuplicate(StrEnum):
+    """What becomes of a row whose SKU is there."""
+
+    FAIL = "fail"
+    SKIP = "skip"
+    UPDATE = "update"
+
+
+Store = Annotated[str, typer.Option(help="Id of the store.")]
+
+
+@import_app.command("products")
+def import_products(
+    file: Annotated[Path, typer.Argument(help="CSV, .xlsx or JSON lines; the first row names the columns.")],
+    store: Store,
+    on_duplicate: Annotated[
+        OnDuplicate, typer.Option(help="What becomes of a row whose SKU is there.")
+    ] = OnDuplicate.FAIL,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Change nothing; say what would change.")
+    ] = False,
+    set_stock: Annotated[
+        bool, typer.Option("--set-stock", help="Book the quantities of products that are there as counted.")
+    ] = False,
+    ignore_unknown: Annotated[
+        bool, typer.Option("--ignore-unknown", help="Leave columns out that nobody knows.")
+    ] = False,
+    pictures: Annotated[Path | None, typer.Option(help="A zip of SKU.jpg, SKU-2.jpg …")] = None,
+    failed: Annotated[Path | None, typer.Option(help="Where failed rows go (FILE.failed.csv).")] = None,
+    delimiter: Annotated[str | None, typer.Option(help="What parts the cells of a CSV.")] = None,
+    sheet: Annotated[str | None, typer.Option(help="Name of the sheet of an .xlsx.")] = None,
+    as_json: Json = False,
+    data: Data = None,
+) -> None:
+    """Import products; one that was cut short goes on where it stopped. Exit code 1 when any row failed."""
+    from kasuwa.cli import exchange
+    from kasuwa.domain.exchange.records import ImportOptions
+    from kasuwa.settings import read_settings
+
+    if delimiter is not None and len(delimiter) != 1:
+        raise typer.BadParameter("--delimiter is one sign")
+    options = ImportOptions(
+        on_duplicate=on_duplicate.value,
+        dry_run=dry_run,
+        set_stock=set_stock,
+        ignore_unknown=ignore_unknown,
+        delimiter=delimiter,
+        sheet=sheet,
+    )
+    settings = read_settings(data=data)
+    code = exchange.import_products(
+        settings, file, store, options, pictures=pictures, failed=failed, as_json=as_json
+    )
+    raise typer.Exit(code)
+
+
+@export_app.command("products")
+def export_products(
+    file: Annotated[Path, typer.Argument(help="The CSV to write, or JSON lines if it ends in .jsonl.")],
+    store: Store,
+    data: Data = None,
+) -> None:
+    """Export every product that is not archived, as an import takes them."""
+    from kasuwa.cli.exchange import export_to
+    from kasuwa.settings import read_settings
+
+    export_to(read_settings(data=data), file, store)
 
 
 def main() -> None:

@@ -9,6 +9,7 @@ class Permission(StrEnum):
     STOCK_PRICE = "stock.price"
     STOCK_COST = "stock.cost"
     STOCK_QUANTITY = "stock.quantity"
+    STOCK_COUNT = "stock.count"
     STOCK_AUDIT = "stock.audit"
     CATEGORY_WRITE = "category.write"
     CUSTOMER_AUTH = "customer.auth"
@@ -30,7 +31,9 @@ class Role(StrEnum):
 
 _OWNER = frozenset(Permission)
 _MANAGER = _OWNER - {Permission.BANK_WRITE, Permission.STORE_WRITE, Permission.USER_WRITE}
-_CASHIER = frozenset({Permission.STOCK_READ, Permission.CUSTOMER_AUTH, Permission.CUSTOMER_WRITE})
+_CASHIER = frozenset(
+    {Permission.STOCK_READ, Permission.STOCK_COUNT, Permission.CUSTOMER_AUTH, Permission.CUSTOMER_WRITE}
+)
 
 PERMISSIONS_OF_ROLE: dict[str, frozenset[str]] = {
     Role.OWNER: _OWNER,

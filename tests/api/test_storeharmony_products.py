@@ -62,7 +62,7 @@ async def test_every_field_comes_back_as_it_was_sent(web: Web, shop: Shop) -> No
 
 async def test_opening_quantities_lie_where_they_were_said_to(web: Web, shop: Shop) -> None:
     other = {"storeId": str(shop.second_store_id), "quantity": 2.125, "reorderLevel": 3}
-    item = await make(web, shop, quantity=10, locationQuantities=[other])
+    item = await make(web, shop, unit="kg", quantity=10, locationQuantities=[other])
     at = {location["storeId"]: location["quantity"] for location in item["locations"]}
     assert at == {str(shop.store_id): 10, str(shop.second_store_id): 2.125}
     assert item["quantity"] == item["available"] == 10
@@ -251,7 +251,9 @@ async def test_the_list_pages_sorts_and_filters(web: Web, shop: Shop) -> None:
 
 
 async def test_the_list_and_the_product_say_the_same(web: Web, shop: Shop) -> None:
-    item = await make(web, shop, quantity=3.5, reorderLevel=4, prices={"sellingPrice": 9.5, "costPrice": 4})
+    item = await make(
+        web, shop, unit="kg", quantity=3.5, reorderLevel=4, prices={"sellingPrice": 9.5, "costPrice": 4}
+    )
     (row,) = (await web.get(stock(shop), headers=session(shop))).json()["data"]
     assert row == {name: value for name, value in item.items() if name != "locations"}
     sorted_row = (await web.get(stock(shop), params={"sort": "sku"}, headers=session(shop))).json()["data"][0]

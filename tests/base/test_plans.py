@@ -3,8 +3,9 @@
 import hashlib
 import re
 from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime
 from typing import TypeVar, get_args
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -12,9 +13,13 @@ from kasuwa.base.context import Services
 from kasuwa.base.db import Database, Numbered
 from kasuwa.base.ids import token_hash
 from kasuwa.database import DatabaseUrls
-from kasuwa.domain.catalogue import lists
+from kasuwa.domain.catalogue import bulk, lists, queries, variant_rows, variants
 from kasuwa.domain.catalogue.filters import conditions_of
 from kasuwa.domain.catalogue.records import PageWish, ProductFilter, SortKey
+from kasuwa.domain.exchange import exports
+from kasuwa.domain.inventory import trail
+from kasuwa.domain.inventory.actions import CLOSE_STOCK
+from kasuwa.domain.inventory.trail import TrailFilter
 from tests.base.database import Connection, connected, superuser_url
 from tests.shop import Shop, new_shop
 
@@ -165,6 +170,69 @@ async def test_a_sku_is_found_by_its_index(application: Connection) -> None:
     assert most_rows(plan) <= 1
 
 
+@pytest.fixture
+async def a_product(application: Connection) -> dict[str, object]:
+    """One of the twenty thousand."""
+    row = await application.fetchrow("SELECT product_id, variant_id FROM variant ORDER BY number LIMIT 1")
+    assert row is not None
+    return dict(row)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        queries._VARIANTS,
+        queries.READ_STOCK,
+        variants.NEXT_POSITION,
+        variants.HOLD_VARIANTS,
+        variants.HOLD_BALANCES,
+        CLOSE_STOCK,
+        variant_rows.FOLLOWERS,
+        variant_rows.TAKEN_SKUS,
+        variant_rows.TAKEN_BARCODES,
+    ],
+    ids=["variants", "stock", "position", "hold", "balances", "close", "followers", "skus", "barcodes"],
+)
+async def test_what_is_asked_of_a_products_variants_reads_its_rows_and_no_more(
+    application: Connection, big_shop: Shop, a_product: dict[str, object], statement: str
+) -> None:
+    values = {
+        "ids": [a_product["product_id"]],
+        "product_id": a_product["product_id"],
+        "variant_id": a_product["variant_id"],
+        "variant_ids": [a_product["variant_id"]],
+        "store_id": big_shop.store_id,
+        "keys": ["sku-777"],
+        "codes": ["5000777"],
+    }
+    numbered = Numbered(statement)
+    await application.execute("SET LOCAL plan_cache_mode = force_generic_plan")
+    plan = await explain(application, numbered.text, *(values[name] for name in numbered.names))
+    assert scanned(plan) == set(), plan
+    assert most_rows(plan) <= 2, plan
+
+
+@pytest.mark.parametrize("statement", [exports.NEXT_PRODUCTS, bulk.FIND_SKUS, bulk.FIND_BARCODES])
+async def test_what_files_and_bulk_calls_ask_goes_by_an_index(
+    application: Connection, statement: str
+) -> None:
+    keys = [f"sku-{n}" for n in range(1, 201)]
+    values = {"after": 500, "how_many": 200, "keys": keys, "barcodes": [f"5000{n}" for n in range(1, 201)]}
+    numbered = Numbered(statement)
+    await application.execute("SET LOCAL plan_cache_mode = force_custom_plan")
+    plan = await explain(application, numbered.text, *(values[name] for name in numbered.names))
+    assert scanned(plan) == set(), plan
+    assert most_rows(plan) <= 200, plan
+
+
+async def test_products_low_in_stock_are_found_without_reading_other_merchants(
+    application: Connection, big_shop: Shop
+) -> None:
+    plan = await page_plan(application, big_shop, PageWish(), ProductFilter(low_stock=True))
+    assert "Seq Scan on product " not in plan
+    assert most_rows(plan) <= EACH
+
+
 async def function_plans(urls: DatabaseUrls, shop: Shop, call: str, times: int) -> list[str]:
     """What the statements inside a function did, the last of `times` calls, from the server's own log."""
     notices: list[str] = []
@@ -180,6 +248,66 @@ async def function_plans(urls: DatabaseUrls, shop: Shop, call: str, times: int) 
             notices.clear()
             await admin.fetch(call)
     return notices
+
+
+_MOVED = """
+    SET LOCAL session_replication_role = replica;
+    INSERT INTO stock_movement (merchant_id, store_id, variant_id, seq, movement_id, product_id, at, kind,
+                                state, quantity, before, after, value_change, serials, actor, device, reason,
+                                reference, note, party, request_id, previous_hash, hash)
+      SELECT b.merchant_id, b.store_id, b.variant_id, n, gen_random_uuid(), b.product_id,
+             now() - n * interval '1 minute', 'sold', 'on_hand', -1, 1, 0, 0, '{{}}', 'user:x', '', '', '',
+             '', '', '', '', ''
+      FROM (SELECT * FROM stock_balance WHERE merchant_id = '{merchant}' LIMIT 20) b
+      CROSS JOIN generate_series(1, 1000) n;
+    INSERT INTO audit_entry (merchant_id, audit_id, at, actor_kind, actor_id, action, subject_kind,
+                             subject_id, request_id)
+      SELECT b.merchant_id, gen_random_uuid(), now() - n * interval '1 minute', 'user', 'x', 'product.update',
+             'product', b.product_id::text, ''
+      FROM (SELECT * FROM stock_balance WHERE merchant_id = '{merchant}' LIMIT 20) b
+      CROSS JOIN generate_series(1, 1000) n;
+"""
+
+
+@pytest.fixture(scope="module")
+async def moved_product(big_shop: Shop, database_urls: DatabaseUrls) -> AsyncIterator[UUID]:
+    """One of twenty products with a thousand movements and a thousand changes each."""
+    tables = ("stock_movement", "audit_entry")
+    async with connected(superuser_url(database_urls)) as admin:
+        async with admin.transaction():
+            await admin.execute(_MOVED.format(merchant=big_shop.merchant_id))
+        await admin.execute(f"ANALYZE {', '.join(tables)}")
+        yield await admin.fetchval(
+            "SELECT product_id FROM stock_movement WHERE merchant_id = $1 LIMIT 1", big_shop.merchant_id
+        )
+        async with admin.transaction():
+            await admin.execute("SET LOCAL session_replication_role = replica")
+            for table in tables:
+                await admin.execute(f"DELETE FROM {table} WHERE merchant_id = $1", big_shop.merchant_id)
+        await admin.execute(f"VACUUM ANALYZE {', '.join(tables)}")
+
+
+@pytest.mark.parametrize(
+    "wanted", [TrailFilter(), TrailFilter(until=datetime(2100, 1, 1, tzinfo=UTC), action="sold")]
+)
+async def test_a_page_of_a_trail_reads_its_lines_and_no_more(
+    application: Connection, big_shop: Shop, moved_product: UUID, wanted: TrailFilter
+) -> None:
+    statement = Numbered(trail.PAGE)
+    after_at, after_id = trail._END
+    values = trail._values(moved_product, wanted) | {
+        "size": 51,
+        "offset": 0,
+        "most": 51,
+        "after_at": after_at,
+        "after_id": after_id,
+    }
+    plan = await explain(application, statement.text, *(values[name] for name in statement.names))
+    assert "stock_movement_of_product" in plan
+    assert "audit_entry_trail" in plan
+    assert not re.search(r"Seq Scan on (stock_movement|audit_entry)", plan), plan
+    most = 102 if wanted.action is None else 1000
+    assert most_rows(plan) <= most, plan
 
 
 _SEARCHES = {

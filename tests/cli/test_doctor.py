@@ -5,6 +5,7 @@ import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,15 @@ from kasuwa.cli.doctor.examination import ServerRuns, examine
 from kasuwa.cli.doctor.report import Report
 from kasuwa.cli.visiting import everything
 from kasuwa.database import DatabaseUrls, sealing_keys, serving_database
+from kasuwa.domain.catalogue.categories import create_category
+from kasuwa.domain.transfers.actions import receive_transfer, send
+from kasuwa.domain.transfers.records import NewTransfer, Receipt, WantedLine
 from kasuwa.domain.upkeep.jobs import CARDS_JOB, DAILY_JOB, LEDGER_JOB, enqueue_daily, enqueue_rebuild
 from kasuwa.handover import WorkerSetup
 from kasuwa.settings import Settings, read_settings
 from tests.cli.staging import Installation, add_product
-from tests.shop import new_shop
+from tests.shop import Shop, new_shop
+from tests.transfers import at_store
 
 
 @pytest.fixture(scope="module")
@@ -42,13 +47,27 @@ def urls(settings: Settings) -> Iterator[DatabaseUrls]:
 
 @pytest.fixture(scope="module")
 async def merchant_id(settings: Settings, urls: DatabaseUrls) -> str:
-    """Two merchants; the first has two products with pictures and stock."""
+    """Two merchants; the first has two products with pictures and stock, and something on its way."""
     async with everything(settings, urls) as services:
         shop = await new_shop(services)
         await new_shop(services, name="Bola's Stores")
         for seed in (1, 2):
             await add_product(shop.owner, seed)
+        await create_category(shop.owner, "Rice", parent_id=await create_category(shop.owner, "Food"))
+        await send_some(shop)
         return str(shop.merchant_id)
+
+
+async def send_some(shop: Shop) -> None:
+    """Five of a product to the second location, of which two have arrived."""
+    async with shop.owner.reading() as db:
+        variant_id = await db.value("SELECT variant_id FROM variant ORDER BY number LIMIT 1")
+    line = WantedLine(variant_id=variant_id, quantity=Decimal(5))
+    sent = await send(shop.owner, NewTransfer(destination_id=shop.second_store_id, lines=(line,)))
+    line_id = sent.transfer.lines[0].line_id
+    arrived = Receipt(line_id=line_id, outcome="received", quantity=Decimal(2))
+    there = at_store(shop.owner, shop.second_store_id)
+    await receive_transfer(there, sent.transfer.transfer_id, [arrived])
 
 
 @asynccontextmanager
@@ -80,9 +99,14 @@ async def test_whole_data_is_green_and_every_check_looked_at_something(
 
 BROKEN_ROWS = {
     "ledger of stock": (
-        "UPDATE stock_movement SET reason = 'opening stocK'",
-        "UPDATE stock_movement SET reason = 'opening stock'",
+        "UPDATE stock_movement SET reason = 'opening stocK' WHERE kind = 'opening'",
+        "UPDATE stock_movement SET reason = 'opening stock' WHERE kind = 'opening'",
         "changed after it was written",
+    ),
+    "ledger of stock_transfer": (
+        "UPDATE stock_transfer_line SET received = received + 1",
+        "UPDATE stock_transfer_line SET received = received - 1",
+        "are in transit at store",
     ),
     "product counters": (
         "UPDATE merchant_counter SET value = value + 1 WHERE name = 'products.active'",
@@ -103,6 +127,11 @@ BROKEN_ROWS = {
         "UPDATE picture SET unused_since = now()",
         "UPDATE picture SET unused_since = NULL",
         "stands to be swept",
+    ),
+    "category trees": (
+        "UPDATE category SET path = '{Elsewhere, Rice}' WHERE name = 'Rice'",
+        "UPDATE category SET path = '{Food, Rice}' WHERE name = 'Rice'",
+        "does not stand where its parent says",
     ),
     "jobs given up": (
         "INSERT INTO job (job_id, kind, payload, status, last_error)"
@@ -302,7 +331,7 @@ async def test_the_daily_job_counts_the_faults_of_every_ledger(
         await enqueue_daily(services)
         await enqueue_daily(services)
         assert await connection.fetchval("SELECT count(*) FROM job WHERE kind = $1", DAILY_JOB) == 1
-        await connection.execute("UPDATE stock_movement SET device = 'x'")
+        await connection.execute("UPDATE stock_movement SET device = 'x' WHERE kind = 'opening'")
         for kind in (DAILY_JOB, LEDGER_JOB):
             # As if its hour had come: each day's job has the day in its key.
             await connection.execute("UPDATE job SET run_at = now(), unique_key = NULL WHERE kind = $1", kind)
@@ -310,7 +339,7 @@ async def test_the_daily_job_counts_the_faults_of_every_ledger(
             while await services.jobs.run_due():
                 pass
         assert counter._value.get() - before == 2
-        await connection.execute("UPDATE stock_movement SET device = ''")
+        await connection.execute("UPDATE stock_movement SET device = '' WHERE kind = 'opening'")
         # The next day's is in the queue already, and no ledger's job is left.
         assert await connection.fetchval("SELECT count(*) FROM job WHERE kind = $1", DAILY_JOB) == 1
         assert await connection.fetchval("SELECT count(*) FROM job WHERE kind = $1", LEDGER_JOB) == 0

@@ -1,23 +1,34 @@
 """A shop with one of everything that an operation may name, and the people who call."""
 
 import secrets
+from decimal import Decimal
 from uuid import UUID
 
 import msgspec
 from msgspec import Struct
 
-from kasuwa.base.context import Context, Services
+from kasuwa.base.context import Context, Services, StoreId
 from kasuwa.base.ids import new_id, token_hash
 from kasuwa.base.passwords import hash_password
 from kasuwa.domain.catalogue.actions import create_product
 from kasuwa.domain.catalogue.categories import create_category
-from kasuwa.domain.catalogue.records import NewProduct, NewVariant, OpeningStock, Price
+from kasuwa.domain.catalogue.records import (
+    NewProduct,
+    NewVariant,
+    OpeningStock,
+    OptionValue,
+    Price,
+    ProductOption,
+)
 from kasuwa.domain.media.actions import show_picture
 from kasuwa.domain.media.keeping import keep_bytes
 from kasuwa.domain.media.records import STOREHARMONY_FORMATS, Place
 from kasuwa.domain.merchants.actions import create_access_token, join_store, open_session
 from kasuwa.domain.merchants.authentication import resolve_access_token
 from kasuwa.domain.permissions import Role
+from kasuwa.domain.stocktakes.actions import start_stocktake
+from kasuwa.domain.transfers.actions import draft_transfer, send
+from kasuwa.domain.transfers.records import NewTransfer, WantedLine
 from kasuwa.domain.users.actions import VERIFY_LINK_LIFETIME, VERIFY_PURPOSE, add_link
 from kasuwa.domain.users.login import open_account_session
 from tests.client import ORIGIN
@@ -41,11 +52,21 @@ class Cast(Struct, frozen=True, kw_only=True):
     product_id: UUID
     product_number: int
     sku: str
+    variant_id: UUID
+    stocktake_id: UUID
     category_id: UUID
     category_number: int
     picture_id: UUID
     picture_number: int
     media_path: str
+    # A product with variants, and the first of them.
+    varied_product_id: UUID
+    varied_variant_id: UUID
+    # On its way to the shop's first store; and from there: one to change, one to ship, one to cancel.
+    transfer_id: UUID
+    draft_id: UUID
+    ready_id: UUID
+    doomed_id: UUID
 
     @property
     def other_store_id(self) -> UUID:
@@ -99,7 +120,9 @@ async def new_cast(services: Services, *, password: str = "the cast's own passwo
     new = _product(mark, shop, category_id)
     product = await create_product(context, new)
     kept = await keep_bytes(context, picture_bytes("PNG", size=(8, 6), seed=7), STOREHARMONY_FORMATS)
+    varied = await create_product(context, _varied_product(mark, shop))
     placed = await show_picture(context, product.product_id, kept, Place(alt_text=f"{mark} front"))
+    stocktake = await start_stocktake(context, name=f"{mark} year's end", blind=False)
     return Cast(
         mark=mark,
         shop=shop,
@@ -112,12 +135,45 @@ async def new_cast(services: Services, *, password: str = "the cast's own passwo
         product_id=product.product_id,
         product_number=product.number,
         sku=product.main.sku,
+        variant_id=product.main.variant_id,
+        stocktake_id=stocktake.stocktake_id,
         category_id=category_id,
         category_number=product.categories[0].number,
         picture_id=placed.picture.product_picture_id,
         picture_number=placed.picture.number,
         media_path=placed.picture.rendition("zoom").path,
+        varied_product_id=varied.product_id,
+        varied_variant_id=varied.variants[0].variant_id,
+        **await _transfers(mark, shop),
     )
+
+
+async def _transfers(mark: str, shop: Shop) -> dict[str, UUID]:
+    """Of goods of their own, so that the product stays one that nothing holds."""
+    variant = NewVariant(
+        price=Price(currency="NGN", selling_minor=20_000),
+        opening=tuple(OpeningStock(store, Decimal(50)) for store in (shop.store_id, shop.second_store_id)),
+    )
+    goods = await create_product(
+        shop.owner, NewProduct(name=f"{mark} crate", unit="litre", variants=(variant,))
+    )
+    there = shop.owner.acting_as(
+        msgspec.structs.replace(shop.owner.caller, store_id=StoreId(shop.second_store_id))
+    )
+
+    def new(destination_id: UUID) -> NewTransfer:
+        line = WantedLine(variant_id=goods.main.variant_id, quantity=Decimal(4))
+        return NewTransfer(
+            destination_id=destination_id, lines=(line,), reference=f"{mark} paper", note=f"{mark} note"
+        )
+
+    drafts = [await draft_transfer(shop.owner, new(shop.second_store_id)) for _ in range(2)]
+    return {
+        "transfer_id": (await send(there, new(shop.store_id))).transfer.transfer_id,
+        "draft_id": drafts[0].transfer_id,
+        "ready_id": drafts[1].transfer_id,
+        "doomed_id": (await send(shop.owner, new(shop.second_store_id))).transfer.transfer_id,
+    }
 
 
 def _product(mark: str, shop: Shop, category_id: UUID) -> NewProduct:
@@ -125,7 +181,7 @@ def _product(mark: str, shop: Shop, category_id: UUID) -> NewProduct:
         price=Price(currency="NGN", selling_minor=150_000, cost_minor=90_000),
         sku=f"SKU-{mark}",
         barcode=f"BAR-{mark}",
-        opening=(OpeningStock(shop.store_id), OpeningStock(shop.second_store_id)),
+        opening=(OpeningStock(shop.store_id, Decimal(1000)), OpeningStock(shop.second_store_id)),
     )
     return NewProduct(
         name=f"{mark} basket",
@@ -135,6 +191,21 @@ def _product(mark: str, shop: Shop, category_id: UUID) -> NewProduct:
         tags=(f"{mark} tag",),
         category_ids=(category_id,),
     )
+
+
+def _varied_product(mark: str, shop: Shop) -> NewProduct:
+    """Two variants of many that it could have."""
+    option = ProductOption(f"{mark} size", tuple(f"{mark} {size}" for size in range(60)))
+    variants = tuple(
+        NewVariant(
+            sku=f"VAR-{size}-{mark}",
+            options=(OptionValue(option.name, option.values[size]),),
+            opening=(OpeningStock(shop.store_id), OpeningStock(shop.second_store_id)),
+        )
+        for size in range(2)
+    )
+    main = NewVariant(price=Price(currency="NGN", selling_minor=900_000), sku=f"OWN-{mark}")
+    return NewProduct(name=f"{mark} shirt", kind="variant", options=(option,), main=main, variants=variants)
 
 
 async def hire(shop: Shop, role: Role, store_id: UUID) -> Staff:

@@ -26,6 +26,7 @@ from msgspec import UNSET, Struct
 from kasuwa.base.context import Context
 from kasuwa.cli.visiting import in_the_shop
 from kasuwa.domain.catalogue.actions import create_product
+from kasuwa.domain.catalogue.categories import create_category
 from kasuwa.domain.catalogue.records import NewProduct, NewVariant, Price
 from kasuwa.domain.media.actions import show_picture
 from kasuwa.domain.media.keeping import keep_bytes
@@ -233,7 +234,7 @@ def _query(entry: Entry, cast: Cast) -> dict[str, Any]:
 
 
 async def _with_another_product(cast: Cast, number: int) -> Cast:
-    """The same shop with a product and a picture more, which may be removed."""
+    """The same shop with a product, a picture and a category more, which may be removed."""
     context = cast.shop.owner
     variant = NewVariant(price=Price(currency="NGN", selling_minor=100))
     product = await create_product(context, NewProduct(name=f"crate {number}", variants=(variant,)))
@@ -241,6 +242,7 @@ async def _with_another_product(cast: Cast, number: int) -> Cast:
     placed = await show_picture(context, product.product_id, kept, Place())
     return msgspec.structs.replace(
         cast,
+        category_id=await create_category(context, f"shelf {number}"),
         product_id=product.product_id,
         product_number=product.number,
         picture_id=placed.picture.product_picture_id,

@@ -124,8 +124,9 @@ class Instances:
 
     def _object(self, schema: Schema, depth: int) -> dict[str, Any]:
         made: dict[str, Any] = {}
-        for part in schema.get("allOf", []):
-            if "if" not in part:
+        for part in map(self.resolve, schema.get("allOf", [])):
+            # The others only say which properties go together.
+            if "properties" in part or "allOf" in part:
                 made |= self._value(part, depth)
         for key, one in schema.get("properties", {}).items():
             optional = self._random.random() < (self._share if depth < DEPTH else 0)

@@ -5,6 +5,7 @@ here. An operation whose parameters or body nobody has written a value for is re
 """
 
 import copy
+import itertools
 import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -18,13 +19,9 @@ from kasuwa.base.ids import new_id
 from tests.client import ORIGIN, Web
 from tests.conftest import picture_bytes
 from tests.contract.cast import Caller, Cast
-from tests.contract.harness import ContractAnswers, contracts_of
+from tests.contract.leaves import HEADERS, MissingRecipe, contract_of, put_leaf
 
 Json = dict[str, Any]
-
-
-class MissingRecipe(AssertionError):
-    """An operation was built and nobody said how to call it."""
 
 
 # Ids -----------------------------------------------------------------------------------------------
@@ -59,9 +56,16 @@ IDENTITIES: dict[str, dict[str, Identity]] = {
         "storeids": _uuid("store_id"),
         "accountid": _uuid("user_id"),
         "itemid": _uuid("product_id"),
+        "variantid": _uuid("variant_id"),
+        "userid": _uuid("user_id"),
+        "destinationstoreid": _uuid("other_store_id"),
         "categoryid": _uuid("category_id"),
         "categoryids": _uuid("category_id"),
+        "parentid": _uuid("category_id"),
+        "moveitemsto": _uuid("category_id"),
+        "transferid": _uuid("transfer_id"),
         "removeimageids": _uuid("picture_id"),
+        "variantids": _uuid("varied_variant_id"),
         "sku": Identity(lambda cast: cast.sku, lambda: f"SKU-{new_id().hex[:18]}"),
         "username": _EMAIL,
         "usertoken": _EMAIL,
@@ -84,13 +88,30 @@ IDENTITIES: dict[str, dict[str, Identity]] = {
     },
     "manage": {
         "storeid": _uuid("store_id"),
+        "stocktakeid": _uuid("stocktake_id"),
+        "variantid": _uuid("variant_id"),
+        "sku": Identity(lambda cast: cast.sku, lambda: f"SKU-{new_id().hex[:18]}"),
         "subjectid": _uuid("product_id"),
+        "transferid": _uuid("transfer_id"),
+        "lineid": _uuid("transfer_id"),
+        "destinationstoreid": _uuid("other_store_id"),
     },
 }
 """By API and name in lower case. A name that looks like an id and is not here must be in NOT_IDS."""
 
+OF_OPERATION: dict[tuple[str, str], Identity] = {
+    ("addVariantsToExistingProduct", "itemid"): _uuid("varied_product_id"),
+    ("removeVariantsFromProduct", "itemid"): _uuid("varied_product_id"),
+    ("getProductVariants", "itemid"): _uuid("varied_product_id"),
+    ("changeTransfer", "transferid"): _uuid("draft_id"),
+    ("shipTransfer", "transferid"): _uuid("ready_id"),
+    ("cancelTransfer", "transferid"): _uuid("doomed_id"),
+}
+"""By operation and name: an operation that works on a thing of its own kind."""
+
 NOT_IDS: dict[tuple[str, str], str] = {
     ("storeharmony", "platformid"): "what the app calls its own device",
+    ("storeharmony", "categories"): "new ones; none of them has an id yet",
     ("bigcommerce", "id:not_in"): "leaves out; it never brings a row that was not there",
     ("bigcommerce", "id:min"): "a bound of the caller's own rows",
     ("bigcommerce", "id:max"): "a bound of the caller's own rows",
@@ -102,13 +123,27 @@ NOT_IDS: dict[tuple[str, str], str] = {
 
 _LOOKS_LIKE_AN_ID = re.compile(r"(?i)(?:[a-z0-9]|_)ids?\Z|\Aids?(?::\w+)?\Z")
 _ALSO_IDS = frozenset(
-    {"sku", "sku:in", "username", "usertoken", "src", "image_url", "categories", "related_products"}
+    {
+        "sku",
+        "sku:in",
+        "username",
+        "usertoken",
+        "src",
+        "image_url",
+        "categories",
+        "related_products",
+        "moveitemsto",
+    }
 )
 # A body that makes something gives it these names; it does not ask for what has them.
 _GIVEN_NAMES = frozenset({"sku", "username"})
 _MAKERS = frozenset(
     {
+        "createBulkProducts",
         "createSimpleProduct",
+        "createProductWithVariants",
+        "addVariantsToProduct",
+        "addVariantsToExistingProduct",
         "updateProductByItemId",
         "registerNewStore",
         "create_product",
@@ -149,6 +184,47 @@ def _simple_product(cast: Cast) -> Json:
         "quantity": 3,
         "locationQuantities": [{"storeId": str(cast.other_store_id), "quantity": 2}],
     }
+
+
+_sizes = itertools.cycle(range(2, 60))
+
+
+def _variant(cast: Cast, option: str, value: str) -> Json:
+    return {
+        "sku": new_id().hex,
+        "options": [{"name": option, "value": value}],
+        "prices": {"sellingPrice": 600},
+        "quantity": 3,
+        "locationQuantities": [{"storeId": str(cast.other_store_id), "quantity": 2}],
+    }
+
+
+def _varied_product(cast: Cast) -> Json:
+    return {
+        "name": f"{cast.mark} dress",
+        "sku": new_id().hex,
+        "prices": {"sellingPrice": 500, "costPrice": 350},
+        "categoryIds": [str(cast.category_id)],
+        "options": [{"name": "Size", "values": ["M"]}],
+        "variants": [_variant(cast, "Size", "M")],
+    }
+
+
+def _bulk(cast: Cast) -> Json:
+    return {"items": [_simple_product(cast), _varied_product(cast)], "atomic": True}
+
+
+def _first_variants(cast: Cast) -> Json:
+    """Another value each time: the second call widens what the first one made."""
+    value = f"{cast.mark} {new_id().hex}"
+    return {
+        "options": [{"name": "Size", "values": [value]}],
+        "variants": [_variant(cast, "Size", value)],
+    }
+
+
+def _more_variants(cast: Cast) -> Json:
+    return {"variants": [_variant(cast, f"{cast.mark} size", f"{cast.mark} {next(_sizes)}")]}
 
 
 def _stock_query(cast: Cast) -> Json:
@@ -212,12 +288,57 @@ BODIES: dict[tuple[str, str], Callable[[Cast], Any]] = {
     ("storeharmony", "resetUserPassword"): lambda cast: {"username": cast.email, "channel": "email"},
     ("storeharmony", "createNewStoreLocation"): lambda cast: {"storeName": f"{cast.mark} Yaba"},
     ("storeharmony", "createSimpleProduct"): _simple_product,
+    ("storeharmony", "createBulkProducts"): _bulk,
+    ("storeharmony", "createProductWithVariants"): _varied_product,
+    ("storeharmony", "addVariantsToProduct"): _first_variants,
+    ("storeharmony", "addVariantsToExistingProduct"): _more_variants,
+    ("storeharmony", "removeVariantsFromProduct"): lambda cast: {"variantIds": [str(cast.varied_variant_id)]},
     ("storeharmony", "updateProductByItemId"): lambda cast: {
         "name": f"{cast.mark} basket, new",
         "categoryIds": [str(cast.category_id)],
         "removeImageIds": [str(cast.picture_id)],
     },
+    ("storeharmony", "addNewQuantityToProduct"): lambda cast: {
+        "quantity": 24,
+        "variantId": str(cast.variant_id),
+        "unitCost": 350,
+        "batchNo": f"{cast.mark} lot",
+        "expiryDate": "2031-05-31",
+        "reference": f"{cast.mark} GRN",
+    },
+    ("storeharmony", "deductQuantityFromProduct"): lambda cast: {
+        "quantity": 1,
+        "variantId": str(cast.variant_id),
+        "reason": "damage",
+        "note": f"{cast.mark} fell",
+    },
+    ("storeharmony", "createStoreCategory"): lambda cast: {"name": f"{cast.mark} {new_id().hex}"},
+    ("storeharmony", "createStoreSubCategory"): lambda cast: {"name": f"{cast.mark} {new_id().hex}"},
+    ("storeharmony", "updateStoreCategory"): lambda cast: {"name": f"{cast.mark} rack", "parentId": None},
+    ("storeharmony", "createBulkStoreCategory"): lambda cast: {
+        "categories": [{"name": f"{cast.mark} {new_id().hex}", "children": [{"name": f"{cast.mark} box"}]}]
+    },
     ("storeharmony", "getProductsWithComplexQuery"): _stock_query,
+    ("manage", "createTransfer"): lambda cast: {
+        "destinationStoreId": str(cast.other_store_id),
+        "lines": [{"variantId": str(cast.variant_id), "quantity": 2, "batchNo": f"{cast.mark} lot"}],
+        "reference": f"{cast.mark} paper",
+    },
+    ("manage", "changeTransfer"): lambda cast: {
+        "lines": [{"variantId": str(cast.variant_id), "quantity": 3}],
+        "note": f"{cast.mark} by the van",
+    },
+    ("manage", "receiveTransfer"): lambda cast: {
+        "lines": [
+            {
+                "lineId": str(cast.transfer_id),
+                "outcome": "damaged",
+                "quantity": 0.5,
+                "reason": f"{cast.mark} fell",
+            }
+        ]
+    },
+    ("manage", "cancelTransfer"): lambda cast: {"fate": "returned", "reason": f"{cast.mark} van"},
     ("bigcommerce", "createProductImage"): _bc_image,
     ("bigcommerce", "updateProductImage"): _bc_image,
     ("bigcommerce", "createProduct"): _bc_product,
@@ -230,30 +351,31 @@ BODIES: dict[tuple[str, str], Callable[[Cast], Any]] = {
     ("shoplazza", "update_product_image"): lambda cast: {
         "image": {"src": cast.media_url, "alt": f"{cast.mark} back"}
     },
+    ("manage", "startStocktake"): lambda cast: {"name": f"{cast.mark} shelves"},
+    ("manage", "addStocktakeCounts"): lambda cast: {
+        "counts": [{"variantId": str(cast.variant_id), "quantity": 3, "zone": f"{cast.mark} window"}],
+    },
+    ("manage", "closeStocktake"): lambda cast: {"uncounted": "keep", "note": f"{cast.mark} done"},
+    ("manage", "cancelStocktake"): lambda cast: {"note": f"{cast.mark} wrong day"},
+    ("manage", "changeStock"): lambda cast: {
+        "reference": f"{cast.mark} GRN",
+        "lines": [{"variantId": str(cast.variant_id), "change": 2, "note": f"{cast.mark} late"}],
+    },
 }
 
 FILES: dict[tuple[str, str], tuple[bytes, str]] = {
     ("storeharmony", "uploadProductPicture"): (picture_bytes("PNG", size=(8, 6), seed=9), "image/png"),
+    ("storeharmony", "uploadCategoryPicture"): (picture_bytes("PNG", size=(8, 6), seed=8), "image/png"),
 }
 """Bodies that are no JSON object: content and its media type."""
 
 QUERIES: dict[tuple[str, str], Callable[[Cast], dict[str, str]]] = {
+    ("manage", "listStockAsAt"): lambda cast: {"at": "2031-01-01T00:00:00Z"},
     ("storeharmony", "findBySKU"): lambda cast: {"sku": cast.sku},
     ("storeharmony", "authenticateUser"): lambda cast: {"storeid": str(cast.store_id)},
     ("bigcommerce", "deleteProducts"): lambda cast: {"id:in": str(cast.product_number)},
 }
 """What the query must have, and what makes it the shop's own; the rest is left out."""
-
-HEADERS = {
-    "sessiontoken": "sessiontoken",
-    "customerToken": "customertoken",
-    "authToken": "x-auth-token",
-    "accessToken": "access-token",
-    "developerKey": "authorization",
-    "bearerAuth": "authorization",
-}
-"""The header of each security scheme."""
-
 
 # Operations and calls ------------------------------------------------------------------------------
 
@@ -278,7 +400,7 @@ class Entry:
         self.operation = registered.operation
         self.base = api.dialect.base_paths[0]
         self.key = (self.dialect, self.operation.operation_id)
-        self.contract = _contract_of(self.dialect, self.base)
+        self.contract = contract_of(self.dialect, self.base)
         item = self.contract.document["paths"][self.operation.path]
         self.document: Json = item[self.operation.method.lower()]
 
@@ -294,6 +416,9 @@ class Entry:
         return re.findall(r"\{(\w+)\}", self.base + self.operation.path)
 
     def identity(self, name: str, pointer: str = "") -> Identity:
+        own = OF_OPERATION.get((self.operation.operation_id, name))
+        if own is not None:
+            return own
         known = IDENTITIES[self.dialect]
         if pointer.endswith("images/0/id"):
             return known["image_id"]
@@ -384,7 +509,7 @@ class Call(Struct, kw_only=True):
         else:
             other.json = copy.deepcopy(self.json)
             new = [value] if place.many else value
-            _put(other.json, place.pointer.split("/")[1:], new, f"{self.entry}: {place}")
+            put_leaf(other.json, place.pointer.split("/")[1:], new, f"{self.entry}: {place}")
         return other
 
     def by(self, caller: Caller) -> "Call":
@@ -431,18 +556,3 @@ def built() -> list[Entry]:
         if api.dialect.has_contract
         for registered in api.registered.values()
     ]
-
-
-def _contract_of(dialect: str, base: str) -> ContractAnswers:
-    return next(one for one in contracts_of(dialect) if one.path_within(f"{base}/") is not None)
-
-
-def _put(value: Any, steps: list[str], new: Any, what: str) -> None:
-    """Set the leaf inside an object that the recipe must have filled."""
-    for step in steps[:-1]:
-        key = int(step) if isinstance(value, list) else step
-        try:
-            value = value[key]
-        except (KeyError, IndexError):
-            raise MissingRecipe(f"{what} takes an id that the recipe leaves out; fill it in BODIES") from None
-    value[steps[-1]] = new

@@ -15,7 +15,8 @@ from tests.base.database import Connection, connected, superuser_url
 from tests.client import Web, running_web
 from tests.contract.cast import new_cast
 from tests.contract.isolation import TELLS, Findings, knock
-from tests.contract.recipes import Entry, MissingRecipe, built
+from tests.contract.leaves import MissingRecipe
+from tests.contract.recipes import Entry, built
 from tests.contract.walls import take_down_our_checks
 from tests.shop import new_developer_key
 

@@ -23,7 +23,8 @@ from kasuwa.base.ids import new_id
 from kasuwa.handover import WorkerSetup
 from tests.client import Web, running_web
 from tests.contract.cast import Caller, Cast, new_cast, right_caller
-from tests.contract.recipes import HEADERS, Call, Entry, built
+from tests.contract.leaves import HEADERS
+from tests.contract.recipes import Call, Entry, built
 from tests.contract.test_hostile_bodies import leaves_of
 
 CANARIES = (

@@ -21,7 +21,8 @@ WRITING = [entry for entry in built() if not entry.operation.safe and entry.key 
 def opened(answer: httpx.Response, body: Any) -> Any:
     """The answer out of its envelope, so that it lies over the body."""
     value = answer.json()
-    return value["data"] if isinstance(value, dict) and "data" in value and "data" not in body else value
+    is_envelope = isinstance(value, dict) and "data" in value and "data" not in body
+    return value["data"] if is_envelope and isinstance(value["data"], type(body)) else value
 
 
 def server_owned(entry: Entry, answer: Any, body: Any) -> Iterator[tuple[Path, Any]]:

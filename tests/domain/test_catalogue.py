@@ -40,6 +40,7 @@ from kasuwa.domain.catalogue.records import (
 )
 from kasuwa.domain.inventory.actions import move_stock
 from kasuwa.domain.inventory.errors import NotStocked
+from kasuwa.domain.inventory.records import Move
 from tests.shop import Shop
 
 DIALECT = "storeharmony"
@@ -221,15 +222,14 @@ async def test_a_removal_that_meets_a_movement_archives_or_comes_first(context: 
         async def move(product: Product = product) -> Decimal:
             acting = own(context)
             async with acting.transaction() as db:
-                return await move_stock(
-                    acting,
-                    db,
-                    acting.store_id,
-                    product.main.variant_id,
-                    kind="in",
+                line = Move(
+                    store_id=acting.store_id,
+                    variant_id=product.main.variant_id,
+                    kind="quantity_added",
                     change=Decimal(1),
-                    reason="",
                 )
+                (moved,) = await move_stock(acting, db, [line])
+                return moved.after
 
         moved, removed = await asyncio.gather(
             move(), remove_product(own(context), product.product_id), return_exceptions=True

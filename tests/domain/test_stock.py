@@ -1,6 +1,7 @@
 """The stock ledger: a chain that closes, sums that agree, and never below zero."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from decimal import Decimal
 from typing import Any
@@ -12,9 +13,12 @@ import pytest
 from kasuwa.base.context import Context
 from kasuwa.database import DatabaseUrls
 from kasuwa.domain.catalogue.actions import create_product
+from kasuwa.domain.catalogue.bulk import write_products
+from kasuwa.domain.catalogue.bulk_records import BulkProduct
 from kasuwa.domain.catalogue.records import NewProduct, NewVariant, OpeningStock, Price, Product
 from kasuwa.domain.inventory.actions import move_stock, open_balance, set_reorder, set_stock
 from kasuwa.domain.inventory.errors import NotEnoughStock, NotStocked
+from kasuwa.domain.inventory.records import Move
 from tests.base.database import Connection, superuser_url, undone
 from tests.shop import Shop
 
@@ -25,7 +29,7 @@ async def stocked(context: Context, quantity: Decimal = OPENING) -> Product:
     variant = NewVariant(
         price=Price(currency="NGN", selling_minor=1), opening=(OpeningStock(context.store_id, quantity),)
     )
-    return await create_product(context, NewProduct(name="Malt", variants=(variant,)))
+    return await create_product(context, NewProduct(name="Malt", unit="kg", variants=(variant,)))
 
 
 @pytest.fixture
@@ -42,16 +46,17 @@ async def admin(database_urls: DatabaseUrls) -> AsyncIterator[Connection]:
 
 async def move(context: Context, product: Product, change: Decimal | int) -> Decimal:
     acting = context.acting_as(context.caller)
+    line = Move(
+        store_id=acting.store_id,
+        variant_id=product.main.variant_id,
+        kind="sold",
+        change=Decimal(change),
+        reason="a test",
+        reference="R-1",
+    )
     async with acting.transaction() as db:
-        return await move_stock(
-            acting,
-            db,
-            acting.store_id,
-            product.main.variant_id,
-            kind="test",
-            change=Decimal(change),
-            reason="a test",
-        )
+        (moved,) = await move_stock(acting, db, [line])
+    return moved.after
 
 
 async def on_hand(context: Context, product: Product) -> Decimal:
@@ -81,15 +86,15 @@ async def test_each_movement_says_who_why_and_what_it_left(context: Context, mal
     assert after == Decimal("12.5")
     async with context.reading() as db:
         rows: list[dict[str, Any]] = await db.all(
-            "SELECT seq, kind, quantity, before, after, actor, reason, document"
+            "SELECT seq, kind, state, quantity, before, after, actor, user_id, reason, reference, request_id"
             " FROM stock_movement ORDER BY seq",
             into=dict,
         )
-    actor = f"user:{context.caller.id}"
+    who = (f"user:{context.caller.id}", context.caller.user_id)
     assert [tuple(row.values()) for row in rows] == [
-        (1, "opening", 100, 0, 100, actor, "opening stock", "test"),
-        (2, "test", -30, 100, 70, actor, "a test", "test"),
-        (3, "set", Decimal("-57.5"), 70, Decimal("12.5"), actor, "counted", "test"),
+        (1, "opening", "on_hand", 100, 0, 100, *who, "opening stock", "", "test"),
+        (2, "sold", "on_hand", -30, 100, 70, *who, "a test", "R-1", "test"),
+        (3, "set", "on_hand", Decimal("-57.5"), 70, Decimal("12.5"), *who, "counted", "", "test"),
     ]
     assert await faults(context) == []
 
@@ -142,8 +147,15 @@ async def test_a_balance_that_may_go_below_zero_does(context: Context, malt: Pro
 
 
 async def test_what_is_reserved_cannot_be_taken(context: Context, malt: Product) -> None:
+    hold = Move(
+        store_id=context.store_id,
+        variant_id=malt.main.variant_id,
+        kind="reserved",
+        state="reserved",
+        change=Decimal(90),
+    )
     async with context.transaction() as db:
-        await db.execute("UPDATE stock_balance SET reserved = 90")
+        await move_stock(context, db, [hold])
     with pytest.raises(NotEnoughStock):
         await move(context, malt, -11)
     assert await move(context, malt, -10) == 90
@@ -199,9 +211,15 @@ _FORGERIES = {
     "time": f"UPDATE stock_movement SET at = at + interval '1 microsecond' {_WHERE}",
     "who": f"UPDATE stock_movement SET actor = actor || ' ' {_WHERE}",
     "why": f"UPDATE stock_movement SET reason = 'b test' {_WHERE}",
-    "paper": f"UPDATE stock_movement SET document = 'tesT' {_WHERE}",
+    "paper": f"UPDATE stock_movement SET reference = 'r-1' {_WHERE}",
+    "state": f"UPDATE stock_movement SET state = 'damaged' {_WHERE}",
+    "cost": f"UPDATE stock_movement SET unit_cost = 1 {_WHERE}",
+    "serial numbers": f"UPDATE stock_movement SET serials = '{{x}}' {_WHERE}",
+    "request": f"UPDATE stock_movement SET request_id = 'x' {_WHERE}",
+    "note": f"UPDATE stock_movement SET note = 'x' {_WHERE}",
+    "user": f"UPDATE stock_movement SET user_id = gen_random_uuid() {_WHERE}",
     "device": f"UPDATE stock_movement SET device = 'x' {_WHERE}",
-    "kind": f"UPDATE stock_movement SET kind = 'Test' {_WHERE}",
+    "kind": f"UPDATE stock_movement SET kind = 'Sold' {_WHERE}",
     "id": f"UPDATE stock_movement SET movement_id = gen_random_uuid() {_WHERE}",
     "one byte of the hash": (
         f"UPDATE stock_movement SET hash = set_byte(hash, 7, get_byte(hash, 7) # 1) {_WHERE}"
@@ -238,11 +256,41 @@ async def test_a_forger_who_writes_the_hashes_anew_must_write_all_that_follow(
     await admin.execute("SET LOCAL session_replication_role = replica")
     await admin.execute(
         """
-        UPDATE stock_movement SET reason = 'forged', hash = movement_hash(
-          previous_hash, merchant_id, store_id, variant_id, seq, movement_id, at, kind, quantity, before,
-          after, actor, device, 'forged', document)
-        WHERE merchant_id = $1 AND seq = 2
+        UPDATE stock_movement SET reason = 'forged' WHERE merchant_id = $1 AND seq = 2
         """,
         context.merchant_id,
     )
+    await admin.execute(
+        "UPDATE stock_movement m SET hash = movement_hash(m) WHERE merchant_id = $1 AND seq = 2",
+        context.merchant_id,
+    )
     assert await faults_of(admin, context.merchant_id) == ["movement 3 does not follow from the one before"]
+
+
+async def test_many_openings_at_once_are_booked_as_one_alone_is(context: Context, shop: Shop) -> None:
+    def new(sku: str) -> NewProduct:
+        opening = (
+            OpeningStock(context.store_id, Decimal("2.5"), Decimal(1), Decimal(6)),
+            OpeningStock(shop.second_store_id),
+        )
+        price = Price(currency="NGN", selling_minor=500, cost_minor=333)
+        return NewProduct(
+            name="Rice", unit="kg", variants=(NewVariant(price=price, sku=sku, opening=opening),)
+        )
+
+    await create_product(context, new("ALONE"))
+    await write_products(context, [BulkProduct(new=new("MANY")), BulkProduct(new=new("MORE"))])
+    tables = {"stock_balance": "store_id, variant_id", "stock_movement": "store_id, variant_id, seq"}
+    own = {"variant_id", "product_id", "movement_id", "at", "hash", "head", "updated_at"}
+    async with context.reading() as db:
+        for table, order in tables.items():
+            rows: list[tuple[str, dict[str, Any]]] = await db.all(
+                f"SELECT v.sku, to_jsonb(t) AS row FROM {table} t"
+                f" JOIN variant v USING (merchant_id, variant_id) ORDER BY {order}",
+                into=lambda sku, row: (sku, json.loads(row)),
+            )
+            found: dict[str, list[dict[str, Any]]] = {}
+            for sku, row in rows:
+                found.setdefault(sku, []).append({k: v for k, v in row.items() if k not in own})
+            assert found["MANY"] == found["MORE"] == found["ALONE"]
+    assert await faults(context) == []

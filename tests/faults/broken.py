@@ -11,9 +11,11 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
 
-from kasuwa.api.storeharmony import pictures
+import msgspec
+
+from kasuwa.api.storeharmony import pictures, stock
 from kasuwa.base import db
-from kasuwa.base.context import KeyedTransaction
+from kasuwa.base.context import Context, KeyedTransaction
 from kasuwa.base.http import api
 from kasuwa.base.http.api import AnyRequest
 from kasuwa.base.http.body.whole import body_chunks
@@ -24,6 +26,9 @@ from kasuwa.base.imaging import ALL_FORMATS, Imaging, Rendered
 from kasuwa.base.once import KeptAnswer
 from kasuwa.base.problems import NoSpace, Problem
 from kasuwa.base.storage import FolderBlobs
+from kasuwa.domain.inventory.actions import move_stock
+from kasuwa.domain.inventory.errors import NotEnoughStock
+from kasuwa.domain.inventory.records import Move, Moved
 
 
 def answer_before_files() -> None:
@@ -120,6 +125,27 @@ def read_anything() -> None:
     vars(api)["decode"] = lambda content, *_, **__: json.loads(content)
 
 
+def look_then_write() -> None:
+    """What is there is read first, and what is left of it is written afterwards."""
+
+    async def look_and_write(context: Context, move: Move) -> Moved:
+        async with context.reading() as found:
+            before = await found.value(
+                "SELECT on_hand FROM stock_balance WHERE merchant_id = current_merchant()"
+                " AND store_id = :store_id AND variant_id = :variant_id",
+                store_id=move.store_id,
+                variant_id=move.variant_id,
+            )
+        if before + move.change < 0:
+            raise NotEnoughStock()
+        reckoned = msgspec.structs.replace(move, kind="set", change=None, target=before + move.change)
+        async with context.transaction() as changed:
+            (moved,) = await move_stock(context, changed, [reckoned])
+        return msgspec.structs.replace(moved, quantity=move.change)
+
+    vars(stock)["move_one"] = look_and_write
+
+
 FAULTS: dict[str, Callable[[], None]] = {
     "answer-before-files": answer_before_files,
     "answer-before-commit": answer_before_commit,
@@ -131,6 +157,7 @@ FAULTS: dict[str, Callable[[], None]] = {
     "read-anything": read_anything,
     "let-errors-out": let_errors_out,
     "forget-full-disks": forget_full_disks,
+    "look-then-write": look_then_write,
 }
 
 _tasks: set["asyncio.Task[None]"] = set()

@@ -19,7 +19,13 @@ from kasuwa.base.http.api import BODY_BYTES, Exchange
 from kasuwa.base.http.body import read_body, require_media_type
 from kasuwa.base.http.contract import decode
 from kasuwa.base.problems import FieldFault, Invalid, Malformed, Problem
-from kasuwa.domain.catalogue.actions import ProductChange, create_product, lock_product, update_product
+from kasuwa.domain.catalogue.actions import (
+    ProductChange,
+    create_product,
+    lock_product,
+    share_category_tree,
+    update_product,
+)
 from kasuwa.domain.catalogue.errors import BarcodeTaken, UnknownCategory
 from kasuwa.domain.catalogue.queries import get_product_id, read_category_ids
 from kasuwa.domain.catalogue.records import NewProduct, NewVariant, OpeningStock, Product
@@ -180,6 +186,8 @@ async def change_product(
     """Change what was sent of the product; images are added, or changed when they have an id."""
     facts = sent.facts
     async with context.transaction() as db:
+        if facts.categories is not UNSET:
+            await share_category_tree(db)
         before = await lock_product(db, await get_product_id(db, number=number))
         with _own_words():
             product = await update_product(

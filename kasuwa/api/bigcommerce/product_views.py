@@ -74,7 +74,7 @@ def _fixed(product: Product, *, with_cost: bool) -> Json:
         "upc": _code(product.main.barcode),
         "availability": "disabled" if product.status == "inactive" else own["availability"],
         "custom_url": own["custom_url"] or {"url": f"/{product.slug}/"[:255], "is_customized": False},
-        "base_variant_id": product.main.number,
+        "base_variant_id": product.main.number if product.kind == "simple" else None,
         "date_created": moment(product.created_at),
         "date_modified": moment(product.updated_at),
     }

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+from msgspec import UNSET
+
 from kasuwa.api.bigcommerce.contract import (
     CreateProductQuery,
     DeleteProductPath,
@@ -30,7 +32,7 @@ from kasuwa.base.context import Context
 from kasuwa.base.http.api import Answer, Exchange, RawJson
 from kasuwa.base.http.contract import encode
 from kasuwa.base.problems import FieldFault, Invalid, Problem
-from kasuwa.domain.catalogue.actions import remove_product
+from kasuwa.domain.catalogue.actions import remove_product, share_category_tree
 from kasuwa.domain.catalogue.lists import ProductPage, list_products
 from kasuwa.domain.catalogue.queries import get_product_id, read_products, read_stock
 from kasuwa.domain.catalogue.records import PageWish, Product, ProductFilter
@@ -98,7 +100,10 @@ async def update_products(context: Context, query: UpdateProductsQuery, body: li
     kept = await keep_images(context, body)
     views: list[Json] = []
     unsaved: list[Unsaved] = []
-    async with context.transaction():
+    async with context.transaction() as db:
+        # Before the first product is locked, and once for all of them.
+        if any(sent.facts.categories is not UNSET for sent in body):
+            await share_category_tree(db)
         for index, (sent, images) in enumerate(zip(body, kept, strict=True)):
             assert sent.number is not None
             try:

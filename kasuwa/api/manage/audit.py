@@ -5,18 +5,14 @@ from typing import Any
 import msgspec
 
 from kasuwa.api.manage.contract import ListAuditEntriesQuery
+from kasuwa.api.manage.paging import page, read_cursor
 from kasuwa.api.manage.service import api
 from kasuwa.base.context import Context
-from kasuwa.base.ids import read_id
-from kasuwa.base.problems import FieldFault, Invalid
 from kasuwa.domain.audit.queries import AuditEntry, AuditFilter, list_entries
 
 
 @api.operation("listAuditEntries")
 async def list_audit_entries(context: Context, query: ListAuditEntriesQuery) -> dict[str, Any]:
-    after = None if query.cursor is None else read_id(query.cursor)
-    if query.cursor is not None and after is None:
-        raise Invalid(faults=[FieldFault("#/query/cursor", "cursor", "Use nextCursor of the same list.")])
     wanted = AuditFilter(
         action=query.action,
         subject_kind=query.subject,
@@ -24,13 +20,9 @@ async def list_audit_entries(context: Context, query: ListAuditEntriesQuery) -> 
         since=query.since,
         until=query.until,
     )
+    after = read_cursor(query.cursor)
     entries = await list_entries(context, wanted, after=after, size=query.size + 1)
-    shown = entries[: query.size]
-    return {
-        "data": [_view(entry) for entry in shown],
-        "size": query.size,
-        "nextCursor": str(shown[-1].audit_id) if len(entries) > query.size else None,
-    }
+    return page(entries, query.size, _view, lambda entry: entry.audit_id)
 
 
 def _view(entry: AuditEntry) -> dict[str, Any]:

@@ -8,17 +8,22 @@ from __future__ import annotations
 from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from kasuwa.base.http.contract import Checks, Operation
+from kasuwa.base.http.contract import Checks, HeaderParameter, Operation
 
 DateTime = Annotated[datetime, Meta(tz=True)]
 Date = date
 Number = Decimal
 Uuid = UUID
+
+
+class AddStocktakeCountsPath(Struct, frozen=True, kw_only=True):
+    storeid: Annotated[str, Meta(min_length=1, max_length=64)]
+    stocktakeid: Annotated[str, Meta(min_length=1, max_length=64)]
 
 
 class AuditEntry(Struct, frozen=True, kw_only=True):
@@ -56,6 +61,53 @@ class AuditPage(Struct, frozen=True, kw_only=True):
     nextCursor: str | None
 
 
+class CancelStocktakePath(Struct, frozen=True, kw_only=True):
+    storeid: Annotated[str, Meta(min_length=1, max_length=64)]
+    stocktakeid: Annotated[str, Meta(min_length=1, max_length=64)]
+
+
+class CancelTransferPath(Struct, frozen=True, kw_only=True):
+    storeid: Annotated[str, Meta(min_length=1, max_length=64)]
+    transferid: Annotated[str, Meta(min_length=1, max_length=64)]
+
+
+class ChangeStockPath(Struct, frozen=True, kw_only=True):
+    storeid: Annotated[str, Meta(min_length=1, max_length=64)]
+
+
+class ChangeTransferPath(Struct, frozen=True, kw_only=True):
+    storeid: Annotated[str, Meta(min_length=1, max_length=64)]
+    transferid: Annotated[str, Meta(min_length=1, max_length=64)]
+
+
+class CloseStocktakePath(Struct, frozen=True, kw_only=True):
+    storeid: Annotated[str, Meta(min_length=1, max_length=64)]
+    stocktakeid: Annotated[str, Meta(min_length=1, max_length=64)]
+
+
+class CreateTransferPath(Struct, frozen=True, kw_only=True):
+    storeid: Annotated[str, Meta(min_length=1, max_length=64)]
+
+
+class GetStocktakePath(Struct, frozen=True, kw_only=True):
+    storeid: Annotated[str, Meta(min_length=1, max_length=64)]
+    stocktakeid: Annotated[str, Meta(min_length=1, max_length=64)]
+
+
+class GetTransferPath(Struct, frozen=True, kw_only=True):
+    storeid: Annotated[str, Meta(min_length=1, max_length=64)]
+    transferid: Annotated[str, Meta(min_length=1, max_length=64)]
+
+
+class LineResult(Struct, frozen=True, kw_only=True):
+    """What became of one line"""
+
+    index: Annotated[int, Meta(ge=0, le=2147483647)]
+    status: Literal["done", "refused"]
+    variantId: str | None
+    errors: list[ProblemError]
+
+
 class ListAuditEntriesPath(Struct, frozen=True, kw_only=True):
     storeid: Annotated[str, Meta(min_length=1, max_length=64)]
 
@@ -68,6 +120,105 @@ class ListAuditEntriesQuery(Struct, frozen=True, kw_only=True):
     until: DateTime | None = None
     size: Annotated[int, Meta(ge=1, le=200)] = 50
     cursor: Annotated[str, Meta(min_length=1, max_length=512)] | None = None
+
+
+class ListLowStockEventsPath(Struct, frozen=True, kw_only=True):
+    storeid: Annotated[str, Meta(min_length=1, max_length=64)]
+
+
+class ListLowStockEventsQuery(Struct, frozen=True, kw_only=True):
+    size: Annotated[int, Meta(ge=1, le=200)] = 50
+    cursor: Annotated[str, Meta(min_length=1, max_length=512)] | None = None
+
+
+class ListStockAsAtPath(Struct, frozen=True, kw_only=True):
+    storeid: Annotated[str, Meta(min_length=1, max_length=64)]
+
+
+class ListStockAsAtQuery(Struct, frozen=True, kw_only=True):
+    at: DateTime
+    size: Annotated[int, Meta(ge=1, le=200)] = 50
+    cursor: Annotated[str, Meta(min_length=1, max_length=512)] | None = None
+
+
+class ListStocktakeLinesPath(Struct, frozen=True, kw_only=True):
+    storeid: Annotated[str, Meta(min_length=1, max_length=64)]
+    stocktakeid: Annotated[str, Meta(min_length=1, max_length=64)]
+
+
+class ListStocktakeLinesQuery(Struct, frozen=True, kw_only=True):
+    different: bool = False
+    size: Annotated[int, Meta(ge=1, le=200)] = 50
+    cursor: Annotated[str, Meta(min_length=1, max_length=512)] | None = None
+
+
+class ListStocktakesPath(Struct, frozen=True, kw_only=True):
+    storeid: Annotated[str, Meta(min_length=1, max_length=64)]
+
+
+class ListStocktakesQuery(Struct, frozen=True, kw_only=True):
+    status: Literal["open", "closed", "cancelled"] | None = None
+    size: Annotated[int, Meta(ge=1, le=200)] = 50
+    cursor: Annotated[str, Meta(min_length=1, max_length=512)] | None = None
+
+
+class ListTransfersPath(Struct, frozen=True, kw_only=True):
+    storeid: Annotated[str, Meta(min_length=1, max_length=64)]
+
+
+class ListTransfersQuery(Struct, frozen=True, kw_only=True):
+    direction: Literal["incoming", "outgoing", "all"] = "all"
+    status: TransferStatus | None = None
+    size: Annotated[int, Meta(ge=1, le=200)] = 50
+    cursor: Annotated[str, Meta(min_length=1, max_length=512)] | None = None
+
+
+class ListedTransfer(Struct, frozen=True, kw_only=True):
+    """A transfer without its lines"""
+
+    transferId: Uuid
+    status: TransferStatus
+    sourceStoreId: Uuid
+    sourceStoreName: str
+    destinationStoreId: Uuid
+    destinationStoreName: str
+    reference: str
+    note: str
+    version: Annotated[int, Meta(ge=1, le=2147483647)]
+    createdAt: DateTime
+    shippedAt: DateTime | None
+    closedAt: DateTime | None
+    lineCount: Annotated[int, Meta(ge=0, le=2147483647)]
+
+
+class LowStockEvent(Struct, frozen=True, kw_only=True):
+    """A product ran low"""
+
+    eventId: Uuid
+    at: DateTime
+    variantId: Uuid
+    itemId: Uuid
+    sku: str
+    name: str
+    available: Number
+    reorderLevel: Number
+
+
+class LowStockPage(Struct, frozen=True, kw_only=True):
+    """Page of events"""
+
+    data: list[LowStockEvent]
+    size: Annotated[int, Meta(ge=1, le=200)]
+    nextCursor: str | None
+
+
+class NewTransfer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A transfer from the caller's store"""
+
+    destinationStoreId: Annotated[str, Meta(min_length=1, max_length=64)]
+    lines: Annotated[list[WantedTransferLine], Meta(max_length=1000)]
+    reference: Annotated[str, Meta(max_length=100)] | UnsetType = UNSET
+    note: Annotated[str, Meta(max_length=500)] | UnsetType = UNSET
 
 
 class Problem(Struct, frozen=True, kw_only=True):
@@ -89,9 +240,344 @@ class ProblemError(Struct, frozen=True, kw_only=True):
     code: Annotated[str, Meta(pattern="^[a-z][a-z0-9_]*$")]
 
 
+class ReceiveTransferPath(Struct, frozen=True, kw_only=True):
+    storeid: Annotated[str, Meta(min_length=1, max_length=64)]
+    transferid: Annotated[str, Meta(min_length=1, max_length=64)]
+
+
+class ShipTransferPath(Struct, frozen=True, kw_only=True):
+    storeid: Annotated[str, Meta(min_length=1, max_length=64)]
+    transferid: Annotated[str, Meta(min_length=1, max_length=64)]
+
+
+class StartStocktakePath(Struct, frozen=True, kw_only=True):
+    storeid: Annotated[str, Meta(min_length=1, max_length=64)]
+
+
+class StockAsAt(Struct, frozen=True, kw_only=True):
+    """What lay of a variant at the instant"""
+
+    variantId: Uuid
+    itemId: Uuid
+    sku: str
+    name: str
+    onHand: Number
+    reserved: Number
+    inTransit: Number
+    damaged: Number
+    shortfall: Number
+
+
+class StockAsAtPage(Struct, frozen=True, kw_only=True):
+    """Page of quantities at an instant"""
+
+    data: list[StockAsAt]
+    size: Annotated[int, Meta(ge=1, le=200)]
+    nextCursor: str | None
+
+
+class StockChangeLine(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One variant, named by variantId or sku. change moves by a difference; quantity sets a figure that is compared with expectedQuantity first."""
+
+    variantId: Annotated[str, Meta(min_length=1, max_length=64)] | UnsetType = UNSET
+    sku: Annotated[str, Meta(min_length=1, max_length=255)] | UnsetType = UNSET
+    change: Number | UnsetType = UNSET
+    quantity: Number | UnsetType = UNSET
+    expectedQuantity: Number | UnsetType = UNSET
+    state: Literal["on_hand", "damaged"] = "on_hand"
+    becomes: Literal["on_hand", "damaged"] | UnsetType = UNSET
+    offlineSale: bool = False
+    unitCost: Number | UnsetType = UNSET
+    batchNo: Annotated[str, Meta(min_length=1, max_length=60)] | UnsetType = UNSET
+    expiryDate: Date | UnsetType = UNSET
+    serials: (
+        Annotated[
+            list[Annotated[str, Meta(min_length=1, max_length=80)]], Meta(min_length=1, max_length=1000)
+        ]
+        | UnsetType
+    ) = UNSET
+    pack: Annotated[str, Meta(min_length=1, max_length=32)] | UnsetType = UNSET
+    reason: Annotated[str, Meta(min_length=1, max_length=100)] = "correction"
+    note: Annotated[str, Meta(max_length=500)] | UnsetType = UNSET
+
+
+class StockChanged(Struct, frozen=True, kw_only=True):
+    """What became of each line"""
+
+    changed: Annotated[int, Meta(ge=0, le=2147483647)]
+    refused: Annotated[int, Meta(ge=0, le=2147483647)]
+    rows: list[StockChangedRow]
+
+
+class StockChangedRow(Struct, frozen=True, kw_only=True):
+    """What became of one line"""
+
+    index: Annotated[int, Meta(ge=0, le=2147483647)]
+    status: Literal["done", "refused"]
+    variantId: str | None
+    before: Number | None
+    after: Number | None
+    movementIds: list[str]
+    errors: list[ProblemError]
+
+
+class StockChanges(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Quantities to change"""
+
+    allOrNothing: bool = False
+    reference: Annotated[str, Meta(max_length=100)] | UnsetType = UNSET
+    lines: Annotated[list[StockChangeLine], Meta(min_length=1, max_length=5000)]
+
+
+class Stocktake(Struct, frozen=True, kw_only=True):
+    """A count of the store's shelves"""
+
+    stocktakeId: Uuid
+    storeId: Uuid
+    name: str
+    note: str | UnsetType = UNSET
+    status: Literal["open", "closed", "cancelled"]
+    blind: bool
+    startedAt: DateTime
+    startedBy: str | None
+    endedAt: DateTime | None
+    endedBy: str | None
+    counted: Annotated[int, Meta(ge=0, le=2147483647)]
+    unbooked: Annotated[int, Meta(ge=0, le=2147483647)]
+
+
+class StocktakeCancel(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Why the stocktake ends without a booking"""
+
+    note: Annotated[str, Meta(max_length=500)] | UnsetType = UNSET
+
+
+class StocktakeClose(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How to end the stocktake"""
+
+    uncounted: Literal["keep", "zero"] = "keep"
+    note: Annotated[str, Meta(max_length=500)] | UnsetType = UNSET
+
+
+class StocktakeCount(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One product in one zone, named by one of variantId, sku and barcode"""
+
+    variantId: Annotated[str, Meta(min_length=1, max_length=64)] | UnsetType = UNSET
+    sku: Annotated[str, Meta(min_length=1, max_length=255)] | UnsetType = UNSET
+    barcode: Annotated[str, Meta(min_length=1, max_length=80)] | UnsetType = UNSET
+    quantity: Number
+    zone: Annotated[str, Meta(max_length=60)] = ""
+    countedAt: DateTime | UnsetType = UNSET
+
+
+class StocktakeCounted(Struct, frozen=True, kw_only=True):
+    """What became of each line"""
+
+    accepted: Annotated[int, Meta(ge=0, le=2147483647)]
+    refused: Annotated[int, Meta(ge=0, le=2147483647)]
+    rows: list[LineResult]
+
+
+class StocktakeCounts(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What somebody counted"""
+
+    counts: Annotated[list[StocktakeCount], Meta(min_length=1, max_length=1000)]
+    device: Annotated[str, Meta(max_length=64)] | UnsetType = UNSET
+
+
+class StocktakeLine(Struct, frozen=True, kw_only=True):
+    """What was counted of a variant, and what the books had at that moment"""
+
+    variantId: Uuid
+    itemId: Uuid
+    sku: str
+    name: str
+    counted: Number
+    countedAt: DateTime
+    expected: Number
+    difference: Number
+    booked: Number
+    problem: str | None
+
+
+class StocktakeLinePage(Struct, frozen=True, kw_only=True):
+    """Page of lines"""
+
+    data: list[StocktakeLine]
+    size: Annotated[int, Meta(ge=1, le=200)]
+    nextCursor: str | None
+
+
+class StocktakePage(Struct, frozen=True, kw_only=True):
+    """Page of stocktakes"""
+
+    data: list[Stocktake]
+    size: Annotated[int, Meta(ge=1, le=200)]
+    nextCursor: str | None
+
+
+class StocktakeStart(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A stocktake to begin"""
+
+    name: Annotated[str, Meta(min_length=1, max_length=120)] | UnsetType = UNSET
+    blind: bool = True
+
+
+class Transfer(Struct, frozen=True, kw_only=True):
+    """Goods that go from one location to another"""
+
+    transferId: Uuid
+    status: TransferStatus
+    sourceStoreId: Uuid
+    destinationStoreId: Uuid
+    reference: str
+    note: str
+    version: Annotated[int, Meta(ge=1, le=2147483647)]
+    createdAt: DateTime
+    createdBy: str | None
+    shippedAt: DateTime | None
+    shippedBy: str | None
+    closedAt: DateTime | None
+    closedBy: str | None
+    fate: str | None
+    reason: str
+    lines: list[TransferLine]
+
+
+class TransferCancel(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Why, and where the units are"""
+
+    fate: Literal["returned", "lost"] | UnsetType = UNSET
+    reason: Annotated[str, Meta(max_length=200)] | UnsetType = UNSET
+
+
+class TransferChange(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What to change of a draft"""
+
+    lines: Annotated[list[WantedTransferLine], Meta(max_length=1000)] | UnsetType = UNSET
+    reference: Annotated[str, Meta(max_length=100)] | UnsetType = UNSET
+    note: Annotated[str, Meta(max_length=500)] | UnsetType = UNSET
+    version: Annotated[int, Meta(ge=1, le=2147483647)] | UnsetType = UNSET
+
+
+class TransferLine(Struct, frozen=True, kw_only=True):
+    """One variant of a transfer, in its unit; outstanding is what is still on its way"""
+
+    lineId: Uuid
+    itemId: Uuid
+    variantId: Uuid
+    sku: str
+    name: str
+    unit: str
+    status: TransferStatus
+    quantity: Number
+    received: Number
+    damaged: Number
+    lost: Number
+    returned: Number
+    outstanding: Number
+    batchNo: str | None
+    serialNumbers: list[str]
+    parcels: list[TransferParcel]
+
+
+class TransferPage(Struct, frozen=True, kw_only=True):
+    """Page of transfers"""
+
+    data: list[ListedTransfer]
+    size: Annotated[int, Meta(ge=1, le=200)]
+    nextCursor: str | None
+
+
+class TransferParcel(Struct, frozen=True, kw_only=True):
+    """What left the shelf together"""
+
+    quantity: Number
+    outstanding: Number
+    batchNo: str | None
+    expiryDate: Date | None
+    serialNumber: str | None
+    unitCost: Number | None
+
+
+class TransferReceipt(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What became of goods on their way"""
+
+    lines: Annotated[list[TransferReceiptLine], Meta(min_length=1, max_length=1000)]
+
+
+class TransferReceiptLine(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A part of a line; several may speak of the same one"""
+
+    lineId: Annotated[str, Meta(min_length=1, max_length=64)]
+    outcome: Literal["received", "damaged", "lost"]
+    quantity: Number
+    batchNo: Annotated[str, Meta(min_length=1, max_length=60)] | UnsetType = UNSET
+    serialNumbers: (
+        Annotated[
+            list[Annotated[str, Meta(min_length=1, max_length=100, pattern="^[ -~]+$")]],
+            Meta(min_length=1, max_length=1000),
+        ]
+        | UnsetType
+    ) = UNSET
+    reason: Annotated[str, Meta(max_length=200)] | UnsetType = UNSET
+
+
+class WantedTransferLine(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A variant to send; each once"""
+
+    variantId: Annotated[str, Meta(min_length=1, max_length=64)]
+    quantity: Number
+    pack: Annotated[str, Meta(min_length=1, max_length=40)] | UnsetType = UNSET
+    batchNo: Annotated[str, Meta(min_length=1, max_length=60)] | UnsetType = UNSET
+    serialNumbers: (
+        Annotated[
+            list[Annotated[str, Meta(min_length=1, max_length=100, pattern="^[ -~]+$")]],
+            Meta(min_length=1, max_length=1000),
+        ]
+        | UnsetType
+    ) = UNSET
+
+
+TransferStatus = Literal["draft", "shipped", "partially_received", "accepted", "cancelled"]
+
 CHECKS = Checks(
     Path(__file__).with_suffix(".json"),
-    {ListAuditEntriesPath: "ListAuditEntriesPath", ListAuditEntriesQuery: "ListAuditEntriesQuery"},
+    {
+        AddStocktakeCountsPath: "AddStocktakeCountsPath",
+        CancelStocktakePath: "CancelStocktakePath",
+        CancelTransferPath: "CancelTransferPath",
+        ChangeStockPath: "ChangeStockPath",
+        ChangeTransferPath: "ChangeTransferPath",
+        CloseStocktakePath: "CloseStocktakePath",
+        CreateTransferPath: "CreateTransferPath",
+        GetStocktakePath: "GetStocktakePath",
+        GetTransferPath: "GetTransferPath",
+        ListAuditEntriesPath: "ListAuditEntriesPath",
+        ListAuditEntriesQuery: "ListAuditEntriesQuery",
+        ListLowStockEventsPath: "ListLowStockEventsPath",
+        ListLowStockEventsQuery: "ListLowStockEventsQuery",
+        ListStockAsAtPath: "ListStockAsAtPath",
+        ListStockAsAtQuery: "ListStockAsAtQuery",
+        ListStocktakeLinesPath: "ListStocktakeLinesPath",
+        ListStocktakeLinesQuery: "ListStocktakeLinesQuery",
+        ListStocktakesPath: "ListStocktakesPath",
+        ListStocktakesQuery: "ListStocktakesQuery",
+        ListTransfersPath: "ListTransfersPath",
+        ListTransfersQuery: "ListTransfersQuery",
+        NewTransfer: "NewTransfer",
+        ReceiveTransferPath: "ReceiveTransferPath",
+        ShipTransferPath: "ShipTransferPath",
+        StartStocktakePath: "StartStocktakePath",
+        StockChanges: "StockChanges",
+        StocktakeCancel: "StocktakeCancel",
+        StocktakeClose: "StocktakeClose",
+        StocktakeCounts: "StocktakeCounts",
+        StocktakeStart: "StocktakeStart",
+        TransferCancel: "TransferCancel",
+        TransferChange: "TransferChange",
+        TransferReceipt: "TransferReceipt",
+    },
 )
 
 OPERATIONS: dict[str, Operation] = {
@@ -112,5 +598,317 @@ OPERATIONS: dict[str, Operation] = {
         answer=AuditPage,
         answer_media=("application/json",),
         statuses=frozenset({200, 304, 400, 401, 403, 404, 408, 422, 429, 500, 503}),
+    ),
+    "listStocktakes": Operation(
+        operation_id="listStocktakes",
+        method="GET",
+        path="/{storeid}/stocktakes",
+        tags=("Stocktakes",),
+        security=(("sessiontoken",),),
+        permission="stock.count",
+        scope=None,
+        safe=True,
+        idempotent=False,
+        path_parameters=ListStocktakesPath,
+        query=ListStocktakesQuery,
+        headers=(),
+        success_status=200,
+        answer=StocktakePage,
+        answer_media=("application/json",),
+        statuses=frozenset({200, 304, 400, 401, 403, 404, 408, 422, 429, 500, 503}),
+    ),
+    "startStocktake": Operation(
+        operation_id="startStocktake",
+        method="POST",
+        path="/{storeid}/stocktakes",
+        tags=("Stocktakes",),
+        security=(("sessiontoken",),),
+        permission="stock.quantity",
+        scope=None,
+        safe=False,
+        idempotent=False,
+        path_parameters=StartStocktakePath,
+        headers=(HeaderParameter(name="Idempotency-Key", pattern="^[A-Za-z0-9._:-]{8,128}$"),),
+        body={"application/json": StocktakeStart},
+        body_required=True,
+        success_status=200,
+        answer=Stocktake,
+        answer_media=("application/json",),
+        statuses=frozenset({200, 400, 401, 403, 404, 408, 409, 413, 415, 422, 429, 500, 503}),
+    ),
+    "getStocktake": Operation(
+        operation_id="getStocktake",
+        method="GET",
+        path="/{storeid}/stocktakes/{stocktakeid}",
+        tags=("Stocktakes",),
+        security=(("sessiontoken",),),
+        permission="stock.count",
+        scope=None,
+        safe=True,
+        idempotent=False,
+        path_parameters=GetStocktakePath,
+        headers=(),
+        success_status=200,
+        answer=Stocktake,
+        answer_media=("application/json",),
+        statuses=frozenset({200, 304, 400, 401, 403, 404, 408, 422, 429, 500, 503}),
+    ),
+    "addStocktakeCounts": Operation(
+        operation_id="addStocktakeCounts",
+        method="POST",
+        path="/{storeid}/stocktakes/{stocktakeid}/counts",
+        tags=("Stocktakes",),
+        security=(("sessiontoken",),),
+        permission="stock.count",
+        scope=None,
+        safe=False,
+        idempotent=False,
+        path_parameters=AddStocktakeCountsPath,
+        headers=(HeaderParameter(name="Idempotency-Key", pattern="^[A-Za-z0-9._:-]{8,128}$"),),
+        body={"application/json": StocktakeCounts},
+        body_required=True,
+        success_status=200,
+        answer=StocktakeCounted,
+        answer_media=("application/json",),
+        statuses=frozenset({200, 400, 401, 403, 404, 408, 409, 413, 415, 422, 429, 500, 503}),
+    ),
+    "listStocktakeLines": Operation(
+        operation_id="listStocktakeLines",
+        method="GET",
+        path="/{storeid}/stocktakes/{stocktakeid}/lines",
+        tags=("Stocktakes",),
+        security=(("sessiontoken",),),
+        permission="stock.count",
+        scope=None,
+        safe=True,
+        idempotent=False,
+        path_parameters=ListStocktakeLinesPath,
+        query=ListStocktakeLinesQuery,
+        headers=(),
+        success_status=200,
+        answer=StocktakeLinePage,
+        answer_media=("application/json",),
+        statuses=frozenset({200, 304, 400, 401, 403, 404, 408, 422, 429, 500, 503}),
+    ),
+    "closeStocktake": Operation(
+        operation_id="closeStocktake",
+        method="POST",
+        path="/{storeid}/stocktakes/{stocktakeid}/close",
+        tags=("Stocktakes",),
+        security=(("sessiontoken",),),
+        permission="stock.quantity",
+        scope=None,
+        safe=False,
+        idempotent=False,
+        path_parameters=CloseStocktakePath,
+        headers=(HeaderParameter(name="Idempotency-Key", pattern="^[A-Za-z0-9._:-]{8,128}$"),),
+        body={"application/json": StocktakeClose},
+        body_required=True,
+        success_status=200,
+        answer=Stocktake,
+        answer_media=("application/json",),
+        statuses=frozenset({200, 400, 401, 403, 404, 408, 409, 413, 415, 422, 429, 500, 503}),
+    ),
+    "cancelStocktake": Operation(
+        operation_id="cancelStocktake",
+        method="POST",
+        path="/{storeid}/stocktakes/{stocktakeid}/cancel",
+        tags=("Stocktakes",),
+        security=(("sessiontoken",),),
+        permission="stock.quantity",
+        scope=None,
+        safe=False,
+        idempotent=False,
+        path_parameters=CancelStocktakePath,
+        headers=(HeaderParameter(name="Idempotency-Key", pattern="^[A-Za-z0-9._:-]{8,128}$"),),
+        body={"application/json": StocktakeCancel},
+        body_required=True,
+        success_status=200,
+        answer=Stocktake,
+        answer_media=("application/json",),
+        statuses=frozenset({200, 400, 401, 403, 404, 408, 409, 413, 415, 422, 429, 500, 503}),
+    ),
+    "changeStock": Operation(
+        operation_id="changeStock",
+        method="POST",
+        path="/{storeid}/stock/changes",
+        tags=("Stock",),
+        security=(("sessiontoken",),),
+        permission="stock.quantity",
+        scope=None,
+        safe=False,
+        idempotent=False,
+        path_parameters=ChangeStockPath,
+        headers=(HeaderParameter(name="Idempotency-Key", pattern="^[A-Za-z0-9._:-]{8,128}$"),),
+        body={"application/json": StockChanges},
+        body_required=True,
+        success_status=200,
+        answer=StockChanged,
+        answer_media=("application/json",),
+        statuses=frozenset({200, 400, 401, 403, 404, 408, 409, 413, 415, 422, 429, 500, 503}),
+    ),
+    "listStockAsAt": Operation(
+        operation_id="listStockAsAt",
+        method="GET",
+        path="/{storeid}/stock/asat",
+        tags=("Stock",),
+        security=(("sessiontoken",),),
+        permission="stock.audit",
+        scope=None,
+        safe=True,
+        idempotent=False,
+        path_parameters=ListStockAsAtPath,
+        query=ListStockAsAtQuery,
+        headers=(),
+        success_status=200,
+        answer=StockAsAtPage,
+        answer_media=("application/json",),
+        statuses=frozenset({200, 304, 400, 401, 403, 404, 408, 422, 429, 500, 503}),
+    ),
+    "listLowStockEvents": Operation(
+        operation_id="listLowStockEvents",
+        method="GET",
+        path="/{storeid}/stock/lowevents",
+        tags=("Stock",),
+        security=(("sessiontoken",),),
+        permission="stock.read",
+        scope=None,
+        safe=True,
+        idempotent=False,
+        path_parameters=ListLowStockEventsPath,
+        query=ListLowStockEventsQuery,
+        headers=(),
+        success_status=200,
+        answer=LowStockPage,
+        answer_media=("application/json",),
+        statuses=frozenset({200, 304, 400, 401, 403, 404, 408, 422, 429, 500, 503}),
+    ),
+    "listTransfers": Operation(
+        operation_id="listTransfers",
+        method="GET",
+        path="/{storeid}/transfers",
+        tags=("Transfers",),
+        security=(("sessiontoken",),),
+        permission="stock.read",
+        scope=None,
+        safe=True,
+        idempotent=False,
+        path_parameters=ListTransfersPath,
+        query=ListTransfersQuery,
+        headers=(),
+        success_status=200,
+        answer=TransferPage,
+        answer_media=("application/json",),
+        statuses=frozenset({200, 304, 400, 401, 403, 404, 408, 422, 429, 500, 503}),
+    ),
+    "createTransfer": Operation(
+        operation_id="createTransfer",
+        method="POST",
+        path="/{storeid}/transfers",
+        tags=("Transfers",),
+        security=(("sessiontoken",),),
+        permission="stock.quantity",
+        scope=None,
+        safe=False,
+        idempotent=False,
+        path_parameters=CreateTransferPath,
+        headers=(HeaderParameter(name="Idempotency-Key", pattern="^[A-Za-z0-9._:-]{8,128}$"),),
+        body={"application/json": NewTransfer},
+        body_required=True,
+        success_status=201,
+        answer=Transfer,
+        answer_media=("application/json",),
+        statuses=frozenset({201, 400, 401, 403, 404, 408, 409, 413, 415, 422, 429, 500, 503}),
+    ),
+    "getTransfer": Operation(
+        operation_id="getTransfer",
+        method="GET",
+        path="/{storeid}/transfers/{transferid}",
+        tags=("Transfers",),
+        security=(("sessiontoken",),),
+        permission="stock.read",
+        scope=None,
+        safe=True,
+        idempotent=False,
+        path_parameters=GetTransferPath,
+        headers=(),
+        success_status=200,
+        answer=Transfer,
+        answer_media=("application/json",),
+        statuses=frozenset({200, 304, 400, 401, 403, 404, 408, 422, 429, 500, 503}),
+    ),
+    "changeTransfer": Operation(
+        operation_id="changeTransfer",
+        method="PUT",
+        path="/{storeid}/transfers/{transferid}",
+        tags=("Transfers",),
+        security=(("sessiontoken",),),
+        permission="stock.quantity",
+        scope=None,
+        safe=False,
+        idempotent=False,
+        path_parameters=ChangeTransferPath,
+        headers=(HeaderParameter(name="Idempotency-Key", pattern="^[A-Za-z0-9._:-]{8,128}$"),),
+        body={"application/json": TransferChange},
+        body_required=True,
+        success_status=200,
+        answer=Transfer,
+        answer_media=("application/json",),
+        statuses=frozenset({200, 400, 401, 403, 404, 408, 409, 413, 415, 422, 429, 500, 503}),
+    ),
+    "shipTransfer": Operation(
+        operation_id="shipTransfer",
+        method="POST",
+        path="/{storeid}/transfers/{transferid}/ship",
+        tags=("Transfers",),
+        security=(("sessiontoken",),),
+        permission="stock.quantity",
+        scope=None,
+        safe=False,
+        idempotent=False,
+        path_parameters=ShipTransferPath,
+        headers=(HeaderParameter(name="Idempotency-Key", pattern="^[A-Za-z0-9._:-]{8,128}$"),),
+        success_status=200,
+        answer=Transfer,
+        answer_media=("application/json",),
+        statuses=frozenset({200, 400, 401, 403, 404, 408, 409, 422, 429, 500, 503}),
+    ),
+    "receiveTransfer": Operation(
+        operation_id="receiveTransfer",
+        method="POST",
+        path="/{storeid}/transfers/{transferid}/receive",
+        tags=("Transfers",),
+        security=(("sessiontoken",),),
+        permission="stock.quantity",
+        scope=None,
+        safe=False,
+        idempotent=False,
+        path_parameters=ReceiveTransferPath,
+        headers=(HeaderParameter(name="Idempotency-Key", pattern="^[A-Za-z0-9._:-]{8,128}$"),),
+        body={"application/json": TransferReceipt},
+        body_required=True,
+        success_status=200,
+        answer=Transfer,
+        answer_media=("application/json",),
+        statuses=frozenset({200, 400, 401, 403, 404, 408, 409, 413, 415, 422, 429, 500, 503}),
+    ),
+    "cancelTransfer": Operation(
+        operation_id="cancelTransfer",
+        method="POST",
+        path="/{storeid}/transfers/{transferid}/cancel",
+        tags=("Transfers",),
+        security=(("sessiontoken",),),
+        permission="stock.quantity",
+        scope=None,
+        safe=False,
+        idempotent=False,
+        path_parameters=CancelTransferPath,
+        headers=(HeaderParameter(name="Idempotency-Key", pattern="^[A-Za-z0-9._:-]{8,128}$"),),
+        body={"application/json": TransferCancel},
+        body_required=True,
+        success_status=200,
+        answer=Transfer,
+        answer_media=("application/json",),
+        statuses=frozenset({200, 400, 401, 403, 404, 408, 409, 413, 415, 422, 429, 500, 503}),
     ),
 }

@@ -13,12 +13,14 @@ from kasuwa.api.shoplazza.views import EXTRA, amount_text
 from kasuwa.base.context import StoreId
 from kasuwa.base.money import to_minor
 from kasuwa.base.problems import Invalid
+from kasuwa.domain.catalogue.choices import Limits
 from kasuwa.domain.catalogue.records import (
     NewProduct,
     NewVariant,
     OpeningStock,
     OptionValue,
     Price,
+    ProductOption,
     Tax,
 )
 
@@ -26,8 +28,7 @@ T = TypeVar("T")
 
 # Longer names and codes are nobody's, and do not fit the database's indexes.
 MOST_LETTERS = 255
-MOST_OPTIONS = 3
-MOST_VARIANTS = 500
+LIMITS = Limits(options=3, values=500, variants=500)
 
 _GRAMS = {"kg": Decimal(1000), "g": Decimal(1), "lb": Decimal("453.59237"), "oz": Decimal("28.349523125")}
 _MOST_GRAMS = 2**31 - 1
@@ -66,13 +67,14 @@ def read_new_product(wanted: SlzCreateProductParam, currency: str, store_id: Sto
     extra: dict[str, Any] = {
         name: getattr(wanted, name) for name in _EXTRA_FIELDS if getattr(wanted, name) is not UNSET
     }
-    if not wanted.has_only_default_variant:
-        extra["options"] = [
-            {"name": option.name, "values": option.values} for option in or_default(wanted.options, [])
-        ]
     return NewProduct(
         name=wanted.title,
         kind="simple" if wanted.has_only_default_variant else "variant",
+        options=()
+        if wanted.has_only_default_variant
+        else tuple(
+            ProductOption(option.name, tuple(option.values)) for option in or_default(wanted.options, [])
+        ),
         variants=variants or (default,),
         slug=or_default(wanted.handle, "") or None,
         description=or_default(wanted.description, None),
@@ -107,10 +109,16 @@ def _check_choices(wanted: SlzCreateProductParam, sent: Sequence[SlzVariantParam
         )
     options = or_default(wanted.options, [])
     names = [option.name for option in options]
-    if not 1 <= len(options) <= MOST_OPTIONS or len(set(names)) < len(names):
+    if not 1 <= len(options) <= LIMITS.options or len(set(names)) < len(names):
         raise BodyFault.at("/product/options", "Give one to three options, each name once.")
-    if not 1 <= len(sent) <= MOST_VARIANTS:
-        raise BodyFault.at("/product/variants", f"Give one to {MOST_VARIANTS} variants.")
+    for place, option in enumerate(options):
+        if not option.name.strip():
+            raise BodyFault.at(f"/product/options/{place}/name", "Write a name.")
+        if len(option.values) > LIMITS.values or len(set(option.values)) < len(option.values):
+            text = f"Give at most {LIMITS.values} values, each once."
+            raise BodyFault.at(f"/product/options/{place}/values", text)
+    if not 1 <= len(sent) <= LIMITS.variants:
+        raise BodyFault.at("/product/variants", f"Give one to {LIMITS.variants} variants.")
     seen = set()
     for place, variant in enumerate(sent):
         pointer = f"/product/variants/{place}"

@@ -17,7 +17,7 @@ from kasuwa.api.shoplazza.contract import (
 )
 from kasuwa.api.shoplazza.dialect import BodyFault, IdNotUuid, fetch_sentence
 from kasuwa.api.shoplazza.images import image_url
-from kasuwa.api.shoplazza.new_products import or_default, read_new_product
+from kasuwa.api.shoplazza.new_products import LIMITS, or_default, read_new_product
 from kasuwa.api.shoplazza.service import operation
 from kasuwa.api.shoplazza.views import EXTRA, Json, complete, link_start, product_view, sellable
 from kasuwa.base.context import Context
@@ -27,10 +27,11 @@ from kasuwa.domain.catalogue.actions import create_product, remove_product
 from kasuwa.domain.catalogue.errors import ProductNotFound
 from kasuwa.domain.catalogue.lists import ListedProduct, count_products, cursor_at, list_products
 from kasuwa.domain.catalogue.queries import get_product, read_stock
-from kasuwa.domain.catalogue.records import NewProduct, NewVariant, PageWish, ProductFilter, ProductStatus
+from kasuwa.domain.catalogue.records import PageWish, Product, ProductFilter, ProductStatus
+from kasuwa.domain.catalogue.variants import show_variant_pictures
 from kasuwa.domain.media.actions import show_pictures
 from kasuwa.domain.media.keeping import keep_urls
-from kasuwa.domain.media.records import SHOPLAZZA_FORMATS, KeptPicture, Place
+from kasuwa.domain.media.records import SHOPLAZZA_FORMATS, KeptPicture, Place, Placed
 from kasuwa.domain.permissions import Permission
 from kasuwa.domain.stores.queries import currency_of
 
@@ -86,14 +87,15 @@ async def add_product(context: Context, body: CreateProductBody) -> Json:
     sources = list(_sources(context, wanted))
     kept = await _keep_all(context, sources)
     async with context.transaction():
-        product = await create_product(context, _with_pictures(new, sources, kept))
+        product = await create_product(context, new, limits=LIMITS)
         places = {source.url: source for source in reversed(sources)}
         # An image that is named twice in the list is shown twice; a variant's own only if it is not there.
         shown = [s for s in sources if s.variant is None or places[s.url] is s]
         if shown:
-            await show_pictures(
+            placed = await show_pictures(
                 context, product.product_id, [(kept[s.url], Place(alt_text=s.alt)) for s in shown]
             )
+            await _show_variants(context, product, sources, kept, placed)
         return {"product": await _read(context, product.product_id)}
 
 
@@ -150,18 +152,22 @@ def _fault(source: _Source, problem: Problem) -> FieldFault:
     return FieldFault(source.pointer, problem.code, sentence)
 
 
-def _with_pictures(new: NewProduct, sources: list[_Source], kept: dict[str, KeptPicture]) -> NewProduct:
-    """The variants with the pictures that stand for them."""
-    own = {source.variant: kept[source.url] for source in sources if source.variant is not None}
-
-    def with_picture(place: int, variant: NewVariant) -> NewVariant:
-        if place not in own:
-            return variant
-        extra = {**variant.extra.get(EXTRA, {}), "picture_id": str(own[place].picture_id)}
-        return msgspec.structs.replace(variant, extra={**variant.extra, EXTRA: extra})
-
-    variants = tuple(with_picture(place, variant) for place, variant in enumerate(new.variants))
-    return msgspec.structs.replace(new, variants=variants)
+async def _show_variants(
+    context: Context,
+    product: Product,
+    sources: list[_Source],
+    kept: dict[str, KeptPicture],
+    placed: list[Placed],
+) -> None:
+    """Let the pictures that came for variants stand for them."""
+    places = {one.picture.picture_id: one.picture.product_picture_id for one in reversed(placed)}
+    own = {
+        product.variants[source.variant].variant_id: places[kept[source.url].picture_id]
+        for source in sources
+        if source.variant is not None
+    }
+    if own:
+        await show_variant_pictures(context, product.product_id, own)
 
 
 async def _read(context: Context, product_id: UUID) -> Json:

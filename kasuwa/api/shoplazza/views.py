@@ -121,35 +121,25 @@ def _first_image(images: Sequence[Json]) -> Json:
 
 
 def _options(product: Product) -> list[Json]:
-    """The options as they were sent, then what the variants know beyond that."""
-    values: dict[str, list[str]] = {
-        option["name"]: list(option["values"]) for option in product.extra.get(EXTRA, {}).get("options", ())
-    }
-    for variant in product.variants:
-        for chosen in variant.options:
-            known = values.setdefault(chosen.name, [])
-            if chosen.value not in known:
-                known.append(chosen.value)
     return [
         {
-            "id": str(uuid5(product.product_id, name)),
+            "id": str(uuid5(product.product_id, option.name)),
             "product_id": str(product.product_id),
             "position": position,
-            "name": name,
-            "values": known,
+            "name": option.name,
+            "values": option.values,
         }
-        for position, (name, known) in enumerate(values.items(), start=1)
+        for position, option in enumerate(product.options, start=1)
     ]
 
 
 def _variant(product: Product, variant: Variant, *, with_cost: bool) -> Json:
     extra = variant.extra.get(EXTRA, {})
-    image = next((p for p in product.pictures if str(p.picture_id) == extra.get("picture_id")), None)
     price = variant.price
     view: Json = {
         "id": str(variant.variant_id),
         "product_id": str(product.product_id),
-        "image_id": None if image is None else str(image.product_picture_id),
+        "image_id": None if variant.product_picture_id is None else str(variant.product_picture_id),
         "position": variant.position,
         "title": variant.name,
         "price": amount_text(price.selling_minor, price.currency),

@@ -1,14 +1,33 @@
 """The StoreHarmony API. Importing it registers every operation that is built, and its card."""
 
 from kasuwa.api.storeharmony import access as _access
+from kasuwa.api.storeharmony import bulk_products as _bulk_products
+from kasuwa.api.storeharmony import categories as _categories
 from kasuwa.api.storeharmony import pictures as _pictures
 from kasuwa.api.storeharmony import products as _products
+from kasuwa.api.storeharmony import stock as _stock
+from kasuwa.api.storeharmony import stock_audit as _stock_audit
 from kasuwa.api.storeharmony import stock_query as _stock_query
 from kasuwa.api.storeharmony import stores as _stores
+from kasuwa.api.storeharmony import transfers as _transfers
+from kasuwa.api.storeharmony import variants as _variants
 from kasuwa.api.storeharmony.product_views import item_card
 from kasuwa.api.storeharmony.service import api
 from kasuwa.domain.catalogue.cards import register_card
 
 register_card("storeharmony", item_card)
 
-__all__ = ["_access", "_pictures", "_products", "_stock_query", "_stores", "api"]
+__all__ = [
+    "_access",
+    "_bulk_products",
+    "_categories",
+    "_pictures",
+    "_products",
+    "_stock",
+    "_stock_audit",
+    "_stock_query",
+    "_stores",
+    "_transfers",
+    "_variants",
+    "api",
+]

@@ -2143,20 +2143,27 @@ class GetProductAuditQuery(Struct, frozen=True, kw_only=True):
     to: DateTime | None = None
     action: (
         Literal[
+            "counted",
             "created",
-            "updated",
+            "imported",
+            "picture_added",
+            "picture_removed",
             "price_changed",
             "quantity_added",
             "quantity_deducted",
-            "sold",
+            "released",
+            "removed",
+            "reserved",
             "returned",
-            "transfer_initiated",
+            "set",
+            "sold",
             "transfer_accepted",
+            "transfer_cancelled",
+            "transfer_initiated",
+            "transfer_received",
+            "updated",
             "variants_added",
             "variants_removed",
-            "picture_added",
-            "picture_removed",
-            "removed",
         ]
         | None
     ) = None
@@ -2178,7 +2185,7 @@ class GetProductTransfersPath(Struct, frozen=True, kw_only=True):
 
 class GetProductTransfersQuery(Struct, frozen=True, kw_only=True):
     direction: Literal["incoming", "outgoing", "all"] = "all"
-    status: Literal["pending", "accepted", "cancelled"] | None = None
+    status: Literal["pending", "partially_received", "accepted", "cancelled"] | None = None
     itemid: Annotated[str, Meta(max_length=64)] | None = None
     from_: DateTime | None = field(name="from", default=None)
     to: DateTime | None = None
@@ -3688,7 +3695,7 @@ class StockAuditEntry(Struct, frozen=True, kw_only=True):
     auditId: Annotated[str, Meta(min_length=1, max_length=64)]
     itemId: Annotated[str, Meta(min_length=1, max_length=64)]
     variantId: str | None | UnsetType = UNSET
-    storeId: Annotated[str, Meta(min_length=1, max_length=64)]
+    storeId: str | None
     action: Literal[
         "counted",
         "created",
@@ -3718,6 +3725,7 @@ class StockAuditEntry(Struct, frozen=True, kw_only=True):
     quantityDelta: Number | None
     quantityBefore: Number | None | UnsetType = UNSET
     quantityAfter: Number | None | UnsetType = UNSET
+    state: Literal["on_hand", "reserved", "in_transit", "damaged", "shortfall"] | UnsetType = UNSET
     reason: str | None | UnsetType = UNSET
     note: str | None | UnsetType = UNSET
     reference: str | None | UnsetType = UNSET
@@ -3832,6 +3840,7 @@ class StockCategory(Struct, frozen=True, kw_only=True):
     path: list[str] | UnsetType = UNSET
     itemCount: Annotated[int, Meta(ge=0, le=2147483647)] | UnsetType = UNSET
     visibleOnline: bool
+    version: Annotated[int, Meta(ge=1, le=2147483647)]
     children: list[StockCategory] | UnsetType = UNSET
     createdAt: DateTime
     updatedAt: DateTime
@@ -3847,10 +3856,10 @@ class StockCategoryBulkCreate(Struct, frozen=True, kw_only=True, forbid_unknown_
 class StockCategoryBulkNode(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Category to create with its sub-categories"""
 
-    name: Annotated[str, Meta(min_length=1, max_length=120)]
+    name: Annotated[str, Meta(min_length=1, max_length=120, pattern="\\S")]
     description: Annotated[str, Meta(max_length=1000)] | None | UnsetType = UNSET
     position: Annotated[int, Meta(ge=0, le=100000)] | UnsetType = UNSET
-    visibleOnline: bool = True
+    visibleOnline: bool | UnsetType = UNSET
     children: Annotated[list[StockCategoryBulkNode], Meta(max_length=200)] | UnsetType = UNSET
 
 
@@ -3877,7 +3886,7 @@ class StockCategoryBulkRow(Struct, frozen=True, kw_only=True):
 class StockCategoryCreate(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """New category; its name is unique among its siblings"""
 
-    name: Annotated[str, Meta(min_length=1, max_length=120)]
+    name: Annotated[str, Meta(min_length=1, max_length=120, pattern="\\S")]
     description: Annotated[str, Meta(max_length=1000)] | None | UnsetType = UNSET
     position: Annotated[int, Meta(ge=0, le=100000)] | UnsetType = UNSET
     visibleOnline: bool = True
@@ -3912,9 +3921,9 @@ class StockCategoryRef(Struct, frozen=True, kw_only=True):
 
 
 class StockCategoryUpdate(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Fields to change; absent ones stay"""
+    """Fields to change; absent ones stay. A move takes the whole tree below along"""
 
-    name: Annotated[str, Meta(min_length=1, max_length=120)] | UnsetType = UNSET
+    name: Annotated[str, Meta(min_length=1, max_length=120, pattern="\\S")] | UnsetType = UNSET
     description: Annotated[str, Meta(max_length=1000)] | None | UnsetType = UNSET
     position: Annotated[int, Meta(ge=0, le=100000)] | UnsetType = UNSET
     visibleOnline: bool | UnsetType = UNSET
@@ -3998,7 +4007,7 @@ class StockItem(Struct, frozen=True, kw_only=True):
     lowStock: bool | UnsetType = UNSET
     locations: list[StockLocationQuantity] | UnsetType = UNSET
     images: Annotated[list[StockImage], Meta(max_length=1000)]
-    options: Annotated[list[StockOption], Meta(max_length=3)]
+    options: Annotated[list[StockOptionShown], Meta(max_length=3)]
     variants: list[StockVariant]
     visibleOnline: bool
     weightGrams: Annotated[int, Meta(ge=0, le=9223372036854775807)] | None | UnsetType = UNSET
@@ -4170,11 +4179,25 @@ class StockOption(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     ]
 
 
+class StockOptionShown(Struct, frozen=True, kw_only=True):
+    """Option that tells the variants of a product apart; another API may have given it longer names and more values"""
+
+    name: str
+    values: list[str]
+
+
 class StockOptionValue(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Value of one option"""
 
     name: Annotated[str, Meta(min_length=1, max_length=40)]
     value: Annotated[str, Meta(min_length=1, max_length=60)]
+
+
+class StockOptionValueShown(Struct, frozen=True, kw_only=True):
+    """Value of one option"""
+
+    name: str
+    value: str
 
 
 class StockPriceChange(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -4301,6 +4324,7 @@ class StockQuantityAdd(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Stock coming in"""
 
     quantity: Number
+    pack: Annotated[str, Meta(min_length=1, max_length=40)] | UnsetType = UNSET
     variantId: Annotated[str, Meta(min_length=1, max_length=64)] | UnsetType = UNSET
     reason: Literal[
         "purchase", "customer_return", "opening_stock", "count_gain", "production", "correction", "other"
@@ -4310,6 +4334,13 @@ class StockQuantityAdd(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     supplierName: Annotated[str, Meta(min_length=0, max_length=160)] | UnsetType = UNSET
     batchNo: Annotated[str, Meta(min_length=0, max_length=60)] | UnsetType = UNSET
     expiryDate: Date | UnsetType = UNSET
+    serialNumbers: (
+        Annotated[
+            list[Annotated[str, Meta(min_length=1, max_length=100, pattern="^[ -~]+$")]],
+            Meta(min_length=1, max_length=1000),
+        ]
+        | UnsetType
+    ) = UNSET
     reference: Annotated[str, Meta(min_length=0, max_length=100)] | UnsetType = UNSET
     note: Annotated[str, Meta(min_length=0, max_length=500)] | UnsetType = UNSET
 
@@ -4318,6 +4349,7 @@ class StockQuantityDeduct(Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """Stock going out"""
 
     quantity: Number
+    pack: Annotated[str, Meta(min_length=1, max_length=40)] | UnsetType = UNSET
     variantId: Annotated[str, Meta(min_length=1, max_length=64)] | UnsetType = UNSET
     reason: Literal[
         "damage",
@@ -4331,6 +4363,14 @@ class StockQuantityDeduct(Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         "other",
     ]
     destinationStoreId: Annotated[str, Meta(min_length=1, max_length=64)] | UnsetType = UNSET
+    batchNo: Annotated[str, Meta(min_length=0, max_length=60)] | UnsetType = UNSET
+    serialNumbers: (
+        Annotated[
+            list[Annotated[str, Meta(min_length=1, max_length=100, pattern="^[ -~]+$")]],
+            Meta(min_length=1, max_length=1000),
+        ]
+        | UnsetType
+    ) = UNSET
     reference: Annotated[str, Meta(min_length=0, max_length=100)] | UnsetType = UNSET
     note: Annotated[str, Meta(min_length=0, max_length=500)] | UnsetType = UNSET
 
@@ -4442,7 +4482,7 @@ class StockSkuMatch(Struct, frozen=True, kw_only=True):
     lowStock: bool | UnsetType = UNSET
     locations: list[StockLocationQuantity] | UnsetType = UNSET
     images: Annotated[list[StockImage], Meta(max_length=1000)]
-    options: Annotated[list[StockOption], Meta(max_length=3)]
+    options: Annotated[list[StockOptionShown], Meta(max_length=3)]
     variants: list[StockVariant]
     visibleOnline: bool
     weightGrams: Annotated[int, Meta(ge=0, le=9223372036854775807)] | None | UnsetType = UNSET
@@ -4513,7 +4553,7 @@ class StockVariant(Struct, frozen=True, kw_only=True):
     sku: Annotated[str, Meta(min_length=1, max_length=255, pattern="^\\S(.{0,253}\\S)?$")]
     barcode: str | None | UnsetType = UNSET
     name: str
-    options: list[StockOptionValue]
+    options: list[StockOptionValueShown]
     prices: StockPrices
     quantity: Number | None
     reserved: Number | UnsetType = UNSET
@@ -4527,7 +4567,7 @@ class StockVariant(Struct, frozen=True, kw_only=True):
 
 
 class StockVariantInput(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Variant to create; prices of the product hold when it has none"""
+    """Variant to create; prices of the product hold when it has none, now and after they change"""
 
     sku: Annotated[str, Meta(min_length=1, max_length=255, pattern="^\\S(.{0,253}\\S)?$")] | UnsetType = UNSET
     barcode: Annotated[str, Meta(pattern="^[\\x20-\\x7e]{1,80}$")] | None | UnsetType = UNSET
@@ -4566,7 +4606,7 @@ class StockVariantPage(Struct, frozen=True, kw_only=True):
     totalElements: Annotated[int, Meta(ge=0, le=9223372036854775807)]
     totalPages: Annotated[int, Meta(ge=0, le=2147483647)]
     itemId: Annotated[str, Meta(min_length=1, max_length=64)]
-    options: list[StockOption]
+    options: list[StockOptionShown]
     totalExact: bool | UnsetType = UNSET
     nextCursor: Annotated[str, Meta(max_length=512)] | None | UnsetType = UNSET
 
@@ -4576,12 +4616,14 @@ class StockVariantsAdd(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     options: Annotated[list[StockOption], Meta(min_length=1, max_length=3)] | UnsetType = UNSET
     variants: Annotated[list[StockVariantInput], Meta(min_length=1, max_length=200)]
+    version: Annotated[int, Meta(ge=1, le=2147483647)] | UnsetType = UNSET
 
 
 class StockVariantsAppend(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Variants to append to a product that has options"""
 
     variants: Annotated[list[StockVariantInput], Meta(min_length=1, max_length=200)]
+    version: Annotated[int, Meta(ge=1, le=2147483647)] | UnsetType = UNSET
 
 
 class StockVariantsRemove(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -4592,6 +4634,7 @@ class StockVariantsRemove(Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     ]
     onRemainingStock: Literal["reject", "write_off"] | UnsetType = UNSET
     note: Annotated[str, Meta(min_length=0, max_length=500)] | UnsetType = UNSET
+    version: Annotated[int, Meta(ge=1, le=2147483647)] | UnsetType = UNSET
 
 
 class StoreBankAccount(Struct, frozen=True, kw_only=True):
@@ -5715,7 +5758,7 @@ OPERATIONS: dict[str, Operation] = {
         success_status=200,
         answer=StockCategoryDeleted,
         answer_media=("application/json",),
-        statuses=frozenset({200, 400, 401, 403, 404, 408, 409, 429, 500, 503}),
+        statuses=frozenset({200, 400, 401, 403, 404, 408, 409, 412, 429, 500, 503}),
     ),
     "createStoreSubCategory": Operation(
         operation_id="createStoreSubCategory",
@@ -5764,7 +5807,7 @@ OPERATIONS: dict[str, Operation] = {
         success_status=200,
         answer=str,
         answer_media=("application/json",),
-        statuses=frozenset({200, 400, 401, 403, 404, 408, 409, 413, 415, 422, 429, 500, 503, 507}),
+        statuses=frozenset({200, 400, 401, 403, 404, 408, 409, 412, 413, 415, 422, 429, 500, 503, 507}),
     ),
     "createBulkStoreCategory": Operation(
         operation_id="createBulkStoreCategory",
@@ -5852,7 +5895,7 @@ OPERATIONS: dict[str, Operation] = {
         success_status=200,
         answer=StockItem,
         answer_media=("application/json",),
-        statuses=frozenset({200, 400, 401, 403, 404, 408, 409, 413, 415, 422, 429, 500, 503}),
+        statuses=frozenset({200, 400, 401, 403, 404, 408, 409, 412, 413, 415, 422, 429, 500, 503}),
     ),
     "uploadProductPicture": Operation(
         operation_id="uploadProductPicture",
@@ -6214,7 +6257,7 @@ OPERATIONS: dict[str, Operation] = {
         success_status=200,
         answer=StockVariantList,
         answer_media=("application/json",),
-        statuses=frozenset({200, 400, 401, 403, 404, 408, 409, 413, 415, 422, 429, 500, 503}),
+        statuses=frozenset({200, 400, 401, 403, 404, 408, 409, 412, 413, 415, 422, 429, 500, 503}),
     ),
     "getProductsWithComplexQuery": Operation(
         operation_id="getProductsWithComplexQuery",

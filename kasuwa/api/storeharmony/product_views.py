@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
+from kasuwa.api import quantities
 from kasuwa.base.http.contract import encode
 from kasuwa.base.money import from_minor
 from kasuwa.domain.catalogue.cards import Card
@@ -45,23 +46,51 @@ def live_format(store_id: UUID) -> str:
 def full_item(product: Product, stock: Sequence[StockLevel], store_id: UUID, *, with_cost: bool) -> Json:
     """A StockItem with the figures of the store, those of the other locations and its variants."""
     here = [level for level in stock if level.store_id == store_id]
+    own = next((level for level in here if level.variant_id == product.main.variant_id), None)
+    live = _live(
+        store_id,
+        product.track_quantity,
+        sum((level.on_hand for level in here), Decimal(0)),
+        sum((level.reserved for level in here), Decimal(0)),
+        own.reorder_level if own else None,
+        own.reorder_quantity if own else None,
+    )
+    variants = variant_views(product, stock, store_id, with_cost=with_cost)
+    if product.track_quantity and any(
+        level is not own
+        and level.reorder_level is not None
+        and level.on_hand - level.reserved <= level.reorder_level
+        for level in here
+    ):
+        live["lowStock"] = True
     return (
         _fixed(product, with_cost=with_cost)
-        | _live(
-            store_id,
-            product.track_quantity,
-            sum((level.on_hand for level in here), Decimal(0)),
-            sum((level.reserved for level in here), Decimal(0)),
-            max((level.reorder_level for level in here if level.reorder_level is not None), default=None),
-            max(
-                (level.reorder_quantity for level in here if level.reorder_quantity is not None), default=None
-            ),
-        )
-        | {
-            "locations": _locations(stock, tracked=product.track_quantity),
-            "variants": _variants(product, stock, store_id, with_cost=with_cost),
-        }
+        | live
+        | {"locations": _locations(stock, product), "variants": variants}
     )
+
+
+def variant_views(
+    product: Product, stock: Sequence[StockLevel], store_id: UUID, *, with_cost: bool
+) -> list[Json]:
+    """The variants with the figures of the store and of the other locations; none of a simple product."""
+    if product.kind == "simple":
+        return []
+    levels: dict[UUID, list[StockLevel]] = {}
+    for level in stock:
+        levels.setdefault(level.variant_id, []).append(level)
+    positions = {picture.product_picture_id: picture.position for picture in product.pictures}
+    return [
+        _variant(
+            product,
+            variant,
+            levels.get(variant.variant_id, []),
+            store_id,
+            image_position=positions.get(variant.product_picture_id) if variant.product_picture_id else None,
+            with_cost=with_cost,
+        )
+        for variant in product.variants
+    ]
 
 
 def _fixed(product: Product, *, with_cost: bool) -> Json:
@@ -77,12 +106,14 @@ def _fixed(product: Product, *, with_cost: bool) -> Json:
         "brand": product.brand,
         "unit": product.unit,
         "tags": product.tags,
-        "categories": [{"categoryId": c.category_id, "name": c.name} for c in product.categories],
+        "categories": [
+            {"categoryId": c.category_id, "name": c.name, "path": c.path} for c in product.categories
+        ],
         "prices": price_view(product.main.price, with_cost=with_cost),
         "tax": _tax(product),
         "trackQuantity": product.track_quantity,
         "images": [picture_view(picture) for picture in product.pictures],
-        "options": _options(product),
+        "options": product.options,
         "variants": [],
         "visibleOnline": product.visible_online,
         "weightGrams": product.weight_grams,
@@ -148,9 +179,7 @@ def picture_view(picture: ShownPicture) -> Json:
 
 def plain(quantity: Decimal | None) -> Decimal | None:
     """Without zeros at its end, and never with an exponent."""
-    if quantity is None:
-        return None
-    return quantity.quantize(Decimal(1)) if quantity == quantity.to_integral_value() else quantity.normalize()
+    return None if quantity is None else quantities.plain(quantity)
 
 
 def _tax(product: Product) -> Json:
@@ -162,20 +191,12 @@ def _tax(product: Product) -> Json:
     return tax
 
 
-def _options(product: Product) -> list[Json]:
-    values: dict[str, list[str]] = {}
-    for variant in product.variants:
-        for option in variant.options:
-            known = values.setdefault(option.name, [])
-            if option.value not in known:
-                known.append(option.value)
-    return [{"name": name, "values": known} for name, known in values.items()]
-
-
-def _locations(stock: Sequence[StockLevel], *, tracked: bool) -> list[Json]:
+def _locations(stock: Sequence[StockLevel], product: Product) -> list[Json]:
+    """The figures of each location; of several variants the sums, and the product's own reorder level."""
     stores: dict[UUID, list[StockLevel]] = {}
     for level in stock:
         stores.setdefault(level.store_id, []).append(level)
+    tracked = product.track_quantity
     return [
         {
             "storeId": store_id,
@@ -186,24 +207,28 @@ def _locations(stock: Sequence[StockLevel], *, tracked: bool) -> list[Json]:
             if tracked
             else None,
             "inTransit": plain(sum((lv.in_transit for lv in levels), Decimal(0))),
-            "reorderLevel": plain(levels[0].reorder_level),
+            "reorderLevel": plain(_reorder_level(levels, product)),
         }
         for store_id, levels in stores.items()
     ]
 
 
-def _variants(
-    product: Product, stock: Sequence[StockLevel], store_id: UUID, *, with_cost: bool
-) -> list[Json]:
-    if product.kind == "simple":
-        return []
-    return [_variant(product, variant, stock, store_id, with_cost=with_cost) for variant in product.variants]
+def _reorder_level(levels: Sequence[StockLevel], product: Product) -> Decimal | None:
+    if len({level.variant_id for level in levels}) == 1:
+        return levels[0].reorder_level
+    own = (level.reorder_level for level in levels if level.variant_id == product.main.variant_id)
+    return next(own, None)
 
 
 def _variant(
-    product: Product, variant: Variant, stock: Sequence[StockLevel], store_id: UUID, *, with_cost: bool
+    product: Product,
+    variant: Variant,
+    levels: Sequence[StockLevel],
+    store_id: UUID,
+    *,
+    image_position: int | None,
+    with_cost: bool,
 ) -> Json:
-    levels = [level for level in stock if level.variant_id == variant.variant_id]
     here = next((level for level in levels if level.store_id == store_id), None)
     on_hand = here.on_hand if here else Decimal(0)
     reserved = here.reserved if here else Decimal(0)
@@ -220,7 +245,8 @@ def _variant(
         "reserved": plain(reserved),
         "available": plain(on_hand - reserved) if tracked else None,
         "reorderLevel": plain(here.reorder_level) if here else None,
-        "locations": _locations(levels, tracked=tracked),
+        "locations": _locations(levels, product),
+        "imagePosition": image_position,
         "active": variant.active,
         "createdAt": variant.created_at,
         "updatedAt": variant.updated_at,

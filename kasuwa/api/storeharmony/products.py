@@ -1,5 +1,6 @@
 """Products in StoreHarmony's words."""
 
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any, TypeVar
 from uuid import UUID
@@ -13,10 +14,14 @@ from kasuwa.api.storeharmony.contract import (
     GetProductByItemIdPath,
     RemoveProductByItemIdPath,
     StockItemCreate,
+    StockItemCreateLocationQuantitiesItem,
     StockItemRemoved,
     StockItemUpdate,
+    StockItemWithVariantsCreate,
     StockPriceInput,
     StockTax,
+    StockVariantInput,
+    StockVariantInputLocationQuantitiesItem,
     UpdateProductByItemIdPath,
 )
 from kasuwa.api.storeharmony.product_views import full_item, listed_item, live_format
@@ -28,7 +33,14 @@ from kasuwa.base.http.contract import encode
 from kasuwa.base.ids import read_id
 from kasuwa.base.money import to_minor
 from kasuwa.base.problems import FieldFault, Invalid
-from kasuwa.domain.catalogue.actions import ProductChange, create_product, remove_product, update_product
+from kasuwa.domain.catalogue.actions import (
+    ProductChange,
+    create_product,
+    lock_product,
+    remove_product,
+    update_product,
+)
+from kasuwa.domain.catalogue.bulk_changes import price_faults
 from kasuwa.domain.catalogue.errors import ProductNotFound, UnknownCategory, UnknownLocation
 from kasuwa.domain.catalogue.lists import ProductPage, PutTogether, list_products, put_page_together
 from kasuwa.domain.catalogue.queries import find_sku, read_products, read_stock
@@ -40,6 +52,7 @@ from kasuwa.domain.catalogue.records import (
     Price,
     ProductFilter,
     SortKey,
+    StockLevel,
     Tax,
 )
 from kasuwa.domain.inventory.actions import set_reorder
@@ -48,6 +61,7 @@ from kasuwa.domain.permissions import Permission
 from kasuwa.domain.stores.queries import currency_of
 
 T = TypeVar("T")
+_AtLocation = StockItemCreateLocationQuantitiesItem | StockVariantInputLocationQuantitiesItem
 
 _SORTS: dict[str, SortKey] = {
     "name": "name",
@@ -62,7 +76,7 @@ async def create_simple_product(
     context: Context, path: CreateSimpleProductPath, body: StockItemCreate
 ) -> dict[str, Any]:
     currency = await currency_of(context)
-    product = await create_product(context, _new_product(context, body, currency))
+    product = await create_product(context, new_product(context, body, currency))
     return await read_item(context, product.product_id)
 
 
@@ -77,16 +91,15 @@ async def update_product_by_item_id(
 ) -> dict[str, Any]:
     product_id = item_id(path.itemid)
     async with context.transaction():
-        if "if-match" in exchange.request.headers:
-            require_match(exchange.request, etag(encode(await read_item(context, product_id))))
-        product = await update_product(context, product_id, _change(body), version=_or_none(body.version))
+        await require_unchanged(context, exchange, product_id)
+        product = await update_product(context, product_id, _change(body), version=or_none(body.version))
         if body.reorderLevel is not UNSET or body.reorderQuantity is not UNSET:
             await set_reorder(
                 context, product.main.variant_id, level=body.reorderLevel, quantity=body.reorderQuantity
             )
         if body.imageOrder is not UNSET or body.removeImageIds is not UNSET:
-            remove = [item_id(text) for text in _or(body.removeImageIds, [])]
-            await arrange_pictures(context, product_id, remove=remove, order=_or(body.imageOrder, []))
+            remove = [item_id(text) for text in or_else(body.removeImageIds, [])]
+            await arrange_pictures(context, product_id, remove=remove, order=or_else(body.imageOrder, []))
         return await read_item(context, product_id)
 
 
@@ -104,8 +117,8 @@ async def find_by_sku(context: Context, query: FindBySKUQuery) -> dict[str, Any]
         raise ProductNotFound()
     product_id, variant_id = found
     item = await read_item(context, product_id)
-    is_simple = item["type"] == "simple"
-    return item | {"matchedVariantId": None if is_simple else variant_id}
+    is_of_variant = any(variant["variantId"] == variant_id for variant in item["variants"])
+    return item | {"matchedVariantId": variant_id if is_of_variant else None}
 
 
 @api.operation("getInventoryStockItems")
@@ -135,6 +148,17 @@ async def get_inventory_stock_items(context: Context, query: GetInventoryStockIt
     return RawJson(await _page(context, page))
 
 
+async def require_unchanged(context: Context, exchange: Exchange, product_id: UUID) -> None:
+    """With If-Match: raises PreconditionFailed when the product reads otherwise by now.
+
+    Inside of the transaction of the change, which nobody comes before any more.
+    """
+    if "if-match" in exchange.request.headers:
+        async with context.transaction() as db:
+            await lock_product(db, product_id)
+            require_match(exchange.request, etag(encode(await read_item(context, product_id))))
+
+
 async def read_item(context: Context, product_id: UUID) -> dict[str, Any]:
     """The product with the figures of the caller's store and of the account's other stores."""
     async with context.reading() as db:
@@ -158,14 +182,15 @@ async def _page(context: Context, page: ProductPage) -> bytes:
     with_variants = [row.product_id for row in page.rows if row.has_variants]
     full: dict[UUID, bytes] = {}
     if with_variants:
+        levels: dict[UUID, list[StockLevel]] = {}
         async with context.reading() as db:
-            stock = await read_stock(db, with_variants)
-            for product in await read_products(db, with_variants):
-                levels = [level for level in stock if level.product_id == product.product_id]
-                item = full_item(
-                    product, levels, context.store_id, with_cost=context.may(Permission.STOCK_COST)
-                )
-                full[product.product_id] = encode(item)
+            for level in await read_stock(db, with_variants):
+                levels.setdefault(level.product_id, []).append(level)
+            products = await read_products(db, with_variants)
+        for product in products:
+            stock = levels.get(product.product_id, [])
+            item = full_item(product, stock, context.store_id, with_cost=context.may(Permission.STOCK_COST))
+            full[product.product_id] = encode(item)
     rows = b",".join(full.get(row.product_id) or listed_item(row, context.store_id) for row in page.rows)
     return enveloped(rows, page, total_is_exact=page.total_is_exact)
 
@@ -184,51 +209,31 @@ def enveloped(rows: bytes, page: ProductPage | PutTogether, *, total_is_exact: b
     return b'{"data":[' + rows + b"]," + facts[1:]
 
 
-def _new_product(context: Context, body: StockItemCreate, currency: str) -> NewProduct:
-    opening = [
-        OpeningStock(
-            context.store_id,
-            _quantity(body.quantity, "/quantity"),
-            _some_quantity(body.reorderLevel, "/reorderLevel"),
-            _some_quantity(body.reorderQuantity, "/reorderQuantity"),
-        )
-    ]
-    for index, other in enumerate(_or(body.locationQuantities, [])):
-        pointer = f"/locationQuantities/{index}"
-        store_id = read_id(other.storeId)
-        if store_id is None or any(store_id == known.store_id for known in opening):
-            fault = FieldFault(
-                f"{pointer}/storeId", "unknown", "Name each other location of this account once."
-            )
-            raise UnknownLocation(faults=[fault])
-        opening.append(
-            OpeningStock(
-                store_id,
-                _quantity(other.quantity, f"{pointer}/quantity"),
-                _some_quantity(other.reorderLevel, f"{pointer}/reorderLevel"),
-            )
-        )
-    return NewProduct(
-        name=body.name,
-        variants=(
-            NewVariant(
-                price=_price(body.prices, currency),
-                sku=_or_none(body.sku),
-                barcode=_or_none(body.barcode),
-                opening=tuple(opening),
-            ),
-        ),
-        description=_or_none(body.description),
-        brand=_or_none(body.brand),
-        unit=_or(body.unit, "each"),
-        tags=tuple(_or(body.tags, [])),
-        category_ids=_category_ids(_or(body.categoryIds, [])),
-        tax=_tax(body.tax) if body.tax is not UNSET else Tax(),
-        track_quantity=body.trackQuantity,
-        visible_online=body.visibleOnline,
-        weight_grams=_or_none(body.weightGrams),
-        expiry_date=_or_none(body.expiryDate),
+def new_product(context: Context, body: StockItemCreate, currency: str) -> NewProduct:
+    variant = NewVariant(
+        price=price_of(body.prices, currency),
+        sku=or_none(body.sku),
+        barcode=or_none(body.barcode),
+        opening=openings_of(context, body),
     )
+    return NewProduct(variants=(variant,), **product_fields(body))
+
+
+def product_fields(body: StockItemCreate | StockItemWithVariantsCreate) -> dict[str, Any]:
+    """What a product with variants and one without are told alike."""
+    return {
+        "name": body.name,
+        "description": or_none(body.description),
+        "brand": or_none(body.brand),
+        "unit": or_else(body.unit, "each"),
+        "tags": tuple(or_else(body.tags, [])),
+        "category_ids": _category_ids(or_else(body.categoryIds, [])),
+        "tax": _tax(body.tax) if body.tax is not UNSET else Tax(),
+        "track_quantity": body.trackQuantity,
+        "visible_online": body.visibleOnline,
+        "weight_grams": or_none(body.weightGrams),
+        "expiry_date": or_none(body.expiryDate),
+    }
 
 
 def _change(body: StockItemUpdate) -> ProductChange:
@@ -255,38 +260,71 @@ def _change(body: StockItemUpdate) -> ProductChange:
     return ProductChange(**change)
 
 
-def _price(prices: StockPriceInput, currency: str) -> Price:
+def openings_of(
+    context: Context, body: StockItemCreate | StockVariantInput, pointer: str = ""
+) -> tuple[OpeningStock, ...]:
+    """What lies at the caller's store and at the others. Raises Invalid, UnknownLocation."""
+    to_order = UNSET if isinstance(body, StockVariantInput) else body.reorderQuantity
+    opening = [
+        OpeningStock(
+            context.store_id,
+            _quantity(body.quantity, f"{pointer}/quantity"),
+            some_quantity(body.reorderLevel, f"{pointer}/reorderLevel"),
+            some_quantity(to_order, f"{pointer}/reorderQuantity"),
+            pointer=pointer,
+        )
+    ]
+    seen = {UUID(int=context.store_id.int)}
+    others: Sequence[_AtLocation] = or_else(body.locationQuantities, [])
+    for index, other in enumerate(others):
+        place = f"{pointer}/locationQuantities/{index}"
+        store_id = read_id(other.storeId)
+        if store_id is None or store_id in seen:
+            fault = FieldFault(
+                f"{place}/storeId", "unknown", "Name each other location of this account once."
+            )
+            raise UnknownLocation(faults=[fault])
+        seen.add(store_id)
+        opening.append(
+            OpeningStock(
+                store_id,
+                _quantity(other.quantity, f"{place}/quantity"),
+                some_quantity(other.reorderLevel, f"{place}/reorderLevel"),
+                pointer=place,
+            )
+        )
+    return tuple(opening)
+
+
+def price_of(prices: StockPriceInput, currency: str, pointer: str = "/prices") -> Price:
     def minor(amount: Decimal | UnsetType | None, field: str) -> int | None:
         if amount is None or amount is UNSET:
             return None
-        return to_minor(amount, currency, f"/prices/{field}")
+        return to_minor(amount, currency, f"{pointer}/{field}")
 
     price = Price(
         currency=currency,
-        selling_minor=to_minor(prices.sellingPrice, currency, "/prices/sellingPrice"),
+        selling_minor=to_minor(prices.sellingPrice, currency, f"{pointer}/sellingPrice"),
         cost_minor=minor(prices.costPrice, "costPrice"),
         promo_minor=minor(prices.promoPrice, "promoPrice"),
-        promo_starts_at=_or_none(prices.promoStartsAt),
-        promo_ends_at=_or_none(prices.promoEndsAt),
+        promo_starts_at=or_none(prices.promoStartsAt),
+        promo_ends_at=or_none(prices.promoEndsAt),
         wholesale_minor=minor(prices.wholesalePrice, "wholesalePrice"),
-        wholesale_min_quantity=_some_quantity(prices.wholesaleMinQuantity, "/prices/wholesaleMinQuantity"),
+        wholesale_min_quantity=some_quantity(prices.wholesaleMinQuantity, f"{pointer}/wholesaleMinQuantity"),
     )
-    check_promotion(price)
+    check_promotion(price, pointer)
     return price
 
 
-def check_promotion(price: Price) -> None:
+def check_promotion(price: Price, pointer: str = "/prices") -> None:
     """A promotion is cheaper, and ends after it begins."""
-    if price.promo_minor is not None and price.promo_minor >= price.selling_minor:
-        raise Invalid(
-            faults=[FieldFault("/prices/promoPrice", "maximum", "Give less than the selling price.")]
-        )
-    if price.promo_starts_at and price.promo_ends_at and price.promo_ends_at <= price.promo_starts_at:
-        raise Invalid(faults=[FieldFault("/prices/promoEndsAt", "minimum", "Give a time after the start.")])
+    faults = price_faults(price, pointer)
+    if faults:
+        raise Invalid(faults=faults)
 
 
 def _tax(tax: StockTax) -> Tax:
-    return Tax(tax.taxable, _or_none(tax.taxRate), _or_none(tax.vatType), _or_none(tax.taxCode))
+    return Tax(tax.taxable, or_none(tax.taxRate), or_none(tax.vatType), or_none(tax.taxCode))
 
 
 def _category_ids(texts: list[str]) -> tuple[UUID, ...]:
@@ -303,13 +341,13 @@ def _quantity(value: Decimal, pointer: str) -> Decimal:
     return value
 
 
-def _some_quantity(value: Decimal | UnsetType | None, pointer: str) -> Decimal | None:
+def some_quantity(value: Decimal | UnsetType | None, pointer: str) -> Decimal | None:
     return None if value is None or value is UNSET else _quantity(value, pointer)
 
 
-def _or(value: T | UnsetType, default: T) -> T:
+def or_else(value: T | UnsetType, default: T) -> T:
     return default if value is UNSET else value
 
 
-def _or_none(value: T | UnsetType | None) -> T | None:
+def or_none(value: T | UnsetType | None) -> T | None:
     return None if value is UNSET else value

@@ -63,6 +63,43 @@ THUMBNAILS = RowCheck(
     """,
 )
 
+VARIANTS = RowCheck(
+    "products with variants",
+    "SELECT count(*) FROM product",
+    """
+    SELECT p.merchant_id, format('product %s has variants and no row of its own', p.product_id)
+    FROM product p
+    WHERE p.kind = 'variant' AND NOT EXISTS (
+      SELECT FROM variant v
+      WHERE v.merchant_id = p.merchant_id AND v.product_id = p.product_id AND v.position = 0)
+    UNION ALL
+    SELECT v.merchant_id, format('variant %s has options or values that its product has not', v.variant_id)
+    FROM variant v JOIN product p USING (merchant_id, product_id)
+    WHERE p.kind = 'variant' AND v.position > 0 AND v.removed_at IS NULL AND (
+      jsonb_path_query_array(v.options, '$[*].name') <> jsonb_path_query_array(p.options, '$[*].name')
+      OR EXISTS (
+        SELECT FROM jsonb_array_elements(v.options) WITH ORDINALITY c (chosen, n)
+        WHERE NOT p.options -> (c.n - 1)::integer -> 'values' ? (c.chosen ->> 'value')))
+    UNION ALL
+    SELECT v.merchant_id, format('variant %s does not have the price of its product', v.variant_id)
+    FROM variant v
+    JOIN variant m ON m.merchant_id = v.merchant_id AND m.product_id = v.product_id AND m.position = 0
+    JOIN price a ON a.merchant_id = v.merchant_id AND a.variant_id = v.variant_id AND a.store_id IS NULL
+    JOIN price b ON b.merchant_id = m.merchant_id AND b.variant_id = m.variant_id AND b.store_id IS NULL
+    WHERE NOT v.own_price AND v.removed_at IS NULL
+      AND (a.currency, a.selling_minor, a.cost_minor, a.promo_minor, a.promo_starts_at, a.promo_ends_at,
+           a.wholesale_minor, a.wholesale_min_quantity) IS DISTINCT FROM
+          (b.currency, b.selling_minor, b.cost_minor, b.promo_minor, b.promo_starts_at, b.promo_ends_at,
+           b.wholesale_minor, b.wholesale_min_quantity)
+    UNION ALL
+    SELECT b.merchant_id, format('what is no longer sold can be moved: variant %s at store %s', b.variant_id,
+                                 b.store_id)
+    FROM stock_balance b JOIN variant v USING (merchant_id, variant_id)
+    JOIN product p ON p.merchant_id = v.merchant_id AND p.product_id = v.product_id
+    WHERE NOT b.closed AND (v.removed_at IS NOT NULL OR (p.kind = 'variant' AND v.position = 0))
+    """,
+)
+
 USES = RowCheck(
     "pictures in use",
     "SELECT count(*) FROM picture",
@@ -74,9 +111,23 @@ USES = RowCheck(
     FROM picture p
     CROSS JOIN LATERAL (
       SELECT EXISTS (SELECT FROM product_picture x
-                     WHERE x.merchant_id = p.merchant_id AND x.picture_id = p.picture_id) AS shown
+                     WHERE x.merchant_id = p.merchant_id AND x.picture_id = p.picture_id)
+        OR EXISTS (SELECT FROM category c
+                   WHERE c.merchant_id = p.merchant_id AND c.picture_id = p.picture_id) AS shown
     ) s
     WHERE s.shown = (p.unused_since IS NOT NULL) OR (s.shown AND p.format IS NULL)
+    """,
+)
+
+CATEGORIES = RowCheck(
+    "category trees",
+    "SELECT count(*) FROM category",
+    """
+    SELECT c.merchant_id, format('category %s does not stand where its parent says', c.category_id)
+    FROM category c
+    LEFT JOIN category p ON p.merchant_id = c.merchant_id AND p.category_id = c.parent_id
+    WHERE c.tree_key <> coalesce(p.tree_key, '') || tree_key_of(c.position, c.number)
+       OR c.path <> coalesce(p.path, '{}') || c.name
     """,
 )
 
@@ -140,7 +191,17 @@ JOBS = RowCheck(
     """,
 )
 
-ROW_CHECKS = (COUNTERS, NUMBERS, THUMBNAILS, USES, DIRECTORY, PROTECTION, JOBS)
+ROW_CHECKS = (
+    COUNTERS,
+    NUMBERS,
+    VARIANTS,
+    THUMBNAILS,
+    USES,
+    CATEGORIES,
+    DIRECTORY,
+    PROTECTION,
+    JOBS,
+)
 
 
 async def check_rows(owner: Owner, check: RowCheck) -> Examined:
@@ -151,7 +212,10 @@ async def check_rows(owner: Owner, check: RowCheck) -> Examined:
 
 
 async def check_ledgers(owner: Owner) -> list[Examined]:
-    """Every function named `…_faults` that needs no argument is a ledger's own check."""
+    """Every function named `…_faults` that needs no argument is a ledger's own check.
+
+    What it looked at is the table named so, or its movements.
+    """
     names = await owner.fetch(
         r"""
         SELECT proname FROM pg_proc
@@ -165,8 +229,10 @@ async def check_ledgers(owner: Owner) -> list[Examined]:
 
 async def _check_ledger(owner: Owner, function: str) -> Examined:
     ledger = function.removesuffix("_faults")
-    movements = await owner.fetchval("SELECT to_regclass($1)", f"{ledger}_movement")
-    looked_at = await owner.fetchval(f"SELECT count(*) FROM {movements}") if movements else 0  # noqa: S608
+    table = await owner.fetchval(
+        "SELECT coalesce(to_regclass($1 || '_movement'), to_regclass($1))::text", ledger
+    )
+    looked_at = await owner.fetchval(f"SELECT count(*) FROM {table}") if table else 0  # noqa: S608
     rows = await owner.fetch(f"SELECT to_jsonb(f) AS row FROM {function}() f")  # noqa: S608 - from the catalogue
     findings = []
     for row in rows:

@@ -1,9 +1,9 @@
 """Changes of the catalogue. Each writes the cards and the audit trail in the same transaction."""
 
 import re
-import secrets
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -16,16 +16,9 @@ from kasuwa.base.db import Database, settles
 from kasuwa.base.ids import new_id
 from kasuwa.base.problems import FieldFault
 from kasuwa.domain.catalogue.cards import refresh_cards
-from kasuwa.domain.catalogue.errors import (
-    BarcodeTaken,
-    NameTaken,
-    ProductNotFound,
-    SkuTaken,
-    UnknownCategory,
-    UnknownLocation,
-    VersionOld,
-)
-from kasuwa.domain.catalogue.queries import find_sku, read_products, sku_key, sort_name
+from kasuwa.domain.catalogue.choices import LIMITS, Limits, arrange_product
+from kasuwa.domain.catalogue.errors import NameTaken, ProductNotFound, UnknownCategory, VersionOld
+from kasuwa.domain.catalogue.queries import read_products, sku_key, sort_name
 from kasuwa.domain.catalogue.records import (
     NewProduct,
     NewVariant,
@@ -36,13 +29,11 @@ from kasuwa.domain.catalogue.records import (
     Removal,
     Tax,
 )
-from kasuwa.domain.inventory.actions import open_balance
+from kasuwa.domain.catalogue.variant_rows import insert_variants, set_price, taken_at
+from kasuwa.domain.inventory.actions import close_stock
 from kasuwa.domain.permissions import Permission
-
-_TAKEN = {
-    "variant_sku": SkuTaken(faults=[FieldFault("/sku", "taken", "Choose another SKU.")]),
-    "variant_barcode": BarcodeTaken(faults=[FieldFault("/barcode", "taken", "Choose another barcode.")]),
-}
+from kasuwa.domain.transfers.errors import TransferHolds
+from kasuwa.domain.transfers.queries import holds_product
 
 
 class ProductChange(Struct, frozen=True, kw_only=True):
@@ -67,13 +58,19 @@ class ProductChange(Struct, frozen=True, kw_only=True):
     price: Price | UnsetType = UNSET
 
 
-async def create_product(context: Context, new: NewProduct, *, name_is_unique: bool = False) -> Product:
+async def create_product(
+    context: Context, new: NewProduct, *, name_is_unique: bool = False, limits: Limits = LIMITS
+) -> Product:
     """Add a product with its variants, prices and opening stock.
 
-    Raises SkuTaken, BarcodeTaken, NameTaken (when `name_is_unique`), UnknownCategory, UnknownLocation.
+    Raises SkuTaken, BarcodeTaken, NameTaken (when `name_is_unique`), UnknownCategory, UnknownLocation,
+    VariantsWrong.
     """
     context.require(Permission.STOCK_WRITE)
+    new = arrange_product(new, limits)
     async with context.transaction() as db:
+        if new.category_ids:
+            await share_category_tree(db)
         if name_is_unique:
             await _hold_name(db, new.name)
         product_id = new_id()
@@ -99,11 +96,11 @@ async def create_product(context: Context, new: NewProduct, *, name_is_unique: b
             weight_grams=new.weight_grams,
             expiry_date=new.expiry_date,
             extra=msgspec.json.encode(new.extra).decode(),
+            options=msgspec.json.encode(new.options).decode(),
             user_id=context.caller.user_id,
         )
         await _set_categories(db, product_id, new.category_ids)
-        for position, variant in enumerate(new.variants, start=1):
-            await _add_variant(context, db, product_id, position, variant)
+        await _insert_sold(context, db, product_id, new)
         (product,) = await refresh_cards(db, [product_id])
         await write_audit(context, db, "product.create", "product", product_id, after=_audited(product))
         return product
@@ -120,9 +117,10 @@ async def update_product(
     """Change a product. With `version` only if nobody changed it since; else VersionOld."""
     context.require(Permission.STOCK_WRITE)
     async with context.transaction() as db:
+        if change.category_ids is not UNSET:
+            await share_category_tree(db)
         before = await lock_product(db, product_id)
-        if version is not None and before.version != version:
-            raise VersionOld(f"The version is now {before.version}; read the product again.")
+        require_version(before, version)
         if name_is_unique and change.name is not UNSET and change.name != before.name:
             await _hold_name(db, change.name)
         await _update_columns(context, db, product_id, change)
@@ -132,12 +130,36 @@ async def update_product(
         return await note_change(context, db, "product.update", before)
 
 
-async def remove_product(context: Context, product_id: UUID) -> Removal:
-    """Take a product off: archived when the ledger knows it, else deleted with its pictures' places."""
-    context.require(Permission.STOCK_WRITE)
+async def set_cost_price(
+    context: Context, product_id: UUID, variant_id: UUID, cost_minor: Decimal
+) -> Product:
+    """Make what one unit cost, rounded to a minor unit of money, the cost price of the variant."""
+    context.require(Permission.STOCK_PRICE)
     async with context.transaction() as db:
         before = await lock_product(db, product_id)
+        await db.execute(
+            """
+            UPDATE price SET cost_minor = round(:cost_minor::numeric)::bigint, updated_at = now()
+            WHERE merchant_id = current_merchant() AND variant_id = :variant_id AND store_id IS NULL
+            """,
+            variant_id=variant_id,
+            cost_minor=cost_minor,
+        )
+        return await note_change(context, db, "product.price", before)
+
+
+async def remove_product(context: Context, product_id: UUID) -> Removal:
+    """Take a product off: archived when the ledger knows it, else deleted with its pictures' places.
+
+    Raises TransferHolds while a transfer that is not done names it.
+    """
+    context.require(Permission.STOCK_WRITE)
+    async with context.transaction() as db:
+        await share_category_tree(db)
+        before = await lock_product(db, product_id)
         has_history = await _hold_stock(db, product_id)
+        if await holds_product(db, product_id):
+            raise TransferHolds("Let it arrive, or cancel the transfer, first.")
         at = datetime.now(UTC)
         if has_history:
             await db.execute(
@@ -170,6 +192,12 @@ async def lock_product(db: Database, product_id: UUID) -> Product:
         raise ProductNotFound()
     (product,) = await read_products(db, [product_id])
     return product
+
+
+def require_version(product: Product, version: int | None) -> None:
+    """With a version: raises VersionOld when the product, which is locked, has another by now."""
+    if version is not None and product.version != version:
+        raise VersionOld(f"The version is now {product.version}; read the product again.")
 
 
 async def note_change(context: Context, db: Database, action: str, before: Product) -> Product:
@@ -215,81 +243,52 @@ async def _hold_stock(db: Database, product_id: UUID) -> bool:
     )
 
 
-async def _add_variant(
-    context: Context, db: Database, product_id: UUID, position: int, new: NewVariant
-) -> None:
-    variant_id = new_id()
-    number = await db.value("SELECT take_numbers('variant')")
-    sku = new.sku or await _free_sku(db, number)
-    with settles(_TAKEN):
-        await db.execute(
-            """
-            INSERT INTO variant (merchant_id, variant_id, product_id, number, position, name, options, sku,
-                                 sku_key, barcode, extra)
-            VALUES (current_merchant(), :variant_id, :product_id, :number, :position, :name, :options, :sku,
-                    :sku_key, :barcode, :extra)
-            """,
-            variant_id=variant_id,
-            product_id=product_id,
-            number=number,
-            position=position,
-            name=new.name,
-            options=msgspec.json.encode(new.options).decode(),
-            sku=sku,
-            sku_key=sku_key(sku),
-            barcode=new.barcode,
-            extra=msgspec.json.encode(new.extra).decode(),
-        )
-    await _set_price(db, variant_id, new.price)
-    await _check_stores(db, new.opening)
-    for opening in sorted(new.opening, key=lambda o: o.store_id):
-        await open_balance(context, db, product_id, variant_id, opening)
-
-
-async def _free_sku(db: Database, number: int) -> str:
-    """A SKU from the variant's number, unless the shop has given it to something else."""
-    sku = f"K-{number:06d}"
-    while await find_sku(db, sku) is not None:
-        sku = f"K-{number:06d}-{secrets.token_hex(2).upper()}"
-    return sku
-
-
-async def _set_price(db: Database, variant_id: UUID, price: Price) -> None:
-    await db.execute(
-        """
-        INSERT INTO price (merchant_id, variant_id, currency, selling_minor, cost_minor, promo_minor,
-                           promo_starts_at, promo_ends_at, wholesale_minor, wholesale_min_quantity)
-        VALUES (current_merchant(), :variant_id, :currency, :selling_minor, :cost_minor, :promo_minor,
-                :promo_starts_at, :promo_ends_at, :wholesale_minor, :wholesale_min_quantity)
-        ON CONFLICT (merchant_id, variant_id, store_id) DO UPDATE SET
-          currency = excluded.currency, selling_minor = excluded.selling_minor,
-          cost_minor = excluded.cost_minor,
-          promo_minor = excluded.promo_minor, promo_starts_at = excluded.promo_starts_at,
-          promo_ends_at = excluded.promo_ends_at, wholesale_minor = excluded.wholesale_minor,
-          wholesale_min_quantity = excluded.wholesale_min_quantity, updated_at = now()
-        """,
-        variant_id=variant_id,
-        **{name: getattr(price, name) for name in Price.__struct_fields__},
+async def _insert_sold(context: Context, db: Database, product_id: UUID, new: NewProduct) -> None:
+    """What the product sells; before it, where there are variants, what the product keeps of its own."""
+    if new.kind == "simple":
+        await insert_variants(context, db, product_id, new.variants, first_position=1)
+        return
+    main = main_of(new)
+    (main_id,) = await insert_variants(context, db, product_id, [main], first_position=0)
+    await close_stock(db, [main_id])
+    await insert_variants(
+        context,
+        db,
+        product_id,
+        new.variants,
+        first_position=1,
+        default_price=main.price,
+        pointer="/variants",
     )
 
 
-async def _check_stores(db: Database, openings: Sequence[OpeningStock]) -> None:
-    wanted = {opening.store_id for opening in openings}
-    known = await db.values(
-        "SELECT store_id FROM store WHERE merchant_id = current_merchant() AND store_id = ANY(:ids::uuid[])",
-        ids=list(wanted),
+def main_of(new: NewProduct) -> NewVariant:
+    """What a product with variants keeps of its own. Where nothing was said: the first variant's price."""
+    if new.main is not None:
+        return new.main
+    first = new.variants[0]
+    return NewVariant(
+        price=first.price, opening=tuple(OpeningStock(opening.store_id) for opening in first.opening)
     )
-    if len(known) != len(wanted):
-        raise UnknownLocation(
-            faults=[FieldFault("/locationQuantities", "unknown", "Name locations of this account.")]
-        )
+
+
+async def share_category_tree(db: Database) -> None:
+    """Keep the category tree as it is until the end, together with others who do.
+
+    Whoever puts products into categories, or takes products off, begins with it, before any row is locked:
+    changes of the tree come the other way round.
+    """
+    await db.value("SELECT share_category_tree()")
 
 
 async def _set_categories(db: Database, product_id: UUID, category_ids: Sequence[UUID]) -> None:
+    """The tree is shared already."""
     await db.execute(
         "DELETE FROM product_category WHERE merchant_id = current_merchant() AND product_id = :product_id",
         product_id=product_id,
     )
+    if not category_ids:
+        return
     added = await db.execute(
         """
         INSERT INTO product_category (merchant_id, product_id, category_id)
@@ -355,7 +354,7 @@ async def _update_main_variant(db: Database, before: Product, change: ProductCha
         columns["barcode"] = change.barcode
     if columns:
         assignments = ", ".join(f"{name} = :{name}" for name in columns)
-        with settles(_TAKEN):
+        with settles(taken_at("")):
             await db.execute(
                 f"UPDATE variant SET {assignments}, updated_at = now()"  # noqa: S608 - our own column names
                 " WHERE merchant_id = current_merchant() AND variant_id = :variant_id",
@@ -363,7 +362,7 @@ async def _update_main_variant(db: Database, before: Product, change: ProductCha
                 **columns,
             )
     if change.price is not UNSET:
-        await _set_price(db, before.main.variant_id, change.price)
+        await set_price(db, before.main.variant_id, change.price)
 
 
 def _audited(product: Product) -> Struct:
@@ -387,8 +386,8 @@ _PLAIN_COLUMNS = (
 _INSERT_PRODUCT = """
     INSERT INTO product (merchant_id, product_id, number, kind, status, name, sort_name, slug, description,
                          brand, unit, tags, taxable, tax_rate, vat_type, tax_code, track_quantity,
-                         visible_online, weight_grams, expiry_date, extra, created_by, updated_by)
+                         visible_online, weight_grams, expiry_date, extra, options, created_by, updated_by)
     VALUES (current_merchant(), :product_id, :number, :kind, :status, :name, :sort_name, :slug, :description,
             :brand, :unit, :tags, :taxable, :tax_rate, :vat_type, :tax_code, :track_quantity, :visible_online,
-            :weight_grams, :expiry_date, :extra, :user_id, :user_id)
+            :weight_grams, :expiry_date, :extra, :options, :user_id, :user_id)
 """

@@ -104,7 +104,8 @@ async def rebuild_cards(db: Database, after: UUID | None, how_many: int) -> UUID
 
 def _changes_at(product: Product, now: datetime) -> datetime | None:
     return min(
-        (at for at in (variant.price.changes_at(now) for variant in product.variants) if at), default=None
+        (at for at in (variant.price.changes_at(now) for variant in (product.main, *product.variants)) if at),
+        default=None,
     )
 
 

@@ -33,6 +33,36 @@ class UnknownCategory(Invalid):
     title = "There is no such category"
 
 
+class CategoryNotFound(NotFound):
+    code = "category-not-found"
+    title = "There is no such category"
+
+
+class CategoryNameTaken(Conflict):
+    code = "category-name-taken"
+    title = "Another category at the same place has this name"
+
+
+class CategoryLoop(Conflict):
+    code = "category-loop"
+    title = "A category cannot stand below itself"
+
+
+class CategoryTooDeep(Conflict):
+    code = "category-too-deep"
+    title = "Categories stand at most six levels deep"
+
+
+class CategoryHasChildren(Conflict):
+    code = "category-has-children"
+    title = "There are categories below this one"
+
+
+class TooManyCategories(Conflict):
+    code = "too-many-categories"
+    title = "A shop has at most 10,000 categories"
+
+
 class UnknownLocation(Invalid):
     code = "unknown-location"
     title = "There is no such location"
@@ -46,3 +76,33 @@ class PageTooDeep(Invalid):
 class CursorWrong(Invalid):
     code = "cursor-wrong"
     title = "This cursor was not made by this list"
+
+
+class VariantsWrong(Invalid):
+    code = "variants-wrong"
+    title = "The options and variants do not fit together"
+
+
+class ChoiceTaken(Conflict):
+    code = "combination-taken"
+    title = "The product has a variant with these options"
+
+
+class NoOptions(Conflict):
+    code = "no-options"
+    title = "This product has no options yet"
+
+
+class StillStocked(Conflict):
+    code = "still-stocked"
+    title = "There is still stock"
+
+
+class LastVariant(Conflict):
+    code = "last-variant"
+    title = "A product with options keeps at least one variant"
+
+
+class VariantNotFound(Invalid):
+    code = "unknown-variant"
+    title = "There is no such variant of the product"

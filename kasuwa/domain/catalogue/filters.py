@@ -1,5 +1,6 @@
 """Which products a list shows, as the conditions of a statement."""
 
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -8,6 +9,7 @@ from uuid import UUID
 import msgspec
 
 from kasuwa.base.db import Database
+from kasuwa.domain.catalogue.category_lists import read_tree_ids
 from kasuwa.domain.catalogue.queries import sku_key
 from kasuwa.domain.catalogue.records import ProductFilter
 
@@ -22,7 +24,7 @@ def _json(value: Any) -> str:
     return msgspec.json.encode(value).decode()
 
 
-def _utc(at: datetime) -> datetime:
+def in_utc(at: datetime) -> datetime:
     """The moment in UTC; the first or the last one there is, where an offset leads beyond the calendar."""
     try:
         return at.astimezone(UTC)
@@ -31,15 +33,9 @@ def _utc(at: datetime) -> datetime:
 
 
 _IN_CATEGORY = """
-    EXISTS (
-      WITH RECURSIVE below AS (
-        SELECT category_id FROM category WHERE merchant_id = current_merchant() AND category_id = :category_id
-        UNION
-        SELECT c.category_id FROM category c JOIN below ON c.parent_id = below.category_id
-        WHERE c.merchant_id = current_merchant()
-      )
-      SELECT FROM product_category l JOIN below USING (category_id)
-      WHERE l.merchant_id = p.merchant_id AND l.product_id = p.product_id
+    p.product_id IN (
+      SELECT l.product_id FROM product_category l
+      WHERE l.merchant_id = current_merchant() AND l.category_id = ANY(:tree::uuid[])
     )
 """
 
@@ -53,18 +49,13 @@ _CONDITIONS: tuple[tuple[str, str, Callable[[Any], object]], ...] = (
     ("name", "p.name = :name", str),
     ("skus", "v.sku_key = ANY(:skus::text[])", lambda skus: [sku_key(sku) for sku in skus]),
     ("visible_online", "p.visible_online = :visible_online", bool),
-    ("created_from", "p.created_at >= :created_from::timestamptz", _utc),
-    ("created_to", "p.created_at <= :created_to::timestamptz", _utc),
-    ("updated_from", "p.updated_at >= :updated_from::timestamptz", _utc),
-    ("updated_to", "p.updated_at <= :updated_to::timestamptz", _utc),
-    (
-        "low_stock",
-        "(p.track_quantity AND b.on_hand - b.reserved <= b.reorder_level) IS TRUE = :low_stock",
-        bool,
-    ),
+    ("created_from", "p.created_at >= :created_from::timestamptz", in_utc),
+    ("created_to", "p.created_at <= :created_to::timestamptz", in_utc),
+    ("updated_from", "p.updated_at >= :updated_from::timestamptz", in_utc),
+    ("updated_to", "p.updated_at <= :updated_to::timestamptz", in_utc),
+    ("low_stock", "(p.track_quantity AND w.is_low) IS TRUE = :low_stock", bool),
     ("extra", "p.extra @> :extra::jsonb", _json),
     ("extra_any", "p.extra @> ANY(:extra_any::jsonb[])", lambda extras: [_json(extra) for extra in extras]),
-    ("category_id", _IN_CATEGORY, lambda category_id: category_id),
 )
 
 
@@ -91,6 +82,9 @@ async def conditions_of(
     for place, path in enumerate(wanted.extra_absent):
         conditions.append(f"p.extra #> :absent_{place}::text[] IS NULL")
         values[f"absent_{place}"] = list(path)
+    if wanted.category_id is not None:
+        conditions.append(_IN_CATEGORY)
+        values["tree"] = await read_tree_ids(db, wanted.category_id)
     if wanted.text is not None:
         # Runs as its own role, or row-level security would keep PostgreSQL from its index.
         conditions.append("p.product_id = ANY(:found::uuid[])")
@@ -123,6 +117,20 @@ JOINS = {
           WHERE s.merchant_id = p.merchant_id AND s.product_id = p.product_id AND s.store_id = :store_id
         ) b ON true
     """,
+    # Whether the product, or one of its variants, is at or below the level at which to order again. What was
+    # said of the product itself stands at the balance of position 0, on which nothing lies.
+    "w": """
+        LEFT JOIN LATERAL (
+          SELECT sum(s.on_hand - s.reserved) <= max(s.reorder_level) FILTER (WHERE w.is_main)
+                 OR bool_or(NOT w.is_main AND s.on_hand - s.reserved <= s.reorder_level) AS is_low
+          FROM stock_balance s
+          JOIN LATERAL (
+            SELECT p.kind = 'simple' OR v.position = 0 AS is_main FROM variant v
+            WHERE v.merchant_id = s.merchant_id AND v.variant_id = s.variant_id AND v.removed_at IS NULL
+          ) w ON true
+          WHERE s.merchant_id = p.merchant_id AND s.product_id = p.product_id AND s.store_id = :store_id
+        ) w ON true
+    """,
     "r": """
         JOIN LATERAL (
           SELECT r.selling_minor, r.cost_minor, r.promo_minor, r.promo_starts_at, r.promo_ends_at FROM price r
@@ -136,4 +144,6 @@ JOINS = {
 
 def joins_for(*words: str) -> str:
     """The joins that these expressions speak of."""
-    return "".join(join for letter, join in JOINS.items() if any(f"{letter}." in word for word in words))
+    return "".join(
+        join for letter, join in JOINS.items() if any(re.search(rf"\b{letter}\.", word) for word in words)
+    )

@@ -19,6 +19,7 @@ from kasuwa.domain.catalogue.records import (
     Price,
     Product,
     ProductKind,
+    ProductOption,
     ProductStatus,
     Rendition,
     ShownPicture,
@@ -109,7 +110,7 @@ async def read_products(db: Database, product_ids: Sequence[UUID]) -> list[Produ
     found = {
         row.product_id: row.product(
             tuple(v.variant() for v in variants.get(row.product_id, ())),
-            tuple(CategoryName(c.category_id, c.number, c.name) for c in categories.get(row.product_id, ())),
+            tuple(c.category() for c in categories.get(row.product_id, ())),
             tuple(p.picture(place + 1) for place, p in enumerate(pictures.get(row.product_id, ()))),
         )
         for row in rows
@@ -140,46 +141,48 @@ async def read_stock(
     db: Database, product_ids: Sequence[UUID], store_id: UUID | None = None
 ) -> list[StockLevel]:
     """What lies of the products at the store, or at every store of the merchant."""
-    return await db.all(
-        """
-        SELECT b.product_id, b.variant_id, b.store_id, s.name AS store_name, b.on_hand, b.reserved,
-               b.in_transit, b.reorder_level, b.reorder_quantity
-        FROM stock_balance b
-        JOIN store s ON s.merchant_id = b.merchant_id AND s.store_id = b.store_id
-        WHERE b.merchant_id = current_merchant() AND b.product_id = ANY(:ids::uuid[])
-          AND (:store_id::uuid IS NULL OR b.store_id = :store_id)
-        ORDER BY s.created_at, b.store_id, b.variant_id
-        """,
-        into=StockLevel,
-        ids=list(product_ids),
-        store_id=store_id,
-    )
+    return await db.all(READ_STOCK, into=StockLevel, ids=list(product_ids), store_id=store_id)
 
+
+READ_STOCK = """
+    SELECT b.product_id, b.variant_id, b.store_id, s.name AS store_name, b.on_hand, b.reserved, b.in_transit,
+           b.reorder_level, b.reorder_quantity
+    FROM stock_balance b
+    JOIN store s ON s.merchant_id = b.merchant_id AND s.store_id = b.store_id
+    WHERE b.merchant_id = current_merchant() AND b.product_id = ANY(:ids::uuid[])
+      AND (:store_id::uuid IS NULL OR b.store_id = :store_id)
+      AND NOT EXISTS (
+        SELECT FROM variant v
+        WHERE v.merchant_id = b.merchant_id AND v.variant_id = b.variant_id AND v.removed_at IS NOT NULL
+      )
+    ORDER BY s.created_at, b.store_id, b.variant_id
+"""
 
 _PRODUCTS = """
     SELECT product_id, number, kind, status, name, slug, description, brand, unit, tags, taxable, tax_rate,
-           vat_type, tax_code, track_quantity, visible_online, weight_grams, expiry_date, extra, version,
-           created_at, created_by, updated_at, updated_by
+           vat_type, tax_code, track_quantity, visible_online, weight_grams, expiry_date, extra, options,
+           version, created_at, created_by, updated_at, updated_by
     FROM product
     WHERE merchant_id = current_merchant() AND product_id = ANY(:ids::uuid[])
 """
 
 _VARIANTS = """
     SELECT v.product_id, v.variant_id, v.number, v.position, v.name, v.options, v.sku, v.barcode, v.active,
-           v.extra, v.created_at, v.updated_at, p.currency, p.selling_minor, p.cost_minor, p.promo_minor,
-           p.promo_starts_at, p.promo_ends_at, p.wholesale_minor, p.wholesale_min_quantity
+           v.extra, v.own_price, v.product_picture_id, v.created_at, v.updated_at, p.currency,
+           p.selling_minor, p.cost_minor, p.promo_minor, p.promo_starts_at, p.promo_ends_at,
+           p.wholesale_minor, p.wholesale_min_quantity
     FROM variant v
     JOIN price p ON p.merchant_id = v.merchant_id AND p.variant_id = v.variant_id AND p.store_id IS NULL
-    WHERE v.merchant_id = current_merchant() AND v.product_id = ANY(:ids::uuid[])
+    WHERE v.merchant_id = current_merchant() AND v.product_id = ANY(:ids::uuid[]) AND v.removed_at IS NULL
     ORDER BY v.product_id, v.position, v.variant_id
 """
 
 _CATEGORIES = """
-    SELECT l.product_id, c.category_id, c.number, c.name
+    SELECT l.product_id, c.category_id, c.number, c.name, c.path
     FROM product_category l
     JOIN category c ON c.merchant_id = l.merchant_id AND c.category_id = l.category_id
     WHERE l.merchant_id = current_merchant() AND l.product_id = ANY(:ids::uuid[])
-    ORDER BY l.product_id, c.position, c.number
+    ORDER BY l.product_id, c.number
 """
 
 _PICTURES = """
@@ -223,6 +226,7 @@ class _ProductRow(Struct, frozen=True):
     weight_grams: int | None
     expiry_date: date | None
     extra: str
+    options: str
     version: int
     created_at: datetime
     created_by: UUID | None
@@ -257,7 +261,9 @@ class _ProductRow(Struct, frozen=True):
             created_by=self.created_by,
             updated_at=self.updated_at,
             updated_by=self.updated_by,
-            variants=variants,
+            options=msgspec.json.decode(self.options, type=tuple[ProductOption, ...]),
+            main=variants[0],
+            variants=variants if self.kind == "simple" else tuple(v for v in variants if v.position > 0),
             categories=categories,
             pictures=pictures,
         )
@@ -274,6 +280,8 @@ class _VariantRow(Struct, frozen=True):
     barcode: str | None
     active: bool
     extra: str
+    own_price: bool
+    product_picture_id: UUID | None
     created_at: datetime
     updated_at: datetime
     currency: str
@@ -296,6 +304,8 @@ class _VariantRow(Struct, frozen=True):
             barcode=self.barcode,
             active=self.active,
             extra=msgspec.json.decode(self.extra),
+            own_price=self.own_price,
+            product_picture_id=self.product_picture_id,
             created_at=self.created_at,
             updated_at=self.updated_at,
             price=Price(
@@ -316,6 +326,10 @@ class _CategoryRow(Struct, frozen=True):
     category_id: UUID
     number: int
     name: str
+    path: list[str]
+
+    def category(self) -> CategoryName:
+        return CategoryName(self.category_id, self.number, self.name, tuple(self.path))
 
 
 class _PictureRow(Struct, frozen=True):

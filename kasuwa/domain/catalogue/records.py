@@ -45,8 +45,18 @@ class OptionValue(Struct, frozen=True):
     value: str
 
 
+class ProductOption(Struct, frozen=True):
+    """What tells the variants of a product apart, with its values in the order they are shown."""
+
+    name: str
+    values: tuple[str, ...]
+
+
 class Variant(Struct, frozen=True, kw_only=True):
-    """What the shop sells and counts. A simple product has exactly one."""
+    """What the shop sells and counts. A simple product has exactly one.
+
+    Without `own_price` its price is the product's, and follows it.
+    """
 
     variant_id: UUID
     number: int
@@ -58,14 +68,46 @@ class Variant(Struct, frozen=True, kw_only=True):
     active: bool
     extra: dict[str, Any]
     price: Price
+    own_price: bool
+    product_picture_id: UUID | None
     created_at: datetime
     updated_at: datetime
 
 
 class CategoryName(Struct, frozen=True):
+    """A category as a product shows it; `path` are the names from the top down to it."""
+
     category_id: UUID
     number: int
     name: str
+    path: tuple[str, ...]
+
+
+class Category(Struct, frozen=True, kw_only=True):
+    """A node of the tree. `item_count` counts the products directly inside that are not archived."""
+
+    category_id: UUID
+    number: int
+    parent_id: UUID | None
+    name: str
+    slug: str
+    description: str | None
+    visible_online: bool
+    position: int
+    path: tuple[str, ...]
+    # Where it stands in the order of the whole tree; what is below begins with it.
+    tree_key: str
+    picture_id: UUID | None
+    picture_path: str | None
+    item_count: int
+    version: int
+    created_at: datetime
+    updated_at: datetime
+
+    @property
+    def depth(self) -> int:
+        """0 at the top."""
+        return len(self.path) - 1
 
 
 class ShownPicture(Struct, frozen=True, kw_only=True):
@@ -112,7 +154,11 @@ class Tax(Struct, frozen=True):
 
 
 class Product(Struct, frozen=True, kw_only=True):
-    """A product with everything that does not depend on a store's stock."""
+    """A product with everything that does not depend on a store's stock.
+
+    `main` is the product itself: its own SKU, barcode and price. Of a simple product it is the one variant;
+    one with variants sells those in `variants`, and `main` is not among them.
+    """
 
     product_id: UUID
     number: int
@@ -135,43 +181,48 @@ class Product(Struct, frozen=True, kw_only=True):
     created_by: UUID | None
     updated_at: datetime
     updated_by: UUID | None
+    options: tuple[ProductOption, ...]
+    main: Variant
     variants: tuple[Variant, ...]
     categories: tuple[CategoryName, ...]
     pictures: tuple[ShownPicture, ...]
 
-    @property
-    def main(self) -> Variant:
-        """The first variant: the only one of a simple product."""
-        return self.variants[0]
-
 
 class OpeningStock(Struct, frozen=True):
-    """What lies at a location when a product is made."""
+    """What lies at a location when a product is made; `pointer` is where the caller's body says so."""
 
     store_id: UUID
     quantity: Decimal = Decimal(0)
     reorder_level: Decimal | None = None
     reorder_quantity: Decimal | None = None
+    pointer: str = ""
 
 
 class NewVariant(Struct, frozen=True, kw_only=True):
-    """A variant to be made; without `sku` one is given."""
+    """A variant to be made; without `sku` one is given, without `price` the product's holds.
 
-    price: Price
+    `image_position` names a picture of the product.
+    """
+
+    price: Price | None = None
     sku: str | None = None
     barcode: str | None = None
     name: str = ""
     options: tuple[OptionValue, ...] = ()
+    image_position: int | None = None
+    active: bool = True
     extra: dict[str, Any] = {}
     opening: tuple[OpeningStock, ...] = ()
 
 
 class NewProduct(Struct, frozen=True, kw_only=True):
-    """A product to be made."""
+    """A product to be made. One with variants has options, and `main` for what is its own."""
 
     name: str
     variants: tuple[NewVariant, ...]
     kind: ProductKind = "simple"
+    options: tuple[ProductOption, ...] = ()
+    main: NewVariant | None = None
     status: ProductStatus = "active"
     slug: str | None = None
     description: str | None = None

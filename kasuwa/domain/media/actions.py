@@ -9,8 +9,9 @@ from kasuwa.base.context import Context
 from kasuwa.base.db import Database
 from kasuwa.base.ids import new_id
 from kasuwa.domain.catalogue.actions import lock_product, note_change
+from kasuwa.domain.catalogue.categories import CategoryChange, lock_category, update_category
 from kasuwa.domain.catalogue.queries import read_pictures
-from kasuwa.domain.catalogue.records import Product, ShownPicture
+from kasuwa.domain.catalogue.records import Category, Product, ShownPicture
 from kasuwa.domain.media.errors import OrderWrong, PictureNotFound, TooManyPictures
 from kasuwa.domain.media.keeping import enqueue_sweep
 from kasuwa.domain.media.records import MOST_PICTURES, KeptPicture, PictureChange, Place, Placed
@@ -96,7 +97,20 @@ async def arrange_pictures(
         await _write_order(db, slots)
         if remove:
             await enqueue_sweep(db, context)
-        return await note_change(context, db, "picture.arrange", before)
+        return await note_change(context, db, "picture.remove" if remove else "picture.arrange", before)
+
+
+async def show_on_category(context: Context, category_id: UUID, kept: KeptPicture) -> Category:
+    """Show a kept picture on a category, instead of the one that is there. Raises CategoryNotFound."""
+    context.require(Permission.CATEGORY_WRITE)
+    async with context.transaction() as db:
+        before = await lock_category(db, category_id)
+        if before.picture_id == kept.picture_id:
+            return before
+        change = CategoryChange(picture_id=kept.picture_id)
+        category = await update_category(context, category_id, change, action="category.picture")
+        await enqueue_sweep(db, context)
+    return category
 
 
 async def find_picture_id(db: Database, product_id: UUID, number: int) -> UUID | None:

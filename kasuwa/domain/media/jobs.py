@@ -18,7 +18,7 @@ class _Unused(Struct, frozen=True):
 async def sweep_pictures(
     services: Services, merchant_id: UUID, *, unused_for: timedelta | None = None
 ) -> int:
-    """Delete the files and rows of pictures without a product; answer how many pictures.
+    """Delete the files and rows of pictures that nothing shows; answer how many pictures.
 
     The row stays locked while its files go: an upload of the same bytes waits for its claim, then writes
     the files again.
@@ -33,6 +33,9 @@ async def sweep_pictures(
                   AND NOT EXISTS (
                     SELECT FROM product_picture s
                     WHERE s.merchant_id = p.merchant_id AND s.picture_id = p.picture_id)
+                  AND NOT EXISTS (
+                    SELECT FROM category c
+                    WHERE c.merchant_id = p.merchant_id AND c.picture_id = p.picture_id)
                 ORDER BY unused_since LIMIT 1
                 FOR UPDATE SKIP LOCKED
                 """,

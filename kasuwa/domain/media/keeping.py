@@ -36,12 +36,18 @@ _EXTENSIONS = {"image/jpeg": "jpg", "image/png": "png", "image/webp": "webp"}
 _FETCHES_AT_ONCE = 8
 
 
-async def keep_bytes(context: Context, content: bytes, accepted: frozenset[str]) -> KeptPicture:
+async def keep_bytes(
+    context: Context,
+    content: bytes,
+    accepted: frozenset[str],
+    *,
+    permission: Permission = Permission.STOCK_WRITE,
+) -> KeptPicture:
     """Store the picture's files, once for each merchant.
 
     Raises NotAPicture (also for a format that is not among `accepted`), PictureTooBig, ImagingBusy, NoSpace.
     """
-    context.require(Permission.STOCK_WRITE)
+    context.require(permission)
     sha256 = await asyncio.to_thread(lambda: hashlib.sha256(content).hexdigest())
     claim = await _claim(context, sha256)
     if claim.format is not None:

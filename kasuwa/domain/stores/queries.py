@@ -3,6 +3,7 @@
 from uuid import UUID
 
 import msgspec
+from msgspec import Struct
 
 from kasuwa.base.context import Context
 from kasuwa.base.db import Database
@@ -44,6 +45,30 @@ async def read_store_ids(db: Database) -> list[UUID]:
         "SELECT store_id FROM store WHERE merchant_id = current_merchant() ORDER BY created_at, store_id"
     )
     return [UUID(int=store_id.int) for store_id in found]
+
+
+class _Named(Struct, frozen=True):
+    store_id: UUID
+    name: str
+
+
+async def store_labels(db: Database) -> dict[UUID, str]:
+    """What people call each of the merchant's stores, the first opened first; a namesake is "Name #2"."""
+    rows = await db.all(
+        """
+        SELECT store_id, name FROM store
+        WHERE merchant_id = current_merchant() ORDER BY created_at, store_id
+        """,
+        into=_Named,
+    )
+    labels: dict[UUID, str] = {}
+    for row in rows:
+        label, count = row.name, 1
+        while label in labels.values():
+            count += 1
+            label = f"{row.name} #{count}"
+        labels[UUID(int=row.store_id.int)] = label
+    return labels
 
 
 async def get_location(context: Context, store_id: UUID | None) -> Location:

@@ -1,0 +1,204 @@
+"""Exporting products: the same columns that an import takes, so that what is exported can be loaded again."""
+
+import csv
+import io
+from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from kasuwa.base.context import Context
+from kasuwa.base.db import Database
+from kasuwa.base.money import from_minor
+from kasuwa.domain.catalogue.queries import read_products, read_stock
+from kasuwa.domain.catalogue.records import Price, Product, StockLevel, Variant
+from kasuwa.domain.exchange.categories import read_paths
+from kasuwa.domain.exchange.cells import escape, join_list
+from kasuwa.domain.exchange.columns import MONEY, OPTIONS, STOCK, column_names
+from kasuwa.domain.exchange.runs import read_failed, read_run
+from kasuwa.domain.permissions import Permission
+from kasuwa.domain.stores.queries import store_labels
+
+_AT_ONCE = 200
+
+
+async def export_products(context: Context) -> AsyncIterator[list[str]]:
+    """The header, then the products that are not archived by their numbers, each before its variants."""
+    context.require(Permission.STOCK_READ)
+    async with context.reading() as db:
+        labels = await store_labels(db)
+        paths = await read_paths(db)
+    names = column_names(list(labels.values()))
+    if not context.may(Permission.STOCK_COST):
+        names.remove("cost price")
+    yield names
+    number = 0
+    while True:
+        async with context.reading() as db:
+            ids = await _next_ids(db, number)
+            products = await read_products(db, ids)
+            stock = await read_stock(db, ids)
+        if not products:
+            return
+        number = products[-1].number
+        levels: dict[tuple[UUID, UUID], StockLevel] = {
+            (level.variant_id, level.store_id): level for level in stock
+        }
+        for product in products:
+            for values in _rows(product, levels, labels, paths):
+                yield [values.get(name, "") for name in names]
+
+
+async def _next_ids(db: Database, after: int) -> list[UUID]:
+    return await db.values(NEXT_PRODUCTS, after=after, how_many=_AT_ONCE)
+
+
+NEXT_PRODUCTS = """
+    SELECT product_id FROM product
+    WHERE merchant_id = current_merchant() AND number > :after AND status <> 'archived'
+    ORDER BY number LIMIT :how_many
+"""
+
+
+def _rows(
+    product: Product,
+    levels: Mapping[tuple[UUID, UUID], StockLevel],
+    labels: Mapping[UUID, str],
+    paths: Mapping[UUID, str],
+) -> list[dict[str, str]]:
+    first = _product_cells(product, paths) | _variant_cells(product.main) | _price_cells(product.main.price)
+    if product.kind == "simple":
+        return [first | _stock_cells(product.main, levels, labels)]
+    for place, option in enumerate(product.options[:OPTIONS], start=1):
+        first[f"option{place} name"] = escape(option.name)
+        first[f"option{place} value"] = escape(join_list(option.values, ";"))
+    # What a product with variants keeps of its own is not sold, nor counted.
+    rows = [first | {"variant name": "", "active": ""}]
+    for variant in product.variants:
+        row = {"parent sku": escape(product.main.sku)} | _variant_cells(variant)
+        for place, value in enumerate(variant.options[:OPTIONS], start=1):
+            row[f"option{place} value"] = escape(value.value)
+        if variant.own_price:
+            row |= _price_cells(variant.price)
+        rows.append(row | _stock_cells(variant, levels, labels))
+    return rows
+
+
+def _product_cells(product: Product, paths: Mapping[UUID, str]) -> dict[str, str]:
+    return {
+        "name": escape(product.name),
+        "slug": escape(product.slug),
+        "status": product.status,
+        "description": escape(product.description or ""),
+        "brand": escape(product.brand or ""),
+        "unit": escape(product.unit),
+        "tags": escape(join_list(product.tags, ";")),
+        "categories": escape(join_list(sorted(paths[c.category_id] for c in product.categories), ";")),
+        "taxable": _cell(product.tax.taxable),
+        "tax rate": _cell(product.tax.rate),
+        "vat type": product.tax.vat_type or "",
+        "tax code": escape(product.tax.code or ""),
+        "track quantity": _cell(product.track_quantity),
+        "visible online": _cell(product.visible_online),
+        "weight grams": _cell(product.weight_grams),
+        "expiry date": _cell(product.expiry_date),
+        "currency": product.main.price.currency,
+    }
+
+
+def _variant_cells(variant: Variant) -> dict[str, str]:
+    return {
+        "sku": escape(variant.sku),
+        "barcode": escape(variant.barcode or ""),
+        "variant name": escape(variant.name),
+        "active": _cell(variant.active),
+    }
+
+
+def _price_cells(price: Price) -> dict[str, str]:
+    cells = {
+        name: _cell(None if minor is None else from_minor(minor, price.currency))
+        for name, field in MONEY.items()
+        for minor in [getattr(price, field.removeprefix("price."))]
+    }
+    return cells | {
+        "promo starts at": _cell(price.promo_starts_at),
+        "promo ends at": _cell(price.promo_ends_at),
+        "wholesale min quantity": _cell(price.wholesale_min_quantity),
+    }
+
+
+def _stock_cells(
+    variant: Variant, levels: Mapping[tuple[UUID, UUID], StockLevel], labels: Mapping[UUID, str]
+) -> dict[str, str]:
+    cells = {}
+    for store_id, label in labels.items():
+        level = levels.get((variant.variant_id, store_id))
+        if level is not None:
+            figures = (level.on_hand, level.reorder_level, level.reorder_quantity)
+            for name, figure in zip(STOCK, figures, strict=True):
+                cells[f"{name} @ {label}"] = _cell(figure)
+    return cells
+
+
+def _cell(value: Any) -> str:
+    match value:
+        case None:
+            return ""
+        case bool():
+            return "yes" if value else "no"
+        case Decimal():
+            return format(value.normalize() + 0, "f")
+        case datetime():
+            return value.astimezone(UTC).isoformat()
+        case date():
+            return value.isoformat()
+    return str(value)
+
+
+async def export_csv(context: Context) -> AsyncIterator[bytes]:
+    """The export as CSV in UTF-8 with a mark, by which spreadsheets know it."""
+    async for piece in _written(export_products(context)):
+        yield piece
+
+
+async def export_jsonl(context: Context) -> AsyncIterator[bytes]:
+    """The export as JSON lines. Every object has every column, so that the first one names them all."""
+    names: list[str] = []
+    async for row in export_products(context):
+        if not names:
+            names = row
+            continue
+        yield msgspec.json.encode(dict(zip(names, row, strict=True))) + b"\n"
+
+
+async def failed_rows(context: Context, import_id: UUID) -> AsyncIterator[bytes]:
+    """The rows of an import that failed, as a file that can be loaded again: with the reason beside each."""
+    run = await read_run(context, import_id)
+    keep = [place for place, name in enumerate(run.header) if name.strip().casefold() not in ("error", "row")]
+
+    async def rows() -> AsyncIterator[list[str]]:
+        yield [*(run.header[place] for place in keep), "row", "error"]
+        async for line in read_failed(context, import_id):
+            number, said, cells = msgspec.json.decode(line, type=tuple[int, str, list[str]])
+            cells += [""] * (len(run.header) - len(cells))
+            yield [*(cells[place] for place in keep), str(number), said]
+
+    async for piece in _written(rows()):
+        yield piece
+
+
+async def _written(rows: AsyncIterator[Sequence[str]]) -> AsyncIterator[bytes]:
+    out = io.StringIO()
+    out.write("\ufeff")
+    writer = csv.writer(out, lineterminator="\r\n")
+    async for row in rows:
+        writer.writerow(row)
+        if out.tell() > 64 * 1024:
+            yield out.getvalue().encode()
+            out.seek(0)
+            out.truncate()
+    yield out.getvalue().encode()

@@ -1,0 +1,296 @@
+"""Importing products from a file: read, written and noted by the few hundred rows.
+
+Each part of the file is one transaction with the note of how far the import has come, so that one that was
+cut short goes on where it stopped and makes nothing twice. Nothing but what has been seen (a number for each
+SKU) grows with the file. See docs/decisions/bulk.md.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
+from contextlib import aclosing
+from hashlib import blake2b
+from pathlib import Path
+from time import monotonic
+from uuid import UUID
+
+import msgspec
+from msgspec.structs import replace
+
+from kasuwa.base.context import Context
+from kasuwa.base.problems import FieldFault
+from kasuwa.base.tables import Table, TableWrong, open_table
+from kasuwa.base.tables.survey import survey
+from kasuwa.domain.catalogue.bulk import write_products
+from kasuwa.domain.catalogue.bulk_records import BulkProduct, Outcome, Unreadable
+from kasuwa.domain.catalogue.queries import sku_key
+from kasuwa.domain.exchange import runs
+from kasuwa.domain.exchange.categories import CategoryPaths
+from kasuwa.domain.exchange.columns import Column, read_header
+from kasuwa.domain.exchange.records import (
+    MOST_CHANGES,
+    MOST_FAULT_KINDS,
+    MOST_PLACES,
+    MOST_ROWS,
+    FaultKind,
+    ImportOptions,
+    ImportRun,
+    ShownChange,
+)
+from kasuwa.domain.exchange.rows import Group, Reader, RowFault, place_fault, printable, shown
+from kasuwa.domain.permissions import Permission
+from kasuwa.domain.stores.queries import currency_of, store_labels
+
+ROWS_AT_ONCE = 1000
+_PART = tuple[list[Group], float]
+
+Watch = Callable[[ImportRun], None]
+
+
+def _nothing(run: ImportRun) -> None:
+    """What is done with progress that nobody watches."""
+
+
+class _Undone(Exception):
+    """A dry run writes, and takes it back."""
+
+
+async def begin_import(context: Context, path: Path, file_name: str, options: ImportOptions) -> ImportRun:
+    """The run of the file: the one that was cut short, or a new one. Raises TableWrong."""
+    context.require(Permission.STOCK_WRITE)
+    found = await asyncio.to_thread(survey, path)
+    return await runs.open_run(
+        context,
+        file_name=file_name,
+        file_sha256=found.sha256,
+        size_bytes=found.size_bytes,
+        options=options,
+    )
+
+
+async def run_import(
+    context: Context,
+    run: ImportRun,
+    path: Path,
+    *,
+    watch: Watch = _nothing,
+    until: float = float("inf"),
+) -> ImportRun:
+    """Take the rows that have not been taken yet; answer how far it came.
+
+    It stops between two parts when the clock (`time.monotonic`) passes `until`: then the run is still
+    running, and may be given here again. A file that is wrong as a whole fails the run.
+    """
+    context.require(Permission.STOCK_WRITE)
+    work = _Import(context, run)
+    try:
+        async with aclosing(work.parts(path)) as parts:
+            async for groups, fraction in parts:
+                await work.take(groups, fraction)
+                watch(work.run)
+                if monotonic() > until:
+                    return work.run
+    except TableWrong as wrong:
+        await work.end("failed", wrong.detail)
+    else:
+        await work.end("done", "")
+    watch(work.run)
+    return work.run
+
+
+class _Import:
+    """One run, from the row after which it stopped."""
+
+    def __init__(self, context: Context, run: ImportRun) -> None:
+        self._context = context
+        self._options = run.options
+        self.run = run
+        self._seen: set[int] = set()
+        self._columns: list[Column] = []
+        self._categories = CategoryPaths()
+
+    async def parts(self, path: Path) -> AsyncGenerator[_PART]:
+        """The file's parts that are to be taken. Raises TableWrong."""
+        context, options = self._context, self._options
+        currency = await currency_of(context)
+        async with context.reading() as db:
+            stores = {label: store_id for store_id, label in (await store_labels(db)).items()}
+            await self._categories.load(db)
+        found = await asyncio.to_thread(survey, path)
+        table = await asyncio.to_thread(
+            open_table, path, found, delimiter=options.delimiter, sheet=options.sheet
+        )
+        try:
+            self._read_header(table, currency, stores)
+            reader = Reader(self._columns, currency)
+            async with aclosing(self._ahead(self._parts(table, reader))) as parts:
+                async for part in parts:
+                    yield part
+        finally:
+            table.close()
+
+    def _read_header(self, table: Table, currency: str, stores: Mapping[str, UUID]) -> None:
+        context, options = self._context, self._options
+        home = UUID(int=context.store_id.int)
+        self._columns, doubts = read_header(
+            table.header, currency, home, stores, ignore_unknown=options.ignore_unknown
+        )
+        if any(column.field == "quantity" for column in self._columns) and options.set_stock:
+            context.require(Permission.STOCK_QUANTITY)
+        self.run = replace(
+            self.run, notes=[*table.notes, *doubts], header=[printable(name, 1000) for name in table.header]
+        )
+
+    async def _ahead(self, parts: Iterator[_PART]) -> AsyncGenerator[_PART]:
+        """Read the next part while one is being written."""
+        following = asyncio.create_task(asyncio.to_thread(next, parts, None))
+        try:
+            while (part := await following) is not None:
+                following = asyncio.create_task(asyncio.to_thread(next, parts, None))
+                yield part
+        finally:
+            if not following.done():
+                await asyncio.wait({following})
+
+    def _parts(self, table: Table, reader: Reader) -> Iterator[_PART]:
+        """A few hundred rows each, whole products; what was taken before is read again, to know its SKUs."""
+        groups: list[Group] = []
+        rows = 0
+        for group in reader.groups(table.rows):
+            if group.last > MOST_ROWS + 1:
+                raise TableWrong(f"A file has at most {MOST_ROWS} rows: the rest is not taken. Part it.")
+            checked = self._once_in_file(group)
+            if group.last <= self.run.rows_done:
+                continue
+            groups.append(checked)
+            rows += len(group.rows)
+            if rows >= ROWS_AT_ONCE:
+                yield groups, table.fraction()
+                groups, rows = [], 0
+        if groups:
+            yield groups, table.fraction()
+
+    def _once_in_file(self, group: Group) -> Group:
+        """Nobody may have a SKU or a barcode twice in one file, however far apart."""
+        if not isinstance(group.row, BulkProduct):
+            return group
+        faults = []
+        for place, variant in enumerate(group.row.sold):
+            for name, code in (("sku", variant.sku and sku_key(variant.sku)), ("barcode", variant.barcode)):
+                if not code:
+                    continue
+                mark = int.from_bytes(blake2b(f"{name} {code}".encode(), digest_size=8).digest())
+                if mark in self._seen:
+                    number = group.rows[min(place, len(group.rows) - 1)].number
+                    text = f"An earlier row has this {name}; give another, or leave the row out."
+                    faults.append(RowFault(number, name, printable(code), "duplicate", text))
+                self._seen.add(mark)
+        if not faults:
+            return group
+        why = tuple(FieldFault(f.column, f.code, f.message) for f in faults)
+        return Group(group.rows, Unreadable(why, group.row.sold[0].sku), faults)
+
+    async def take(self, groups: list[Group], fraction: float) -> None:
+        """Write the products of one part, and how far the import has come, together."""
+        before = self.run
+        async with self._context.transaction() as db:
+            outcomes = await self._write(groups)
+            now = self._told(groups, outcomes, fraction)
+            failed = [
+                line
+                for group, outcome in zip(groups, outcomes, strict=True)
+                if outcome.status == "failed"
+                for line in self._lines(group, outcome)
+            ]
+            if failed:
+                await runs.keep_failed(db, before.import_id, before.rows_done, failed)
+            await runs.note_progress(db, before, now)
+        self.run = now
+
+    async def _write(self, groups: Sequence[Group]) -> list[Outcome]:
+        context, options = self._context, self._options
+        outcomes: list[Outcome] = []
+        try:
+            async with context.attempt():
+                made = await self._categories.make(context, groups)
+                rows = [made.with_categories(group.row) for group in groups]
+                outcomes = await write_products(
+                    context, rows, on_duplicate=options.on_duplicate, set_stock=options.set_stock
+                )
+                if options.dry_run:
+                    raise _Undone()
+        except _Undone:
+            self._categories.forget(made)
+        return outcomes
+
+    def _told(self, groups: Sequence[Group], outcomes: Sequence[Outcome], fraction: float) -> ImportRun:
+        counts = {
+            status: getattr(self.run, status) + sum(o.status == status for o in outcomes)
+            for status in ("created", "updated", "skipped", "failed")
+        }
+        faults = [
+            fault
+            for group, outcome in zip(groups, outcomes, strict=True)
+            for fault in self._faults(group, outcome)
+        ]
+        changes = self.run.changes
+        if self._options.dry_run and len(changes) < MOST_CHANGES:
+            more = [
+                ShownChange(change.sku, change.field, shown(change.before), shown(change.after))
+                for outcome in outcomes
+                for change in outcome.changes
+            ]
+            changes = [*changes, *more][:MOST_CHANGES]
+        failed_rows = sum(
+            len(group.rows)
+            for group, outcome in zip(groups, outcomes, strict=True)
+            if outcome.status == "failed"
+        )
+        return replace(
+            self.run,
+            **counts,
+            rows_done=groups[-1].last,
+            fraction=fraction,
+            failed_rows=self.run.failed_rows + failed_rows,
+            faults=gathered(self.run.faults, faults),
+            changes=changes,
+        )
+
+    def _faults(self, group: Group, outcome: Outcome) -> list[RowFault]:
+        if group.faults or outcome.status != "failed":
+            return group.faults
+        return [place_fault(group, fault, self._columns) for fault in outcome.faults]
+
+    def _lines(self, group: Group, outcome: Outcome) -> Iterator[str]:
+        """The rows of a product that failed, with what is wrong beside each."""
+        faults = self._faults(group, outcome)
+        for source in group.rows:
+            said = "; ".join(
+                f"{fault.column}: {fault.message}".removeprefix(": ")
+                for fault in faults
+                if fault.row == source.number
+            )
+            cells = [printable(cell, len(cell)) for cell in source.cells]
+            yield msgspec.json.encode([source.number, said, cells]).decode()
+
+    async def end(self, status: str, reason: str) -> None:
+        before = self.run
+        done = {"status": status, "reason": reason, "fraction": 1.0 if status == "done" else before.fraction}
+        self.run = replace(before, **done)
+        async with self._context.transaction() as db:
+            await runs.note_progress(db, before, self.run)
+
+
+def gathered(known: Sequence[FaultKind], faults: Sequence[RowFault]) -> list[FaultKind]:
+    """The kinds of faults with these among them: counted, and a few places of each."""
+    kinds = {
+        (kind.column, kind.code, kind.message): replace(kind, places=list(kind.places)) for kind in known
+    }
+    for fault in faults:
+        key = (fault.column, fault.code, fault.message)
+        if key not in kinds and len(kinds) >= MOST_FAULT_KINDS:
+            key = ("", "other", "Other mistakes: see the file of failed rows.")
+        kind = kinds.setdefault(key, FaultKind(*key, count=0, places=[]))
+        kind.count += 1
+        if len(kind.places) < MOST_PLACES:
+            kind.places.append(fault)
+    return list(kinds.values())

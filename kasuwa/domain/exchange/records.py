@@ -1,0 +1,72 @@
+"""The words of importing and exporting."""
+
+from datetime import datetime
+from typing import Literal
+from uuid import UUID
+
+from msgspec import Struct
+
+from kasuwa.domain.catalogue.bulk_records import OnDuplicate
+from kasuwa.domain.exchange.rows import RowFault
+
+# More rows than any spreadsheet holds: what has been seen of them fits into memory.
+MOST_ROWS = 1_000_000
+MOST_FAULT_KINDS = 100
+MOST_PLACES = 5
+MOST_CHANGES = 500
+
+
+class ImportOptions(Struct, frozen=True, kw_only=True):
+    """How a file is taken. `set_stock`: its quantities of products that are there are booked as counted."""
+
+    on_duplicate: OnDuplicate = "fail"
+    dry_run: bool = False
+    set_stock: bool = False
+    ignore_unknown: bool = False
+    delimiter: str | None = None
+    sheet: str | None = None
+
+
+class FaultKind(Struct):
+    """One mistake, however often a file makes it, with the first places."""
+
+    column: str
+    code: str
+    message: str
+    count: int
+    places: list[RowFault]
+
+
+class ShownChange(Struct, frozen=True):
+    """What a row changes, as a person reads it."""
+
+    sku: str
+    field: str
+    before: str
+    after: str
+
+
+class ImportRun(Struct, frozen=True, kw_only=True):
+    """How far an import has come. Counts are of products, `failed_rows` of rows of the file."""
+
+    import_id: UUID
+    store_id: UUID
+    file_name: str
+    file_sha256: str
+    size_bytes: int
+    options: ImportOptions
+    status: Literal["running", "done", "failed", "cancelled"]
+    reason: str
+    rows_done: int
+    fraction: float
+    created: int
+    updated: int
+    skipped: int
+    failed: int
+    failed_rows: int
+    notes: list[str]
+    faults: list[FaultKind]
+    changes: list[ShownChange]
+    header: list[str]
+    created_at: datetime
+    updated_at: datetime

@@ -1,0 +1,1 @@
+"""Counting the shelves: several people, blind, while the shop goes on selling."""

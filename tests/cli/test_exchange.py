@@ -1,0 +1,156 @@
+"""`kasuwa import` and `kasuwa export` as processes: killed, started again, and with a real catalogue."""
+
+import asyncio
+import csv
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+
+from kasuwa.cli.demo_shop import DemoProduct, read_catalogue
+from kasuwa.cli.visiting import everything
+from kasuwa.database import DatabaseUrls, serving_database
+from kasuwa.domain.catalogue.lists import list_products
+from kasuwa.domain.catalogue.records import PageWish, ProductFilter
+from kasuwa.settings import Settings, read_settings
+from tests.cli.staging import Installation
+from tests.shop import Shop, new_shop
+from tools.demo_photographs import FOLDER
+
+ROWS = 2500
+
+
+@pytest.fixture(scope="module")
+def settings() -> Iterator[Settings]:
+    folder = Path(tempfile.mkdtemp(prefix="kasuwa-exchange-"))
+    folder.chmod(0o755)
+    yield read_settings({}, data=str(folder))
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def urls(settings: Settings) -> Iterator[DatabaseUrls]:
+    with serving_database(settings) as found:
+        yield found
+
+
+@pytest.fixture
+async def shop(settings: Settings, urls: DatabaseUrls) -> Shop:
+    async with everything(settings, urls) as services:
+        return await new_shop(services)
+
+
+@pytest.fixture
+def installation(settings: Settings) -> Installation:
+    return Installation(settings.data_folder())
+
+
+async def count(urls: DatabaseUrls, sql: str, shop: Shop) -> int:
+    owner = await asyncpg.connect(urls.owner)
+    try:
+        found: int = await owner.fetchval(sql, shop.merchant_id) or 0
+    finally:
+        await owner.close()
+    return found
+
+
+async def run(installation: Installation, *words: str) -> dict[str, Any]:
+    done = await asyncio.to_thread(installation.run, *words)
+    assert done.returncode == 0, done.stdout + done.stderr
+    answer: dict[str, Any] = json.loads(done.stdout) if "--json" in words else {}
+    return answer
+
+
+async def test_a_killed_import_goes_on_where_it_stopped(
+    installation: Installation, urls: DatabaseUrls, shop: Shop, tmp_path: Path
+) -> None:
+    file = tmp_path / "many.csv"
+    lines = ["sku,name,price,quantity", *(f"S-{n},Item {n},{n},{n % 50}" for n in range(ROWS))]
+    file.write_text("\n".join(lines))
+    words = ("import", "products", str(file), "--store", str(shop.store_id), "--json")
+    process = subprocess.Popen(  # noqa: ASYNC220 - it is killed below
+        [sys.executable, "-m", "kasuwa", *words], env=installation.environment, stdout=subprocess.DEVNULL
+    )
+    done = "SELECT max(rows_done) FROM import_run WHERE merchant_id = $1"
+    try:
+        while await count(urls, done, shop) == 0:
+            assert process.poll() is None
+            await asyncio.sleep(0.05)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert 0 < await count(urls, "SELECT count(*) FROM product WHERE merchant_id = $1", shop) < ROWS
+    answer = await run(installation, *words)
+    assert (answer["status"], answer["created"], answer["failed"]) == ("done", ROWS, 0)
+    assert await count(urls, "SELECT count(*) FROM product WHERE merchant_id = $1", shop) == ROWS
+    moved = "SELECT count(*) FROM stock_movement WHERE merchant_id = $1"
+    assert await count(urls, moved, shop) == ROWS - ROWS // 50
+    assert (await run(installation, "doctor", "--json"))["ok"] is True
+
+
+def write_catalogue(products: tuple[DemoProduct, ...], file: Path, archive: Path) -> None:
+    with file.open("w", newline="", encoding="utf-8") as out:
+        writer = csv.writer(out)
+        writer.writerow(["sku", "name", "description", "categories", "price", "quantity", "visible online"])
+        for product in products:
+            price = f"{product.price_minor // 100}.{product.price_minor % 100:02d}"
+            row = [product.sku, product.name, product.description, product.category, price, 5, "yes"]
+            writer.writerow(row)
+    with zipfile.ZipFile(archive, "w") as pictures:
+        for product in products:
+            pictures.write(FOLDER / product.photograph, f"{product.sku}.jpg")
+
+
+async def test_a_real_catalogue_comes_with_its_photographs_is_found_and_goes_out_again(
+    installation: Installation, settings: Settings, urls: DatabaseUrls, shop: Shop, tmp_path: Path
+) -> None:
+    products = read_catalogue().products[:50]
+    file, archive, out = tmp_path / "shop.csv", tmp_path / "pictures.zip", tmp_path / "out.csv"
+    write_catalogue(products, file, archive)
+    store = ("--store", str(shop.store_id))
+    answer = await run(
+        installation, "import", "products", str(file), *store, "--pictures", str(archive), "--json"
+    )
+    assert (answer["created"], answer["failed"]) == (50, 0)
+    assert answer["pictures"] == {"shown": 50, "skipped": 0, "failed": 0}
+    async with everything(settings, urls) as services:
+        owner = shop.owner.acting_as(shop.owner.caller)
+        owner.services = services
+        page = await list_products(
+            owner, "storeharmony", ProductFilter(text="hanging fern"), PageWish(size=5)
+        )
+    assert [json.loads(row.body[: row.body.rindex("}") + 1])["sku"] for row in page.rows] == ["KSW-PLA-001"]
+    await run(installation, "export", "products", str(out), *store)
+    with out.open(encoding="utf-8-sig", newline="") as exported:
+        rows = list(csv.DictReader(exported))
+    assert [(row["sku"], row["name"], row["categories"]) for row in rows] == [
+        (product.sku, product.name, product.category) for product in products
+    ]
+
+
+def test_what_failed_is_told_and_written_to_a_file(
+    installation: Installation, shop: Shop, tmp_path: Path
+) -> None:
+    file = tmp_path / "bad.csv"
+    file.write_text("sku,name,price\nA,Malt,cheap\nB,Beer,5\n")
+    done = installation.run("import", "products", str(file), "--store", str(shop.store_id))
+    assert done.returncode == 1
+    assert "row 2 price 'cheap': Write a number like 1234.50." in done.stdout
+    assert (tmp_path / "bad.failed.csv").read_text("utf-8-sig") == (
+        "sku,name,price,row,error\nA,Malt,cheap,2,price: Write a number like 1234.50.\n"
+    )
+    (tmp_path / "photo.csv").write_bytes(b"\xff\xd8\xff\xe0")
+    done = installation.run("import", "products", str(tmp_path / "photo.csv"), "--store", str(shop.store_id))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "This is a picture." in done.stderr
+    done = installation.run("import", "products", str(tmp_path / "none.csv"), "--store", str(shop.store_id))
+    assert "there is no file" in done.stderr

@@ -144,6 +144,10 @@ FIND_BARCODES = """
 """
 
 
+def _category_name(category_id: UUID, number: int, name: str, path: list[str]) -> CategoryName:
+    return CategoryName(category_id, number, name, tuple(path))
+
+
 class _Unit(Struct, frozen=True):
     unit: str
     decimals: int
@@ -169,10 +173,10 @@ async def _look_up(db: Database, rows: Sequence[BulkRow]) -> Known:
     )
     categories = await db.all(
         """
-        SELECT category_id, number, name FROM category
+        SELECT category_id, number, name, path FROM category
         WHERE merchant_id = current_merchant() AND category_id = ANY(:ids::uuid[])
         """,
-        into=CategoryName,
+        into=_category_name,
         ids=list({category_id for new in products for category_id in new.category_ids}),
     )
     units = await db.all(

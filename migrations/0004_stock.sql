@@ -52,13 +52,26 @@ CREATE TABLE stock_balance (
   seq bigint NOT NULL DEFAULT 0,
   head bytea NOT NULL DEFAULT '\x',
   updated_at timestamptz NOT NULL DEFAULT now(),
-  PRIMARY KEY (merchant_id, store_id, variant_id),
   FOREIGN KEY (merchant_id, store_id) REFERENCES store (merchant_id, store_id),
   FOREIGN KEY (merchant_id, variant_id) REFERENCES variant (merchant_id, variant_id) ON DELETE CASCADE,
   CONSTRAINT stock_never_below_zero CHECK (allow_negative OR on_hand - reserved >= 0)
 );
+-- In this order: without statistics both cost the same for one balance, and the index that was made last is taken. By
+-- product it would read every balance of the store.
 CREATE INDEX stock_balance_product ON stock_balance (merchant_id, product_id, store_id);
+ALTER TABLE stock_balance ADD PRIMARY KEY (merchant_id, store_id, variant_id);
 CALL protect_tenant('stock_balance');
+
+-- What has movements is not taken away from under them.
+CREATE FUNCTION keep_balance() RETURNS trigger
+LANGUAGE plpgsql AS $$
+BEGIN
+  RAISE EXCEPTION 'a balance stays: its movements are append-only' USING ERRCODE = 'integrity_constraint_violation';
+END $$;
+CREATE TRIGGER keep_balance BEFORE DELETE ON stock_balance
+  FOR EACH ROW WHEN (OLD.seq > 0) EXECUTE FUNCTION keep_balance();
+CREATE TRIGGER keep_balances BEFORE TRUNCATE ON stock_balance
+  FOR EACH STATEMENT EXECUTE FUNCTION keep_balance();
 
 CREATE FUNCTION follow_unit() RETURNS trigger
 LANGUAGE plpgsql AS $$
@@ -102,8 +115,8 @@ CREATE TABLE stock_movement (
   request_id text NOT NULL,
   previous_hash bytea NOT NULL,
   hash bytea NOT NULL,
+  -- No foreign key: move_stock() holds the balance that it writes for, and a balance with movements stays.
   PRIMARY KEY (merchant_id, store_id, variant_id, seq),
-  FOREIGN KEY (merchant_id, store_id, variant_id) REFERENCES stock_balance (merchant_id, store_id, variant_id),
   CHECK (after = before + quantity)
 );
 -- A product's trail, newest first.
@@ -569,10 +582,10 @@ LANGUAGE sql STABLE AS $$
   FROM chain c
   WHERE c.hash <> movement_hash(c.row)
   UNION ALL
-  SELECT b.merchant_id, b.store_id, b.variant_id, 'the balance is not the sum of its movements'
+  SELECT merchant_id, store_id, variant_id, 'the balance is not the sum of its movements'
   FROM stock_balance b
-  LEFT JOIN balances_by_movements() t USING (merchant_id, store_id, variant_id)
-  WHERE b.on_hand <> coalesce(t.on_hand, 0) OR b.reserved <> coalesce(t.reserved, 0)
+  FULL JOIN balances_by_movements() t USING (merchant_id, store_id, variant_id)
+  WHERE b.seq IS NULL OR b.on_hand <> coalesce(t.on_hand, 0) OR b.reserved <> coalesce(t.reserved, 0)
      OR b.in_transit <> coalesce(t.in_transit, 0) OR b.damaged <> coalesce(t.damaged, 0)
      OR b.shortfall <> coalesce(t.shortfall, 0) OR b.cost_value <> coalesce(t.cost_value, 0)
      OR b.average_cost IS DISTINCT FROM t.average_cost OR b.batched <> coalesce(t.batched, 0)

@@ -67,6 +67,8 @@ class Cast(Struct, frozen=True, kw_only=True):
     draft_id: UUID
     ready_id: UUID
     doomed_id: UUID
+    # A simple product whose shelf is empty: it may get variants.
+    bare_product_id: UUID
 
     @property
     def other_store_id(self) -> UUID:
@@ -121,6 +123,11 @@ async def new_cast(services: Services, *, password: str = "the cast's own passwo
     product = await create_product(context, new)
     kept = await keep_bytes(context, picture_bytes("PNG", size=(8, 6), seed=7), STOREHARMONY_FORMATS)
     varied = await create_product(context, _varied_product(mark, shop))
+    price = Price(currency="NGN", selling_minor=150_000)
+    empty = (OpeningStock(shop.store_id), OpeningStock(shop.second_store_id))
+    bare = await create_product(
+        context, NewProduct(name=f"{mark} mug", variants=(NewVariant(price=price, opening=empty),))
+    )
     placed = await show_picture(context, product.product_id, kept, Place(alt_text=f"{mark} front"))
     stocktake = await start_stocktake(context, name=f"{mark} year's end", blind=False)
     return Cast(
@@ -145,6 +152,7 @@ async def new_cast(services: Services, *, password: str = "the cast's own passwo
         varied_product_id=varied.product_id,
         varied_variant_id=varied.variants[0].variant_id,
         **await _transfers(mark, shop),
+        bare_product_id=bare.product_id,
     )
 
 

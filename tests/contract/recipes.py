@@ -100,6 +100,7 @@ IDENTITIES: dict[str, dict[str, Identity]] = {
 """By API and name in lower case. A name that looks like an id and is not here must be in NOT_IDS."""
 
 OF_OPERATION: dict[tuple[str, str], Identity] = {
+    ("addVariantsToProduct", "itemid"): _uuid("bare_product_id"),
     ("addVariantsToExistingProduct", "itemid"): _uuid("varied_product_id"),
     ("removeVariantsFromProduct", "itemid"): _uuid("varied_product_id"),
     ("getProductVariants", "itemid"): _uuid("varied_product_id"),

@@ -385,6 +385,7 @@ async def test_fifty_tills_at_once_cross_the_level_once(context: Context) -> Non
         "DELETE FROM stock_movement",
         "TRUNCATE stock_movement",
         "TRUNCATE stock_balance CASCADE",
+        "DELETE FROM stock_balance",
     ],
 )
 async def test_nobody_changes_the_ledger(context: Context, database_urls: DatabaseUrls, command: str) -> None:

@@ -66,9 +66,10 @@ def stocked(context: Context, quantity: int = 0) -> tuple[OpeningStock, ...]:
     return (OpeningStock(context.store_id, Decimal(quantity)),)
 
 
-async def move(context: Context, variant: Variant, change: int, kind: Kind = "quantity_added") -> Decimal:
+async def move(context: Context, variant: Variant, change: int) -> Decimal:
     """What a till does, in a request of its own."""
     acting = own(context)
+    kind: Kind = "quantity_added" if change > 0 else "quantity_deducted"
     line = Move(store_id=acting.store_id, variant_id=variant.variant_id, kind=kind, change=Decimal(change))
     async with acting.transaction() as db:
         (moved,) = await move_stock(acting, db, [line])
@@ -291,7 +292,7 @@ async def test_a_removal_that_meets_a_movement_is_refused_or_comes_first(
         variant = product.variants[1]
         if has_moved:
             await move(context, variant, 1)
-            await move(context, variant, -1, "quantity_deducted")
+            await move(context, variant, -1)
         await check_race(
             context,
             remove_variants(own(context), product.product_id, [variant.variant_id]),
@@ -315,10 +316,10 @@ async def test_a_movement_of_a_product_that_just_got_variants_is_refused_or_come
 
 async def test_nothing_is_moved_that_is_no_longer_sold(context: Context) -> None:
     simple = await create_product(context, a_product(opening=stocked(context, 2)))
-    await move(context, simple.main, -2, "quantity_deducted")
+    await move(context, simple.main, -2)
     await add_variants(context, simple.product_id, [size("S")], options=[ProductOption("Size", ("S",))])
     shirt = await create_product(context, a_shirt(size("0"), size("1", opening=stocked(context, 2))))
-    await move(context, shirt.variants[1], -2, "quantity_deducted")
+    await move(context, shirt.variants[1], -2)
     await remove_variants(context, shirt.product_id, [shirt.variants[1].variant_id])
     for gone in (simple.main, shirt.main, shirt.variants[1]):
         with pytest.raises(NotStocked):

@@ -272,6 +272,7 @@ BEGIN
         JOIN product p ON p.merchant_id = v.merchant_id AND p.product_id = v.product_id
         JOIN store s ON s.merchant_id = v.merchant_id AND s.store_id = w.store_id
         WHERE v.merchant_id = current_merchant() AND v.variant_id = w.variant_id AND NOT v.archived
+          AND v.position > 0
         ON CONFLICT (merchant_id, store_id, variant_id) DO NOTHING;
         SELECT * INTO b FROM stock_balance s
         WHERE s.merchant_id = current_merchant() AND s.store_id = w.store_id AND s.variant_id = w.variant_id
@@ -280,7 +281,13 @@ BEGIN
       IF b.seq IS NULL THEN
         SELECT CASE WHEN count(*) = 0 THEN 'not_stocked' ELSE 'not_enough' END, '0' INTO r.fault, r.told
         FROM variant v JOIN store s ON s.merchant_id = v.merchant_id AND s.store_id = w.store_id
-        WHERE v.merchant_id = current_merchant() AND v.variant_id = w.variant_id AND NOT v.archived;
+        WHERE v.merchant_id = current_merchant() AND v.variant_id = w.variant_id AND NOT v.archived
+          AND v.position > 0;
+        EXIT one;
+      END IF;
+      -- What is no longer sold: see close_stock.
+      IF b.closed THEN
+        r.fault := 'not_stocked'; r.told := '0';
         EXIT one;
       END IF;
 

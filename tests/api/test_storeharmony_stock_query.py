@@ -6,10 +6,9 @@ from typing import Any
 import httpx
 import pytest
 
-from kasuwa.base.ids import new_id
 from kasuwa.domain.catalogue.actions import create_product
 from kasuwa.domain.catalogue.categories import create_category
-from kasuwa.domain.catalogue.records import NewProduct, NewVariant, OptionValue, Price
+from kasuwa.domain.catalogue.records import NewProduct, NewVariant, OptionValue, Price, ProductOption
 from tests.api.test_storeharmony_products import make, session, stock
 from tests.client import Web
 from tests.shop import Shop
@@ -260,6 +259,7 @@ async def test_variants_are_found_by_their_options_and_shown_where_asked(web: We
     new = NewProduct(
         name="Agbada",
         kind="variant",
+        options=(ProductOption("Size", ("Small", "Grand")), ProductOption("Colour", ("Indigo",))),
         variants=tuple(
             NewVariant(
                 price=Price(currency="NGN", selling_minor=minor),
@@ -323,7 +323,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ),
     ({"filters": [{"field": "lowStock", "value": "yes"}]}, "/filters/0/value"),
     ({"filters": [{"field": "name", "op": "exists", "value": "yes"}]}, "/filters/0/value"),
-    ({"storeIds": [str(new_id())]}, "/storeIds/0"),
+    ({"storeIds": ["01234567-89ab-7def-8123-456789abcdef"]}, "/storeIds/0"),
     ({"storeIds": ["nowhere"]}, "/storeIds/0"),
     ({"page": 201}, "/page"),
     ({"cursor": "AAAA"}, "/cursor"),

@@ -51,8 +51,8 @@ class Cast(Struct, frozen=True, kw_only=True):
     link_token: str
     product_id: UUID
     product_number: int
-    variant_id: UUID
     sku: str
+    variant_id: UUID
     stocktake_id: UUID
     category_id: UUID
     category_number: int
@@ -100,24 +100,7 @@ async def new_cast(services: Services, *, password: str = "the cast's own passwo
     if password not in _HASHES:
         _HASHES[password] = await hash_password(password)
     context = shop.owner
-    async with context.transaction() as db:
-        for counter in _COUNTERS:
-            await db.value(
-                f"SELECT take_numbers('{counter}', :first)", first=10**8 + secrets.randbelow(10**9)
-            )
-        await db.execute(
-            "UPDATE user_account SET password_hash = :hash, first_name = :first, last_name = :last"
-            " WHERE merchant_id = current_merchant()",
-            hash=_HASHES[password],
-            first=f"{mark} first",
-            last=f"{mark} last",
-        )
-        await db.execute(
-            "UPDATE store SET state = :mark || ' state', city = :mark || ' city',"
-            " address = :mark || ' street' WHERE merchant_id = current_merchant()",
-            mark=mark,
-        )
-        link_token, _ = await add_link(db, shop.user_id, VERIFY_PURPOSE, VERIFY_LINK_LIFETIME)
+    link_token = await _mark_people(mark, shop, _HASHES[password])
     category_id = await create_category(context, f"{mark} shelf")
     new = _product(mark, shop, category_id)
     product = await create_product(context, new)
@@ -141,8 +124,8 @@ async def new_cast(services: Services, *, password: str = "the cast's own passwo
         link_token=link_token,
         product_id=product.product_id,
         product_number=product.number,
-        variant_id=product.main.variant_id,
         sku=product.main.sku,
+        variant_id=product.main.variant_id,
         stocktake_id=stocktake.stocktake_id,
         category_id=category_id,
         category_number=product.categories[0].number,
@@ -154,6 +137,29 @@ async def new_cast(services: Services, *, password: str = "the cast's own passwo
         **await _transfers(mark, shop),
         bare_product_id=bare.product_id,
     )
+
+
+async def _mark_people(mark: str, shop: Shop, password_hash: str) -> str:
+    """Put the mark on the owner and the stores, and let numbers begin high; a link's token."""
+    async with shop.owner.transaction() as db:
+        for counter in _COUNTERS:
+            await db.value(
+                f"SELECT take_numbers('{counter}', :first)", first=10**8 + secrets.randbelow(10**9)
+            )
+        await db.execute(
+            "UPDATE user_account SET password_hash = :hash, first_name = :first, last_name = :last"
+            " WHERE merchant_id = current_merchant()",
+            hash=password_hash,
+            first=f"{mark} first",
+            last=f"{mark} last",
+        )
+        await db.execute(
+            "UPDATE store SET state = :mark || ' state', city = :mark || ' city',"
+            " address = :mark || ' street' WHERE merchant_id = current_merchant()",
+            mark=mark,
+        )
+        link_token, _ = await add_link(db, shop.user_id, VERIFY_PURPOSE, VERIFY_LINK_LIFETIME)
+    return link_token
 
 
 async def _transfers(mark: str, shop: Shop) -> dict[str, UUID]:

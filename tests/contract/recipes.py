@@ -5,7 +5,6 @@ here. An operation whose parameters or body nobody has written a value for is re
 """
 
 import copy
-import itertools
 import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -17,7 +16,7 @@ from kasuwa.app import APIS
 from kasuwa.base.http.api import Api, Registered
 from kasuwa.base.ids import new_id
 from tests.client import ORIGIN, Web
-from tests.conftest import picture_bytes
+from tests.contract.bodies import BODIES, FILES, QUERIES
 from tests.contract.cast import Caller, Cast
 from tests.contract.leaves import HEADERS, MissingRecipe, contract_of, put_leaf
 
@@ -158,232 +157,6 @@ STORE_BOUND = frozenset({"storeid", "store_hash", "accountid"})
 """What a colleague at another location has no business with; the catalogue is the whole merchant's."""
 
 
-# Bodies --------------------------------------------------------------------------------------------
-
-
-def _registration(_: Cast) -> Json:
-    mark = new_id().hex
-    return {
-        "firstname": "Ngozi",
-        "lastname": "Eze",
-        "username": f"ngozi.{mark}",
-        "password": "seven green baskets",
-        "email": f"ngozi.{mark}@shop.example",
-        "mobile": f"0803{int(mark[-12:], 16) % 10**7:07d}",
-        "storeName": "Ngozi Fabrics",
-        "storeCountryCode": "NG",
-        "acceptTerms": True,
-    }
-
-
-def _simple_product(cast: Cast) -> Json:
-    return {
-        "name": f"{cast.mark} stool",
-        "sku": new_id().hex,
-        "prices": {"sellingPrice": 500, "costPrice": 350},
-        "categoryIds": [str(cast.category_id)],
-        "quantity": 3,
-        "locationQuantities": [{"storeId": str(cast.other_store_id), "quantity": 2}],
-    }
-
-
-_sizes = itertools.cycle(range(2, 60))
-
-
-def _variant(cast: Cast, option: str, value: str) -> Json:
-    return {
-        "sku": new_id().hex,
-        "options": [{"name": option, "value": value}],
-        "prices": {"sellingPrice": 600},
-        "quantity": 3,
-        "locationQuantities": [{"storeId": str(cast.other_store_id), "quantity": 2}],
-    }
-
-
-def _varied_product(cast: Cast) -> Json:
-    return {
-        "name": f"{cast.mark} dress",
-        "sku": new_id().hex,
-        "prices": {"sellingPrice": 500, "costPrice": 350},
-        "categoryIds": [str(cast.category_id)],
-        "options": [{"name": "Size", "values": ["M"]}],
-        "variants": [_variant(cast, "Size", "M")],
-    }
-
-
-def _bulk(cast: Cast) -> Json:
-    return {"items": [_simple_product(cast), _varied_product(cast)], "atomic": True}
-
-
-def _first_variants(cast: Cast) -> Json:
-    """Another value each time: the second call widens what the first one made."""
-    value = f"{cast.mark} {new_id().hex}"
-    return {
-        "options": [{"name": "Size", "values": [value]}],
-        "variants": [_variant(cast, "Size", value)],
-    }
-
-
-def _more_variants(cast: Cast) -> Json:
-    return {"variants": [_variant(cast, f"{cast.mark} size", f"{cast.mark} {next(_sizes)}")]}
-
-
-def _stock_query(cast: Cast) -> Json:
-    return {
-        "text": cast.mark,
-        "storeIds": [str(cast.store_id)],
-        "filters": [
-            {"field": "itemId", "op": "in", "values": [str(cast.product_id)]},
-            {"field": "categoryId", "value": str(cast.category_id)},
-        ],
-        "facets": ["category", "inStock"],
-    }
-
-
-def _bc_image(cast: Cast) -> Json:
-    return {
-        "id": cast.picture_number,
-        "product_id": cast.product_number,
-        "image_url": cast.media_url,
-        "description": f"{cast.mark} side",
-    }
-
-
-def _bc_product(cast: Cast) -> Json:
-    return {
-        "name": f"{cast.mark} mat {new_id().hex}",
-        "type": "physical",
-        "weight": 1,
-        "price": 500,
-        "categories": [cast.category_number],
-        "related_products": [cast.product_number],
-        "images": [{"image_url": cast.media_url, "description": f"{cast.mark} side"}],
-    }
-
-
-def _slz_product(cast: Cast) -> Json:
-    return {
-        "product": {
-            "title": f"{cast.mark} lamp",
-            "has_only_default_variant": False,
-            "need_variant_image": False,
-            "options": [{"name": "Size", "values": ["S"]}],
-            "images": [{"src": cast.media_url}],
-            "variants": [{"option1": "S", "price": "9.50", "image": {"src": cast.media_url}}],
-        }
-    }
-
-
-BODIES: dict[tuple[str, str], Callable[[Cast], Any]] = {
-    ("storeharmony", "registerNewStore"): _registration,
-    ("storeharmony", "verifyUserRegistration"): lambda cast: {
-        "accountId": str(cast.user_id),
-        "channel": "email",
-    },
-    ("storeharmony", "verifyUserRegistrationFromWebsite"): lambda cast: {"token": cast.link_token},
-    ("storeharmony", "userLoginForApps"): lambda cast: {"username": cast.email, "password": cast.password},
-    ("storeharmony", "authenticateUser"): lambda cast: {
-        "userToken": cast.email,
-        "passToken": cast.password,
-    },
-    ("storeharmony", "resetUserPassword"): lambda cast: {"username": cast.email, "channel": "email"},
-    ("storeharmony", "createNewStoreLocation"): lambda cast: {"storeName": f"{cast.mark} Yaba"},
-    ("storeharmony", "createSimpleProduct"): _simple_product,
-    ("storeharmony", "createBulkProducts"): _bulk,
-    ("storeharmony", "createProductWithVariants"): _varied_product,
-    ("storeharmony", "addVariantsToProduct"): _first_variants,
-    ("storeharmony", "addVariantsToExistingProduct"): _more_variants,
-    ("storeharmony", "removeVariantsFromProduct"): lambda cast: {"variantIds": [str(cast.varied_variant_id)]},
-    ("storeharmony", "updateProductByItemId"): lambda cast: {
-        "name": f"{cast.mark} basket, new",
-        "categoryIds": [str(cast.category_id)],
-        "removeImageIds": [str(cast.picture_id)],
-    },
-    ("storeharmony", "addNewQuantityToProduct"): lambda cast: {
-        "quantity": 24,
-        "variantId": str(cast.variant_id),
-        "unitCost": 350,
-        "batchNo": f"{cast.mark} lot",
-        "expiryDate": "2031-05-31",
-        "reference": f"{cast.mark} GRN",
-    },
-    ("storeharmony", "deductQuantityFromProduct"): lambda cast: {
-        "quantity": 1,
-        "variantId": str(cast.variant_id),
-        "reason": "damage",
-        "note": f"{cast.mark} fell",
-    },
-    ("storeharmony", "createStoreCategory"): lambda cast: {"name": f"{cast.mark} {new_id().hex}"},
-    ("storeharmony", "createStoreSubCategory"): lambda cast: {"name": f"{cast.mark} {new_id().hex}"},
-    ("storeharmony", "updateStoreCategory"): lambda cast: {"name": f"{cast.mark} rack", "parentId": None},
-    ("storeharmony", "createBulkStoreCategory"): lambda cast: {
-        "categories": [{"name": f"{cast.mark} {new_id().hex}", "children": [{"name": f"{cast.mark} box"}]}]
-    },
-    ("storeharmony", "getProductsWithComplexQuery"): _stock_query,
-    ("manage", "createTransfer"): lambda cast: {
-        "destinationStoreId": str(cast.other_store_id),
-        "lines": [{"variantId": str(cast.variant_id), "quantity": 2, "batchNo": f"{cast.mark} lot"}],
-        "reference": f"{cast.mark} paper",
-    },
-    ("manage", "changeTransfer"): lambda cast: {
-        "lines": [{"variantId": str(cast.variant_id), "quantity": 3}],
-        "note": f"{cast.mark} by the van",
-    },
-    ("manage", "receiveTransfer"): lambda cast: {
-        "lines": [
-            {
-                "lineId": str(cast.transfer_id),
-                "outcome": "damaged",
-                "quantity": 0.5,
-                "reason": f"{cast.mark} fell",
-            }
-        ]
-    },
-    ("manage", "cancelTransfer"): lambda cast: {"fate": "returned", "reason": f"{cast.mark} van"},
-    ("storeharmony", "updateProductPrices"): lambda cast: {
-        "prices": {"sellingPrice": 1600, "promoPrice": 1400, "promoEndsAt": "2031-01-01T00:00:00Z"},
-        "variantPrices": [{"variantId": str(cast.variant_id), "prices": {"costPrice": 950}}],
-        "reason": f"{cast.mark} costs more",
-    },
-    ("bigcommerce", "createProductImage"): _bc_image,
-    ("bigcommerce", "updateProductImage"): _bc_image,
-    ("bigcommerce", "createProduct"): _bc_product,
-    ("bigcommerce", "updateProduct"): _bc_product,
-    ("bigcommerce", "updateProducts"): lambda cast: [_bc_product(cast) | {"id": cast.product_number}],
-    ("shoplazza", "create_product"): _slz_product,
-    ("shoplazza", "create_product_image"): lambda cast: {
-        "image": {"src": cast.media_url, "alt": f"{cast.mark} side"}
-    },
-    ("shoplazza", "update_product_image"): lambda cast: {
-        "image": {"src": cast.media_url, "alt": f"{cast.mark} back"}
-    },
-    ("manage", "startStocktake"): lambda cast: {"name": f"{cast.mark} shelves"},
-    ("manage", "addStocktakeCounts"): lambda cast: {
-        "counts": [{"variantId": str(cast.variant_id), "quantity": 3, "zone": f"{cast.mark} window"}],
-    },
-    ("manage", "closeStocktake"): lambda cast: {"uncounted": "keep", "note": f"{cast.mark} done"},
-    ("manage", "cancelStocktake"): lambda cast: {"note": f"{cast.mark} wrong day"},
-    ("manage", "changeStock"): lambda cast: {
-        "reference": f"{cast.mark} GRN",
-        "lines": [{"variantId": str(cast.variant_id), "change": 2, "note": f"{cast.mark} late"}],
-    },
-}
-
-FILES: dict[tuple[str, str], tuple[bytes, str]] = {
-    ("storeharmony", "uploadProductPicture"): (picture_bytes("PNG", size=(8, 6), seed=9), "image/png"),
-    ("storeharmony", "uploadCategoryPicture"): (picture_bytes("PNG", size=(8, 6), seed=8), "image/png"),
-}
-"""Bodies that are no JSON object: content and its media type."""
-
-QUERIES: dict[tuple[str, str], Callable[[Cast], dict[str, str]]] = {
-    ("manage", "listStockAsAt"): lambda cast: {"at": "2031-01-01T00:00:00Z"},
-    ("storeharmony", "findBySKU"): lambda cast: {"sku": cast.sku},
-    ("storeharmony", "listProductsPricesForRecentChanges"): lambda cast: {"since": "2026-01-01T00:00:00Z"},
-    ("storeharmony", "authenticateUser"): lambda cast: {"storeid": str(cast.store_id)},
-    ("bigcommerce", "deleteProducts"): lambda cast: {"id:in": str(cast.product_number)},
-}
-"""What the query must have, and what makes it the shop's own; the rest is left out."""
-
 # Operations and calls ------------------------------------------------------------------------------
 
 
@@ -484,14 +257,14 @@ class Entry:
         query = QUERIES[self.key](cast) if self.key in QUERIES else {}
         for one in self.parameters("query"):
             if one.get("required") and one["name"] not in query:
-                raise MissingRecipe(f"{self}: give a value for ?{one['name']} in QUERIES of recipes.py")
+                raise MissingRecipe(f"{self}: give a value for ?{one['name']} in QUERIES of bodies.py")
         call = Call(entry=self, path=path, query=query)
         if self.key in FILES:
             call.content, call.media_type = FILES[self.key]
         elif self.key in BODIES:
             call.json = BODIES[self.key](cast)
         elif self.operation.body:
-            raise MissingRecipe(f"{self}: say in BODIES of recipes.py how to fill its body")
+            raise MissingRecipe(f"{self}: say in BODIES of bodies.py how to fill its body")
         return call
 
 

@@ -13,9 +13,10 @@ from msgspec import UNSET
 from kasuwa.database import DatabaseUrls
 from tests.base.database import Connection, connected, superuser_url
 from tests.client import Web
+from tests.contract.bodies import FILES
 from tests.contract.cast import Cast, new_cast, right_caller
 from tests.contract.isolation import rows_of
-from tests.contract.recipes import FILES, Call, Entry, built
+from tests.contract.recipes import Call, Entry, built
 
 READING = [entry for entry in built() if not entry.operation.body and not entry.writes]
 WITH_BODY = [entry for entry in built() if entry.operation.body]

@@ -9,9 +9,10 @@ from msgspec import UNSET
 
 from kasuwa.base.ids import new_id
 from tests.client import Web
+from tests.contract.bodies import BODIES
 from tests.contract.cast import Cast, new_cast, right_caller
 from tests.contract.isolation import leaves
-from tests.contract.recipes import BODIES, Call, Entry, built
+from tests.contract.recipes import Call, Entry, built
 
 Path = tuple[str | int, ...]
 # A search that comes as a POST writes nothing, and its answer is not its body.

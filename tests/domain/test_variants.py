@@ -66,11 +66,16 @@ def stocked(context: Context, quantity: int = 0) -> tuple[OpeningStock, ...]:
     return (OpeningStock(context.store_id, Decimal(quantity)),)
 
 
-async def move(context: Context, variant: Variant, change: int) -> Decimal:
+async def move(context: Context, variant: Variant, change: int, *, store_id: UUID | None = None) -> Decimal:
     """What a till does, in a request of its own."""
     acting = own(context)
     kind: Kind = "quantity_added" if change > 0 else "quantity_deducted"
-    line = Move(store_id=acting.store_id, variant_id=variant.variant_id, kind=kind, change=Decimal(change))
+    line = Move(
+        store_id=store_id or acting.store_id,
+        variant_id=variant.variant_id,
+        kind=kind,
+        change=Decimal(change),
+    )
     async with acting.transaction() as db:
         (moved,) = await move_stock(acting, db, [line])
     return moved.after
@@ -314,7 +319,7 @@ async def test_a_movement_of_a_product_that_just_got_variants_is_refused_or_come
         )
 
 
-async def test_nothing_is_moved_that_is_no_longer_sold(context: Context) -> None:
+async def test_nothing_is_moved_that_is_no_longer_sold(context: Context, shop: Shop) -> None:
     simple = await create_product(context, a_product(opening=stocked(context, 2)))
     await move(context, simple.main, -2)
     await add_variants(context, simple.product_id, [size("S")], options=[ProductOption("Size", ("S",))])
@@ -322,8 +327,9 @@ async def test_nothing_is_moved_that_is_no_longer_sold(context: Context) -> None
     await move(context, shirt.variants[1], -2)
     await remove_variants(context, shirt.product_id, [shirt.variants[1].variant_id])
     for gone in (simple.main, shirt.main, shirt.variants[1]):
-        with pytest.raises(NotStocked):
-            await move(context, gone, 1)
+        for store_id in (context.store_id, shop.second_store_id):
+            with pytest.raises(NotStocked):
+                await move(context, gone, 1, store_id=store_id)
     # The product's own level stays, and can be changed: nothing lies there, but it speaks of the sum.
     await set_reorder(context, simple.main.variant_id, level=Decimal(3))
     async with context.transaction() as db:

@@ -38,6 +38,7 @@ from kasuwa.domain.catalogue.actions import (
     create_product,
     lock_product,
     remove_product,
+    share_category_tree,
     update_product,
 )
 from kasuwa.domain.catalogue.bulk_changes import price_faults
@@ -155,6 +156,8 @@ async def require_unchanged(context: Context, exchange: Exchange, product_id: UU
     """
     if "if-match" in exchange.request.headers:
         async with context.transaction() as db:
+            # Before the product: what follows may put it into categories.
+            await share_category_tree(db)
             await lock_product(db, product_id)
             require_match(exchange.request, etag(encode(await read_item(context, product_id))))
 

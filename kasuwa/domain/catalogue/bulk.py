@@ -16,7 +16,7 @@ from kasuwa.base.context import Context
 from kasuwa.base.db import Database, passing_faults
 from kasuwa.base.ids import new_id
 from kasuwa.base.problems import FieldFault, Problem, Unavailable
-from kasuwa.domain.catalogue.actions import slug_of
+from kasuwa.domain.catalogue.actions import share_category_tree, slug_of
 from kasuwa.domain.catalogue.bulk_changes import changed, changes_of, price_faults, sold
 from kasuwa.domain.catalogue.bulk_plan import Known, Plan, Update, plan_rows, refuse_repeated, sku_of
 from kasuwa.domain.catalogue.bulk_records import BulkProduct, BulkRow, FieldChange, OnDuplicate, Outcome
@@ -64,6 +64,7 @@ async def write_products(
         context.require(Permission.STOCK_QUANTITY)
     wish = _Wish(on_duplicate, atomic, set_stock)
     async with context.transaction() as db:
+        await share_category_tree(db)
         return await _write_or_part(context, db, refuse_repeated(rows), wish)
 
 
@@ -145,6 +146,10 @@ FIND_BARCODES = """
 """
 
 
+def _category_name(category_id: UUID, number: int, name: str, path: list[str]) -> CategoryName:
+    return CategoryName(category_id, number, name, tuple(path))
+
+
 class _Unit(Struct, frozen=True):
     unit: str
     decimals: int
@@ -170,10 +175,10 @@ async def _look_up(db: Database, rows: Sequence[BulkRow]) -> Known:
     )
     categories = await db.all(
         """
-        SELECT category_id, number, name FROM category
+        SELECT category_id, number, name, path FROM category
         WHERE merchant_id = current_merchant() AND category_id = ANY(:ids::uuid[])
         """,
-        into=CategoryName,
+        into=_category_name,
         ids=list({category_id for new in products for category_id in new.category_ids}),
     )
     units = await db.all(

@@ -11,10 +11,13 @@ from msgspec import Struct
 
 from kasuwa.base.context import Context
 from kasuwa.base.db import settles
-from kasuwa.domain.inventory.errors import SERIAL_TAKEN_AT_ONCE, problem_of
+from kasuwa.domain.inventory.errors import SERIAL_TAKEN_AT_ONCE, NotStocked, problem_of
 from kasuwa.domain.inventory.records import Move, Moved
 
-_SETTLED = {"stock_serial_in_one_place": SERIAL_TAKEN_AT_ONCE}
+_SETTLED = {
+    "stock_serial_in_one_place": SERIAL_TAKEN_AT_ONCE,
+    "stock_closed_is_empty": NotStocked(),
+}
 
 
 class _Line(Struct, frozen=True, omit_defaults=True):

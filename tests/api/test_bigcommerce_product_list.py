@@ -146,6 +146,7 @@ async def test_what_is_made_elsewhere_is_listed_here(four: BigCommerceCalls) -> 
     body = {
         "name": "x" * 200,
         "prices": {"sellingPrice": 5.5},
+        "unit": "kg",
         "quantity": 2.5,
         "barcode": "9" * 20,
         "weightGrams": 1500,

@@ -57,6 +57,7 @@ async def test_every_field_of_a_variant_comes_back_as_it_was_sent(web: Web, shop
         variants=[sent],
         sku="ANK",
         barcode="77",
+        unit="yard",
         reorderLevel=9,
         reorderQuantity=12,
     )

@@ -173,7 +173,13 @@ async def test_a_stop_under_load_fails_no_request(tmp_path: Path, app: str, work
 
 
 async def test_negative_control_closing_the_socket_at_once_fails_requests(tmp_path: Path) -> None:
-    assert await _stop_under_load("hasty_app", 1, tmp_path)
+    # Who stands at the door just then is chance.
+    for attempt in range(5):
+        folder = tmp_path / str(attempt)
+        folder.mkdir()
+        if await _stop_under_load("hasty_app", 1, folder):
+            return
+    pytest.fail("nobody was turned away in five stops")
 
 
 async def test_negative_control_killing_the_workers_fails_requests(tmp_path: Path) -> None:

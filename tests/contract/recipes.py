@@ -99,6 +99,7 @@ IDENTITIES: dict[str, dict[str, Identity]] = {
 """By API and name in lower case. A name that looks like an id and is not here must be in NOT_IDS."""
 
 OF_OPERATION: dict[tuple[str, str], Identity] = {
+    ("removeProductByItemId", "itemid"): _uuid("bare_product_id"),
     ("addVariantsToProduct", "itemid"): _uuid("bare_product_id"),
     ("addVariantsToExistingProduct", "itemid"): _uuid("varied_product_id"),
     ("removeVariantsFromProduct", "itemid"): _uuid("varied_product_id"),
@@ -244,7 +245,10 @@ class Entry:
         for part in (*schema.get("allOf", ()), *schema.get("anyOf", ()), *schema.get("oneOf", ())):
             yield from self._body_places(part, pointer, depth + 1)
         if isinstance(schema.get("items"), dict):
-            yield from self._body_places(schema["items"], f"{pointer}/0", depth + 1)
+            item = self.contract.follow(schema["items"])
+            # A recipe has one item of each kind, in their order.
+            for place, kind in enumerate(item.get("oneOf", (item,))):
+                yield from self._body_places(kind, f"{pointer}/{place}", depth + 1)
         for name, part in schema.get("properties", {}).items():
             if self._takes_id(name) and not (name in _GIVEN_NAMES and self.operation.operation_id in _MAKERS):
                 many = self.contract.follow(part).get("type") == "array"

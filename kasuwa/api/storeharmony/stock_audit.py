@@ -102,10 +102,13 @@ def _changes(line: TrailLine, *, with_cost: bool) -> list[Json]:
 
 
 def _fields(value: Json, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Every field with its path. A simple product's one variant is the product itself."""
+    """Every field with its path. `main` is what the product has of its own; a simple one sells just that."""
     currency = value.get("currency")
     for name, found in value.items():
-        if name in _OWN or name == "pictures":
+        if name in _OWN or name == "pictures" or (name == "variants" and value.get("kind") == "simple"):
+            continue
+        if name == "main" and isinstance(found, dict):
+            yield from _fields({key: found[key] for key in found if key not in _OF_MANY})
             continue
         if name in _AMOUNTS and currency is not None:
             yield prefix + _camel(_AMOUNTS[name]), None if found is None else from_minor(found, currency)
@@ -115,11 +118,7 @@ def _fields(value: Json, prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield from _fields(found, f"{prefix}{_camel(name)}.")
         elif isinstance(found, list) and any(isinstance(one, dict) for one in found):
             for index, one in enumerate(found):
-                is_simple = name == "variants" and len(found) == 1
-                inner = "" if is_simple else f"{prefix}{_camel(name)}.{index}."
-                yield from _fields(
-                    {key: one[key] for key in one if not (is_simple and key in _OF_MANY)}, inner
-                )
+                yield from _fields(one, f"{prefix}{_camel(name)}.{index}.")
         elif name in _DECIMALS and isinstance(found, str):
             yield prefix + _camel(name), plain(Decimal(found))
         else:

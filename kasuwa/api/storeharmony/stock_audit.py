@@ -79,7 +79,8 @@ def _entry(product_id: UUID, line: TrailLine, *, with_cost: bool) -> Json:
         "quantityDelta": plain(line.quantity),
         "quantityBefore": plain(line.quantity_before),
         "quantityAfter": plain(line.quantity_after),
-        "reason": line.reason,
+        # That of a change of prices is kept with what it made.
+        "reason": line.reason or line.after.get("reason"),
         "note": line.note,
         "reference": line.reference,
         "changes": _changes(line, with_cost=with_cost),
@@ -97,7 +98,9 @@ def _changes(line: TrailLine, *, with_cost: bool) -> list[Json]:
     return [
         {"field": field, "before": before.get(field), "after": after.get(field)}
         for field in {**before, **after}
-        if before.get(field) != after.get(field) and (with_cost or not field.endswith("costPrice"))
+        if field != "reason"
+        and before.get(field) != after.get(field)
+        and (with_cost or not field.endswith("costPrice"))
     ]
 
 
@@ -105,7 +108,7 @@ def _fields(value: Json, prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Every field with its path. A simple product's one variant is the product itself."""
     currency = value.get("currency")
     for name, found in value.items():
-        if name in _OWN or name == "pictures":
+        if name in _OWN or name == "pictures" or (name == "main" and value.get("kind") == "simple"):
             continue
         if name in _AMOUNTS and currency is not None:
             yield prefix + _camel(_AMOUNTS[name]), None if found is None else from_minor(found, currency)

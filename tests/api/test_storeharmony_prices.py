@@ -495,21 +495,3 @@ async def test_an_app_is_shown_the_price_of_the_store_its_token_speaks_for(web: 
         assert read["prices"]["effectivePrice"] == wanted
     kinds = [change["changeType"] for change in (await feed(web, shop))["data"]]
     assert kinds == ["created", "created", "price_changed", "price_changed"]
-
-
-async def test_the_trail_of_a_product_tells_a_price_of_this_store_with_its_reason(
-    web: Web, shop: Shop
-) -> None:
-    item = await make(web, shop)
-    await priced(web, shop, item, prices={"sellingPrice": 550}, reason="rent")
-    await priced(web, shop, item, prices={"sellingPrice": 560})
-    answer = await web.get(stock(shop, f"/{item['itemId']}/audit"), headers=session(shop))
-    changed = [entry for entry in answer.json()["data"] if entry["action"] == "price_changed"]
-    told = [
-        (entry["reason"], change["before"], change["after"])
-        for entry in changed
-        for change in entry["changes"]
-        if change["field"] == "prices.sellingPrice"
-    ]
-    assert sorted(told, key=str) == [("rent", 500, 550), (None, 550, 560)]
-    assert "reason" not in {change["field"] for entry in changed for change in entry["changes"]}

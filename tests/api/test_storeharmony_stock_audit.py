@@ -140,3 +140,22 @@ async def test_a_cashier_may_not_read_it(web: Web, shop: Shop, item: Json) -> No
 async def test_times_are_of_the_clock(web: Web, shop: Shop, item: Json) -> None:
     newest = datetime.fromisoformat((await lines(web, shop, item))[0]["performedAt"])
     assert abs(datetime.now().astimezone() - newest) < timedelta(minutes=5)
+
+
+async def test_a_price_of_this_store_is_told_with_its_reason(web: Web, shop: Shop) -> None:
+    made = await make(web, shop)
+    for body in ({"prices": {"sellingPrice": 550}, "reason": "rent"}, {"prices": {"sellingPrice": 560}}):
+        changed = await web.post(
+            stock(shop, f"/{made['itemId']}/updateprices"), headers=session(shop), json=body
+        )
+        assert changed.status_code == 200, changed.text
+    answer = await web.get(stock(shop, f"/{made['itemId']}/audit"), headers=session(shop))
+    entries = [entry for entry in answer.json()["data"] if entry["action"] == "price_changed"]
+    told = [
+        (entry["reason"], change["before"], change["after"])
+        for entry in entries
+        for change in entry["changes"]
+        if change["field"] == "prices.sellingPrice"
+    ]
+    assert sorted(told, key=str) == [("rent", 500, 550), (None, 550, 560)]
+    assert "reason" not in {change["field"] for entry in entries for change in entry["changes"]}

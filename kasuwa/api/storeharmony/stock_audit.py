@@ -79,7 +79,8 @@ def _entry(product_id: UUID, line: TrailLine, *, with_cost: bool) -> Json:
         "quantityDelta": plain(line.quantity),
         "quantityBefore": plain(line.quantity_before),
         "quantityAfter": plain(line.quantity_after),
-        "reason": line.reason,
+        # That of a change of prices is kept with what it made.
+        "reason": line.reason or line.after.get("reason"),
         "note": line.note,
         "reference": line.reference,
         "changes": _changes(line, with_cost=with_cost),
@@ -97,18 +98,17 @@ def _changes(line: TrailLine, *, with_cost: bool) -> list[Json]:
     return [
         {"field": field, "before": before.get(field), "after": after.get(field)}
         for field in {**before, **after}
-        if before.get(field) != after.get(field) and (with_cost or not field.endswith("costPrice"))
+        if field != "reason"
+        and before.get(field) != after.get(field)
+        and (with_cost or not field.endswith("costPrice"))
     ]
 
 
 def _fields(value: Json, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Every field with its path. `main` is what the product has of its own; a simple one sells just that."""
+    """Every field with its path. A simple product's one variant is the product itself."""
     currency = value.get("currency")
     for name, found in value.items():
-        if name in _OWN or name == "pictures" or (name == "variants" and value.get("kind") == "simple"):
-            continue
-        if name == "main" and isinstance(found, dict):
-            yield from _fields({key: found[key] for key in found if key not in _OF_MANY})
+        if name in _OWN or name == "pictures" or (name == "main" and value.get("kind") == "simple"):
             continue
         if name in _AMOUNTS and currency is not None:
             yield prefix + _camel(_AMOUNTS[name]), None if found is None else from_minor(found, currency)
@@ -118,7 +118,11 @@ def _fields(value: Json, prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield from _fields(found, f"{prefix}{_camel(name)}.")
         elif isinstance(found, list) and any(isinstance(one, dict) for one in found):
             for index, one in enumerate(found):
-                yield from _fields(one, f"{prefix}{_camel(name)}.{index}.")
+                is_simple = name == "variants" and len(found) == 1
+                inner = "" if is_simple else f"{prefix}{_camel(name)}.{index}."
+                yield from _fields(
+                    {key: one[key] for key in one if not (is_simple and key in _OF_MANY)}, inner
+                )
         elif name in _DECIMALS and isinstance(found, str):
             yield prefix + _camel(name), plain(Decimal(found))
         else:

@@ -99,7 +99,9 @@ IDENTITIES: dict[str, dict[str, Identity]] = {
 """By API and name in lower case. A name that looks like an id and is not here must be in NOT_IDS."""
 
 OF_OPERATION: dict[tuple[str, str], Identity] = {
+    # One that the ledger does not know, so that nothing of it is left.
     ("removeProductByItemId", "itemid"): _uuid("bare_product_id"),
+    ("delete_product", "product_id"): _uuid("bare_product_id"),
     ("addVariantsToProduct", "itemid"): _uuid("bare_product_id"),
     ("addVariantsToExistingProduct", "itemid"): _uuid("varied_product_id"),
     ("removeVariantsFromProduct", "itemid"): _uuid("varied_product_id"),

@@ -239,7 +239,7 @@ _AGAIN = (
                 "stock_balance",
                 "t.product_id = a.template",
                 """jsonb_build_object('product_id', a.product_id, 'variant_id', a.variant_id, 'on_hand', 0,
-               'seq', 0, 'head', '\\x')""",
+               'cost_value', 0, 'average_cost', NULL, 'seq', 0, 'head', '\\x')""",
             ),
         )
     ),

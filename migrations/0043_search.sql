@@ -401,9 +401,9 @@ BEGIN
     END IF;
   END IF;
 END $$;
-COMMENT ON FUNCTION search_products IS
-  'Ids of the current merchant''s products, `most` at most, each with its place: exact code, all words, the last one begun, beginning of a code,
-   words of descriptions, all words begun, typing errors, all words but one, parts; within each, products with the fewest other words first. Ids may come twice.';
+-- Ids of the current merchant's products, `most` at most, each with its place: exact code, all words, the last one
+-- begun, beginning of a code, words of descriptions, all words begun, typing errors, all words but one, parts; within
+-- each, products with the fewest other words first. Ids may come twice.
 
 -- The next words of the vocabulary, and which of them no product has any more.
 CREATE FUNCTION search_idle_words(after text, how_many integer) RETURNS TABLE (known_word text, is_idle boolean)

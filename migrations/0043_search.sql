@@ -82,7 +82,7 @@ CREATE INDEX variant_sku_begins ON variant (merchant_id, sku_key COLLATE "C");
 CREATE INDEX variant_barcode_begins ON variant (merchant_id, barcode COLLATE "C") WHERE barcode IS NOT NULL;
 
 CREATE FUNCTION write_search_words(of_merchant uuid, product_ids uuid[]) RETURNS void
-LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan AS $$
+LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
 BEGIN
   INSERT INTO search_product AS w (merchant_id, product_id, words, described)
   SELECT p.merchant_id, p.product_id, array_to_tsvector(search_marked(of_merchant, named.words)),

@@ -81,6 +81,7 @@ CALL protect_tenant('search_word');
 CREATE INDEX variant_sku_begins ON variant (merchant_id, sku_key COLLATE "C");
 CREATE INDEX variant_barcode_begins ON variant (merchant_id, barcode COLLATE "C") WHERE barcode IS NOT NULL;
 
+-- A connection keeps its plan: one made while the tables were small would read them whole for each product long after.
 CREATE FUNCTION write_search_words(of_merchant uuid, product_ids uuid[]) RETURNS void
 LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
 BEGIN

@@ -22,7 +22,7 @@ from kasuwa.domain.catalogue.cards import refresh_cards
 from kasuwa.domain.catalogue.queries import sort_name
 from kasuwa.domain.catalogue.stock_query import StockQuery, query_stock
 from kasuwa.domain.upkeep.jobs import run_word_sweep
-from tests.base.database import connected
+from tests.base.database import connected, undone
 from tests.conftest import SchemaOwner
 from tests.domain.test_catalogue import a_product
 from tests.shop import Shop, new_shop
@@ -271,3 +271,28 @@ async def test_a_word_that_a_change_counted_on_while_it_was_swept_comes_back(
     assert await vocabulary(shop.owner) == []
     await run_word_sweep(services, shop.merchant_id, {})
     assert await vocabulary(shop.owner) == ["kettle"]
+
+
+async def rows_read_whole(url: str, shop: Shop, product_ids: list[UUID], *, before: str = "") -> int:
+    """Rows of tables read from end to end while words are written, with a plan that would rather do so.
+
+    Such a plan is what a connection keeps that first wrote words when the tables were small.
+    """
+    async with undone(url) as owner:
+        await owner.execute(f"SET LOCAL random_page_cost = 1000000; {before}")
+        await owner.execute("SELECT write_search_words($1, $2)", shop.merchant_id, product_ids)
+        rows: int = await owner.fetchval(
+            "SELECT sum(seq_tup_read) FROM pg_stat_xact_user_tables"
+            " WHERE relname IN ('product', 'variant', 'search_product', 'search_word')"
+        )
+        return rows
+
+
+async def test_words_are_written_by_keys_however_small_the_tables_seemed(
+    shop: Shop, database_urls: DatabaseUrls
+) -> None:
+    product = await create_product(shop.owner, a_product("Kettle"))
+    ids = [product.product_id]
+    assert await rows_read_whole(database_urls.owner, shop, ids) == 0
+    control = "ALTER FUNCTION write_search_words RESET enable_seqscan"
+    assert await rows_read_whole(database_urls.owner, shop, ids, before=control) > 0

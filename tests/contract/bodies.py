@@ -37,6 +37,19 @@ def _simple_product(cast: Cast) -> Json:
     }
 
 
+def _new_colleague(cast: Cast) -> Json:
+    mark = new_id().hex
+    return {
+        "firstname": "Bola",
+        "lastname": f"{cast.mark} Ade",
+        "username": f"bola.{mark}",
+        "email": f"bola.{mark}@shop.example",
+        "role": "CASHIER",
+        "storeIds": [str(cast.other_store_id)],
+        "posPin": "4821",
+    }
+
+
 _sizes = itertools.cycle(range(2, 60))
 
 
@@ -137,6 +150,8 @@ BODIES: dict[tuple[str, str], Callable[[Cast], Any]] = {
         "passToken": cast.password,
     },
     ("storeharmony", "resetUserPassword"): lambda cast: {"username": cast.email, "channel": "email"},
+    ("storeharmony", "addUserToStore"): _new_colleague,
+    ("storeharmony", "editStoreUser"): lambda cast: {"lastname": f"{cast.mark} Bello", "role": "MANAGER"},
     ("storeharmony", "createNewStoreLocation"): lambda cast: {"storeName": f"{cast.mark} Yaba"},
     ("storeharmony", "createSimpleProduct"): _simple_product,
     ("storeharmony", "createBulkProducts"): _bulk,

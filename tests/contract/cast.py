@@ -69,6 +69,8 @@ class Cast(Struct, frozen=True, kw_only=True):
     doomed_id: UUID
     # A simple product whose shelf is empty: it may get variants.
     bare_product_id: UUID
+    # A cashier of the store.
+    staff_id: UUID
 
     @property
     def other_store_id(self) -> UUID:
@@ -136,6 +138,7 @@ async def new_cast(services: Services, *, password: str = "the cast's own passwo
         varied_variant_id=varied.variants[0].variant_id,
         **await _transfers(mark, shop),
         bare_product_id=bare.product_id,
+        staff_id=(await hire(shop, Role.CASHIER, shop.store_id)).user_id,
     )
 
 
@@ -155,7 +158,7 @@ async def _mark_people(mark: str, shop: Shop, password_hash: str) -> str:
         )
         await db.execute(
             "UPDATE store SET state = :mark || ' state', city = :mark || ' city',"
-            " address = :mark || ' street' WHERE merchant_id = current_merchant()",
+            " address = :mark || ' street', seats = 1000 WHERE merchant_id = current_merchant()",
             mark=mark,
         )
         link_token, _ = await add_link(db, shop.user_id, VERIFY_PURPOSE, VERIFY_LINK_LIFETIME)

@@ -106,6 +106,10 @@ OF_OPERATION: dict[tuple[str, str], Identity] = {
     ("addVariantsToExistingProduct", "itemid"): _uuid("varied_product_id"),
     ("removeVariantsFromProduct", "itemid"): _uuid("varied_product_id"),
     ("getProductVariants", "itemid"): _uuid("varied_product_id"),
+    # Somebody else: nobody changes their own role or removes themselves.
+    ("getStoreUser", "userid"): _uuid("staff_id"),
+    ("editStoreUser", "userid"): _uuid("staff_id"),
+    ("deleteStoreUser", "userid"): _uuid("staff_id"),
     ("changeTransfer", "transferid"): _uuid("draft_id"),
     ("shipTransfer", "transferid"): _uuid("ready_id"),
     ("cancelTransfer", "transferid"): _uuid("doomed_id"),
@@ -149,6 +153,7 @@ _MAKERS = frozenset(
         "addVariantsToExistingProduct",
         "updateProductByItemId",
         "registerNewStore",
+        "addUserToStore",
         "create_product",
         "createProduct",
         "updateProduct",

@@ -6,6 +6,7 @@ from kasuwa.api.storeharmony import categories as _categories
 from kasuwa.api.storeharmony import pictures as _pictures
 from kasuwa.api.storeharmony import prices as _prices
 from kasuwa.api.storeharmony import products as _products
+from kasuwa.api.storeharmony import staff as _staff
 from kasuwa.api.storeharmony import stock as _stock
 from kasuwa.api.storeharmony import stock_audit as _stock_audit
 from kasuwa.api.storeharmony import stock_query as _stock_query
@@ -28,6 +29,7 @@ __all__ = [
     "_pictures",
     "_prices",
     "_products",
+    "_staff",
     "_stock",
     "_stock_audit",
     "_stock_query",

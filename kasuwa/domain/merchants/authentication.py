@@ -22,6 +22,7 @@ class SessionFacts(Struct, frozen=True):
     store_id: UUID
     original_store_id: UUID
     role: str
+    extra_permissions: list[str]
     expires_at: datetime
 
     def caller(self, token_digest: str) -> Caller:
@@ -33,7 +34,7 @@ class SessionFacts(Struct, frozen=True):
             original_store_id=StoreId(UUID(int=self.original_store_id.int)),
             user_id=UserId(UUID(int=self.user_id.int)),
             role=self.role,
-            permissions=PERMISSIONS_OF_ROLE.get(self.role, frozenset()),
+            permissions=PERMISSIONS_OF_ROLE.get(self.role, frozenset()) | frozenset(self.extra_permissions),
         )
 
 
@@ -65,7 +66,7 @@ async def resolve_session(pool: Pool, token: str, *, kind: str = "store") -> Ses
     async with pool.autocommit() as db:
         return await db.find(
             """
-            SELECT merchant_id, user_id, store_id, original_store_id, role, expires_at
+            SELECT merchant_id, user_id, store_id, original_store_id, role, extra_permissions, expires_at
             FROM resolve_session(:token_hash, :kind)
             """,
             into=SessionFacts,

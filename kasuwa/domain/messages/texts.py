@@ -32,6 +32,36 @@ TEXTS: dict[str, dict[str, Words]] = {
             "your code for a new password is $code. It works for $minutes minutes.\n\n"
             "If you did not ask for it, ignore this message: your password stays as it is.\n",
         ),
+        "invitation-email": Words(
+            "You are invited to work at a shop",
+            "Hello,\n\n"
+            "somebody has added you to their shop on Kasuwa. Open the app, choose that you have forgotten the"
+            " password, and type this address (or the user name that you were told), the code $code and a"
+            " password of your own. The code works until $until; later you may ask for a new one there.\n\n"
+            "If you do not know about this, ignore this message.\n",
+        ),
+        "invitation-mobile": Words(
+            "You are invited",
+            "Somebody added you to their shop. In the app choose a forgotten password, type this number, the"
+            " code $code and a password. It works until $until.",
+        ),
+        "invitation-elsewhere": Words(
+            "Somebody wants to add you to their shop",
+            "Hello,\n\n"
+            "somebody wants to add you to their shop on Kasuwa, but this address logs in to another account"
+            " already. Give them another e-mail address or mobile of yours, or a user name that you wish.\n\n"
+            "If you do not know about this, ignore this message: nothing has changed.\n",
+        ),
+        "added-to-store": Words(
+            "You can open another location",
+            "Hello,\n\nyou were added to another location of your shop. Log in again to see it.\n",
+        ),
+        "address-changed": Words(
+            "The address of your account was changed",
+            "Hello,\n\n"
+            "the $what of your account was changed, and this one is no longer it.\n\n"
+            "If that was not you, tell the owner of your shop, and ask for a new password at once.\n",
+        ),
         "password-changed": Words(
             "Your password was changed",
             "Hello,\n\n"

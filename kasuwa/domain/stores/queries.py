@@ -19,7 +19,7 @@ _LOCATION = """
     FROM membership m
     JOIN store s ON s.merchant_id = m.merchant_id AND s.store_id = m.store_id
     JOIN user_account u ON u.merchant_id = m.merchant_id AND u.user_id = m.user_id
-    WHERE m.merchant_id = current_merchant() AND m.user_id = :user_id
+    WHERE m.merchant_id = current_merchant() AND m.user_id = :user_id AND m.status = 'active'
 """
 
 
@@ -37,6 +37,16 @@ async def currency_of(context: Context) -> str:
             store_id=context.store_id,
         )
     return currency
+
+
+async def country_of(context: Context) -> str:
+    """The country of the caller's store, as its ISO 3166-1 code."""
+    async with context.reading() as db:
+        code: str = await db.value(
+            "SELECT country_code FROM store WHERE merchant_id = current_merchant() AND store_id = :store_id",
+            store_id=context.store_id,
+        )
+    return code
 
 
 async def read_store_ids(db: Database) -> list[UUID]:

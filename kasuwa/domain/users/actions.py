@@ -10,7 +10,7 @@ from kasuwa.base.context import Caller, Context, MerchantId, UserId
 from kasuwa.base.db import Database
 from kasuwa.base.ids import new_token, token_hash
 from kasuwa.base.passwords import hash_password, is_common
-from kasuwa.base.problems import FieldFault
+from kasuwa.base.problems import FieldFault, Invalid
 from kasuwa.base.tries import Tries, require_no_wait, take_tries
 from kasuwa.domain.merchants.actions import as_founder, found_in, login_key
 from kasuwa.domain.merchants.errors import LoginNameTaken
@@ -44,7 +44,7 @@ async def register(context: Context, store: NewStore, applicant: Applicant, *, a
 
     `address` is where the request came from. Raises WeakPassword, UsernameRefused, LoginNameTaken.
     """
-    _check_username(applicant)
+    check_username(applicant.username, applicant.email, applicant.mobile)
     check_password(
         applicant.password,
         applicant.username,
@@ -69,8 +69,8 @@ async def register(context: Context, store: NewStore, applicant: Applicant, *, a
         async with acting.transaction() as db:
             founded = await found_in(acting, db, store, owner)
             user = await get_user(db, founded.user_id)
-            await _send_code(acting, db, user, "mobile")
-            expires_at = await _send_code(acting, db, user, "email")
+            await send_code(acting, db, user, "mobile")
+            expires_at = await send_code(acting, db, user, "email")
     except LoginNameTaken:
         await take_tries(context.services.pool, [asking])
         raise
@@ -96,9 +96,13 @@ async def send_verification_code(context: Context, user_id: UUID, channel: Chann
     acting, user = await _acting_for(context, user_id)
     if user.is_verified(channel):
         return Verification(user)
+    if not user.address(channel):
+        other = "email" if channel == "mobile" else "mobile"
+        fault = FieldFault("/channel", "unknown", f"The account has no address of this kind: give {other}.")
+        raise Invalid(faults=[fault])
     await allow_sending(context, f"{user_id}/{channel}")
     async with acting.transaction() as db:
-        await _send_code(acting, db, user, channel)
+        await send_code(acting, db, user, channel)
     return Verification(user, code_sent=True, tries_left=TRIES_PER_CODE)
 
 
@@ -163,8 +167,12 @@ async def add_link(db: Database, user_id: UUID, purpose: str, lifetime: timedelt
 
 
 async def prove_address(context: Context, db: Database, user_id: UUID, channel: Channel) -> User:
-    """Note that the address is the user's; a pending account becomes active."""
+    """Note that the address is the user's, who may log in with it; a pending account becomes active.
+
+    An address that logs in to another account is proved all the same, and goes on logging in there.
+    """
     before = await get_user(db, user_id, lock=True)
+    await _claim_address(db, before, channel)
     await db.execute(
         """
         UPDATE user_account SET
@@ -189,6 +197,29 @@ async def prove_address(context: Context, db: Database, user_id: UUID, channel: 
         after={"status": after.status, "channel": channel},
     )
     return after
+
+
+async def _claim_address(db: Database, user: User, channel: Channel) -> None:
+    """Make the address a log-in name, instead of an earlier one of its kind."""
+    address = user.address(channel)
+    name = login_key(address)
+    if not await db.value(
+        "SELECT claim_login(:name, :kind, :user_id)", name=name, kind=channel, user_id=user.user_id
+    ):
+        return
+    await db.value(
+        "SELECT drop_logins_of(:user_id, :kind, :name)", user_id=user.user_id, kind=channel, name=name
+    )
+    was_address = "@" in user.username if channel == "email" else looks_like_mobile(user.username)
+    if was_address:
+        await db.execute(
+            """
+            UPDATE user_account SET username = :address
+            WHERE merchant_id = current_merchant() AND user_id = :user_id
+            """,
+            user_id=user.user_id,
+            address=address,
+        )
 
 
 def check_password(password: str, *about: str, pointer: str) -> None:
@@ -218,7 +249,7 @@ async def _acting_for(context: Context, user_id: UUID) -> tuple[Context, User]:
     return as_user(context, merchant_id, user_id), user
 
 
-async def _send_code(context: Context, db: Database, user: User, channel: Channel) -> datetime:
+async def send_code(context: Context, db: Database, user: User, channel: Channel) -> datetime:
     """Issue a code for the address and queue its message; answer when the code ends."""
     code, expires_at = await issue_code(context, db, user.user_id, channel, channel)
     minutes = str(int(CODE_LIFETIME.total_seconds()) // 60)
@@ -249,11 +280,11 @@ async def _send_code(context: Context, db: Database, user: User, channel: Channe
     return expires_at
 
 
-def _check_username(applicant: Applicant) -> None:
-    """A user name that is an address must be the user's own: nobody takes another's before they come."""
-    name = login_key(applicant.username)
-    is_foreign_email = "@" in name and name != login_key(applicant.email)
-    is_foreign_mobile = looks_like_mobile(name) and name != applicant.mobile
+def check_username(username: str, email: str, mobile: str) -> None:
+    """Raises UsernameRefused for another's address: nobody takes it before they come."""
+    name = login_key(username)
+    is_foreign_email = "@" in name and name != login_key(email)
+    is_foreign_mobile = looks_like_mobile(name) and name != mobile
     if is_foreign_email or is_foreign_mobile:
         fault = FieldFault("/username", "taken", "Use your own e-mail or mobile, or a name with letters.")
         raise UsernameRefused(faults=[fault])

@@ -141,6 +141,7 @@ async def _stores_of(db: Database, user: User) -> list[_StoreRole]:
         SELECT m.store_id, m.role FROM membership m
         JOIN store s ON s.merchant_id = m.merchant_id AND s.store_id = m.store_id
         WHERE m.merchant_id = current_merchant() AND m.user_id = :user_id AND s.status = 'active'
+          AND m.status = 'active'
         ORDER BY m.store_id = :default_store_id DESC, m.store_id
         """,
         into=_StoreRole,
@@ -157,4 +158,11 @@ async def _enter(
 
 
 async def _note(context: Context, db: Database, user_id: UUID, platform: str) -> None:
+    await db.execute(
+        """
+        UPDATE user_account SET last_login_at = now()
+        WHERE merchant_id = current_merchant() AND user_id = :user_id
+        """,
+        user_id=user_id,
+    )
     await write_audit(context, db, "user.log_in", "user", user_id, after={"platform": platform})

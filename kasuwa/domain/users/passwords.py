@@ -125,8 +125,12 @@ async def set_password(context: Context, db: Database, user_id: UUID, password_h
 
 
 def _proved_channel(user: User, wished: Channel) -> Channel:
-    """The wished channel, unless only the other one is proved to be the user's."""
+    """The wished channel, unless only the other one is there or proved to be the user's."""
     other: Channel = "mobile" if wished == "email" else "email"
+    if not user.address(other):
+        return wished
+    if not user.address(wished):
+        return other
     return other if user.is_verified(other) and not user.is_verified(wished) else wished
 
 

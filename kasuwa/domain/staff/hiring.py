@@ -1,0 +1,198 @@
+"""A person's account: found in the business, or made and invited."""
+
+from datetime import timedelta
+from uuid import UUID
+
+from msgspec import Struct
+
+from kasuwa.base.context import Context
+from kasuwa.base.db import Database
+from kasuwa.base.ids import new_id, new_token
+from kasuwa.base.passwords import hash_password
+from kasuwa.base.problems import FieldFault
+from kasuwa.base.tries import Tries, require_no_wait, take_tries
+from kasuwa.domain.merchants.actions import login_key
+from kasuwa.domain.merchants.errors import LoginNameTaken
+from kasuwa.domain.messages.actions import send_message
+from kasuwa.domain.messages.records import Message
+from kasuwa.domain.messages.texts import words_of
+from kasuwa.domain.staff.records import NewStaff
+from kasuwa.domain.users.actions import check_password, check_username, send_code
+from kasuwa.domain.users.addresses import find_colleague
+from kasuwa.domain.users.codes import issue_code
+from kasuwa.domain.users.queries import get_user, looks_like_mobile
+from kasuwa.domain.users.records import Channel, User
+
+# As long as a log-in name that nobody has proved is kept from others.
+INVITATION_LIFETIME = timedelta(days=1)
+
+# How many taken user names somebody may learn of before they have to wait.
+_FREE_TAKEN_NAMES = 20
+
+
+class Hire(Struct, frozen=True):
+    """A person to be added, with what is slow done already."""
+
+    new: NewStaff
+    password_hash: str
+
+    @classmethod
+    async def prepared(cls, context: Context, new: NewStaff) -> "Hire":
+        """Check names and password, and hash it. Raises UsernameRefused, WeakPassword, TooManyRequests."""
+        if new.username:
+            check_username(new.username, new.email, new.mobile)
+            await require_no_wait(context.services.pool, _asking(context))
+        if new.password is not None:
+            about = (new.username, new.email.partition("@")[0], new.first_name, new.last_name)
+            check_password(new.password, *about, pointer="/password")
+        # Nobody knows the password of an invited person, who must take as long to be refused as others.
+        return cls(new, await hash_password(new.password or new_token()))
+
+    @property
+    def has_own_name(self) -> bool:
+        """Whether the user name is no address, so that nothing has to be proved before it is used."""
+        name = self.new.username
+        return bool(name) and "@" not in name and not looks_like_mobile(name)
+
+    @property
+    def is_open(self) -> bool:
+        return self.has_own_name and self.new.password is not None
+
+    async def tell(self, context: Context, db: Database, user_id: UUID, *, joined: bool) -> None:
+        """Send whoever was added what they need to come in."""
+        user = await get_user(db, user_id)
+        if joined:
+            await _tell_joined(context, db, user)
+        elif self.new.password is not None:
+            for channel in _channels(user):
+                await send_code(context, db, user, channel)
+        else:
+            await self._invite(context, db, user)
+
+    async def _invite(self, context: Context, db: Database, user: User) -> None:
+        owned = set(
+            await db.values(
+                "SELECT name FROM unnest(:names::text[]) AS n (name), find_login(n.name) l"
+                " WHERE l.user_id = :user_id",
+                names=[login_key(name) for name in (user.username, user.email, user.mobile) if name],
+                user_id=user.user_id,
+            )
+        )
+        reached = [channel for channel in _channels(user) if login_key(user.address(channel)) in owned]
+        if not reached and login_key(user.username) in owned:
+            reached = _channels(user)
+        if not reached:
+            # The address is told, and whoever typed it is not: they learn nothing of accounts elsewhere.
+            for channel in _channels(user):
+                await _send(context, db, user, channel, "invitation-elsewhere")
+            return
+        channel = reached[0]
+        code, until = await issue_code(
+            context, db, user.user_id, "reset", channel, lifetime=INVITATION_LIFETIME
+        )
+        await _send(
+            context, db, user, channel, f"invitation-{channel}", code=code, until=f"{until:%d %B, %H:%M} UTC"
+        )
+
+
+async def add_person(context: Context, db: Database, hire: Hire) -> tuple[UUID, bool]:
+    """The account of the person, and whether the business had it already. Raises LoginNameTaken."""
+    new = hire.new
+    found = await find_colleague(db, "email", new.email) if new.email else None
+    of_mobile = await find_colleague(db, "mobile", new.mobile) if new.mobile else None
+    if found is not None and of_mobile is not None and found != of_mobile:
+        fault = FieldFault("/mobile", "taken", "Somebody else of this business has this mobile.")
+        raise LoginNameTaken(faults=[fault])
+    known = found or of_mobile
+    if known is not None:
+        return known, True
+    user_id = new_id()
+    await db.execute(
+        """
+        INSERT INTO user_account (merchant_id, user_id, username, email, mobile, first_name, last_name,
+                                  password_hash, default_store_id, status)
+        VALUES (current_merchant(), :user_id, :username, :email, :mobile, :first_name, :last_name,
+                :password_hash, :store_id, :status)
+        """,
+        user_id=user_id,
+        username=new.username or new.email or new.mobile,
+        email=new.email,
+        mobile=new.mobile,
+        first_name=new.first_name,
+        last_name=new.last_name,
+        password_hash=hire.password_hash,
+        store_id=context.store_id,
+        status="active" if hire.is_open else "pending",
+    )
+    await db.value("SELECT add_account(:user_id)", user_id=user_id)
+    await _claim_names(db, user_id, hire)
+    return user_id, False
+
+
+async def _claim_names(db: Database, user_id: UUID, hire: Hire) -> None:
+    """The user name, and the addresses of an account that is not open yet.
+
+    An open account would keep an address from its owner for ever: there it logs in once it is proved.
+    """
+    new = hire.new
+    names: dict[str, str] = {}
+    if hire.has_own_name:
+        names[login_key(new.username)] = "username"
+    if not hire.is_open:
+        names |= {login_key(new.email): "email"} if new.email else {}
+        names |= {new.mobile: "mobile"} if new.mobile else {}
+    for name, kind in sorted(names.items()):
+        is_ours = await db.value(
+            "SELECT claim_login(:name, :kind, :user_id)", name=name, kind=kind, user_id=user_id
+        )
+        if kind == "username" and not is_ours:
+            raise _name_taken()
+
+
+async def count_taken_name(context: Context) -> None:
+    """One more taken name that the caller learned of. In a transaction of its own."""
+    await take_tries(context.services.pool, [_asking(context)])
+
+
+def _asking(context: Context) -> Tries:
+    return Tries("staff-name", str(context.caller.user_id), _FREE_TAKEN_NAMES)
+
+
+def _name_taken() -> LoginNameTaken:
+    return LoginNameTaken(faults=[FieldFault("/username", "taken", "Use another one.")])
+
+
+def _channels(user: User) -> list[Channel]:
+    channels: tuple[Channel, ...] = ("email", "mobile")
+    return [channel for channel in channels if user.address(channel)]
+
+
+async def _tell_joined(context: Context, db: Database, user: User) -> None:
+    for channel in _channels(user):
+        if user.is_verified(channel):
+            await _send(context, db, user, channel, "added-to-store")
+            return
+
+
+async def _send(
+    context: Context,
+    db: Database,
+    user: User,
+    channel: Channel,
+    template: str,
+    code: str | None = None,
+    until: str = "",
+) -> None:
+    words = words_of(template, code=code or "", until=until)
+    await send_message(
+        context,
+        db,
+        Message(
+            channel="sms" if channel == "mobile" else "email",
+            to=user.address(channel),
+            template=template,
+            subject=words.subject,
+            text=words.text,
+            code=code,
+        ),
+    )

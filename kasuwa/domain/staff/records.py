@@ -1,0 +1,133 @@
+"""The words of people who work at a store."""
+
+from datetime import datetime
+from typing import Literal
+from uuid import UUID
+
+from msgspec import UNSET, Struct, UnsetType
+
+from kasuwa.domain.permissions import PERMISSIONS_OF_ROLE, Role
+
+Standing = Literal["invited", "active", "suspended"]
+
+
+class StaffPlace(Struct, frozen=True):
+    """A location that the person may open, as whom."""
+
+    store_id: UUID
+    name: str
+    role: str
+
+
+class StaffMember(Struct, frozen=True, kw_only=True):
+    """A person at one location. An address that they did not give is "".
+
+    `status` holds there: invited until an address is proved. `places` are those that the asker may know of.
+    """
+
+    user_id: UUID
+    store_id: UUID
+    username: str
+    email: str
+    mobile: str
+    first_name: str
+    last_name: str
+    role: str
+    extra_permissions: list[str]
+    status: Standing
+    last_login_at: datetime | None
+    created_at: datetime
+    created_by: UUID | None
+    updated_at: datetime
+    places: tuple[StaffPlace, ...] = ()
+
+    @property
+    def permissions(self) -> list[str]:
+        """What the role and the extra grants add up to, in the order of the alphabet."""
+        return sorted(
+            {str(one) for one in PERMISSIONS_OF_ROLE.get(self.role, ())} | set(self.extra_permissions)
+        )
+
+
+class NewStaff(Struct, frozen=True, kw_only=True):
+    """A person to be added. `email` and `mobile` are normalised, "" when not given; one of them is there.
+
+    `username` is "" when none was wished. Without a `password` an invitation is sent. `place_ids` are further
+    locations, None for an id that no location can have.
+    """
+
+    first_name: str
+    last_name: str
+    role: str
+    email: str = ""
+    mobile: str = ""
+    username: str = ""
+    place_ids: tuple[UUID | None, ...] = ()
+    extra_permissions: tuple[str, ...] = ()
+    password: str | None = None
+    pos_pin: str | None = None
+
+
+class StaffChange(Struct, frozen=True, kw_only=True):
+    """What to change of a person at a location; what is UNSET stays. `pos_pin` None takes the PIN away."""
+
+    first_name: str | UnsetType = UNSET
+    last_name: str | UnsetType = UNSET
+    email: str | UnsetType = UNSET
+    mobile: str | UnsetType = UNSET
+    role: str | UnsetType = UNSET
+    status: Literal["active", "suspended"] | UnsetType = UNSET
+    extra_permissions: tuple[str, ...] | UnsetType = UNSET
+    pos_pin: str | UnsetType | None = UNSET
+
+
+class StaffFilter(Struct, frozen=True, kw_only=True):
+    """Whom to list. `everywhere`: at every location whose people the asker may see."""
+
+    everywhere: bool = False
+    role: str | None = None
+    status: Standing | None = None
+    search: str = ""
+
+
+class StaffPage(Struct, frozen=True):
+    """A page of people. `total` is exact where `total_is_exact`, else at least that."""
+
+    members: tuple[StaffMember, ...]
+    page: int
+    size: int
+    total: int
+    total_is_exact: bool
+    next_cursor: str | None
+
+    @property
+    def pages(self) -> int:
+        return -(-self.total // self.size)
+
+
+class Removed(Struct, frozen=True):
+    """A person who was taken off a location, and how many of their sessions there have ended."""
+
+    at: datetime
+    sessions_ended: int
+
+
+_RANKS = {Role.OWNER.value: 100, Role.MANAGER.value: 50, Role.CASHIER.value: 10}
+
+
+class Rank(Struct, frozen=True):
+    """What somebody may do with people at a location, by their role and rights there."""
+
+    role: str
+    permissions: frozenset[str]
+
+    def may_grant(self, role: str) -> bool:
+        """Only a role below one's own: nobody makes their equal."""
+        return _RANKS[role] < _RANKS.get(self.role, 0)
+
+    def may_manage(self, role: str) -> bool:
+        """Whoever is below; and an owner another owner, as long as one is left."""
+        return self.may_grant(role) or (self.role == role == Role.OWNER)
+
+    def grantable(self) -> list[str]:
+        return [role for role in _RANKS if self.may_grant(role)]

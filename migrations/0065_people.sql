@@ -1,0 +1,86 @@
+-- People of a store: what holds at one location only, and what ends there.
+
+ALTER TABLE membership
+  ADD COLUMN status text NOT NULL DEFAULT 'active' CHECK (status IN ('active', 'suspended')),
+  -- Beyond what the role brings, at this location.
+  ADD COLUMN extra_permissions text[] NOT NULL DEFAULT '{}',
+  -- A keyed hash: a PIN of four digits does not hide behind a plain one.
+  ADD COLUMN pos_pin_mark bytea,
+  ADD COLUMN created_by uuid,
+  ADD COLUMN updated_at timestamptz NOT NULL DEFAULT now();
+CREATE INDEX membership_of_store ON membership (merchant_id, store_id, user_id);
+
+-- Whoever was invited has one address; the other one is '' until they give it.
+ALTER TABLE user_account ADD COLUMN last_login_at timestamptz;
+
+-- Asked at every request: a role, a right or a suspension holds from the next one on, on every worker.
+DROP FUNCTION resolve_session(bytea, text);
+CREATE FUNCTION resolve_session(wanted bytea, wanted_kind text)
+RETURNS TABLE (
+  merchant_id uuid, user_id uuid, store_id uuid, original_store_id uuid, role text, extra_permissions text[],
+  expires_at timestamptz
+)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+DECLARE
+  s session;
+BEGIN
+  SELECT * INTO s FROM session WHERE token_hash = wanted AND kind = wanted_kind;
+  IF NOT FOUND OR now() >= s.expires_at OR now() >= s.last_seen_at + s.idle_after THEN
+    RETURN;
+  END IF;
+  IF s.replaces IS NOT NULL THEN
+    -- The first use of a token ends the one it took over from, and others that would have taken over too.
+    DELETE FROM session WHERE token_hash = s.replaces;
+    DELETE FROM session WHERE replaces = s.replaces AND token_hash <> wanted;
+    UPDATE session SET replaces = NULL, last_seen_at = now() WHERE token_hash = wanted;
+    IF NOT FOUND THEN
+      RETURN;  -- one of those was used in the same moment
+    END IF;
+  ELSIF s.last_seen_at < now() - interval '1 minute' THEN
+    UPDATE session SET last_seen_at = now()
+    WHERE token_hash = wanted AND last_seen_at < now() - interval '1 minute';
+  END IF;
+  PERFORM set_config('app.merchant_id', s.merchant_id::text, true);
+  RETURN QUERY
+    SELECT s.merchant_id, s.user_id, s.store_id, s.original_store_id, m.role, m.extra_permissions, s.expires_at
+    FROM membership m
+    JOIN user_account u ON u.merchant_id = m.merchant_id AND u.user_id = m.user_id
+    JOIN merchant t ON t.merchant_id = m.merchant_id
+    WHERE m.merchant_id = s.merchant_id AND m.user_id = s.user_id AND m.store_id = s.store_id
+      AND m.status = 'active' AND u.status = 'active' AND t.status = 'active';
+END $$;
+
+CREATE FUNCTION end_sessions_at(wanted uuid, at_store uuid) RETURNS integer
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+DECLARE
+  ended integer;
+BEGIN
+  DELETE FROM session WHERE merchant_id = current_merchant() AND user_id = wanted AND store_id = at_store;
+  GET DIAGNOSTICS ended = ROW_COUNT;
+  RETURN ended;
+END $$;
+COMMENT ON FUNCTION end_sessions_at IS 'How many sessions of the user at the store have ended now.';
+
+CREATE FUNCTION claim_login(new_name text, new_kind text, for_user uuid) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+BEGIN
+  -- As in add_login: a name that nobody proved within a day is free again.
+  DELETE FROM login_name l USING user_account u
+  WHERE l.name = new_name AND u.merchant_id = l.merchant_id AND u.user_id = l.user_id
+    AND u.status = 'pending' AND u.created_at < now() - interval '1 day' AND u.user_id <> for_user;
+  INSERT INTO login_name (name, kind, merchant_id, user_id)
+  VALUES (new_name, new_kind, current_merchant(), for_user)
+  ON CONFLICT (name) DO NOTHING;
+  RETURN EXISTS (
+    SELECT FROM login_name l
+    WHERE l.name = new_name AND l.merchant_id = current_merchant() AND l.user_id = for_user);
+END $$;
+COMMENT ON FUNCTION claim_login IS 'Whether the name is the user''s now; false when it is somebody else''s.';
+
+CREATE FUNCTION drop_logins_of(wanted uuid, of_kind text DEFAULT NULL, but_for text DEFAULT NULL) RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp
+AS $$
+  DELETE FROM login_name
+  WHERE merchant_id = current_merchant() AND user_id = wanted
+    AND (of_kind IS NULL OR kind = of_kind) AND (but_for IS NULL OR name <> but_for)
+$$;

@@ -150,6 +150,28 @@ BODIES: dict[tuple[str, str], Callable[[Cast], Any]] = {
         "passToken": cast.password,
     },
     ("storeharmony", "resetUserPassword"): lambda cast: {"username": cast.email, "channel": "email"},
+    ("storeharmony", "updateUserInformation"): lambda cast: {
+        "otherNames": f"{cast.mark} Chidi",
+        "countryCode": "NG",
+        "timezone": "Africa/Lagos",
+    },
+    ("storeharmony", "changeUserPassword"): lambda cast: {
+        "oldPassword": cast.password,
+        "newPassword": "three tall baobab trees",
+        "revokeOtherSessions": False,
+    },
+    ("storeharmony", "setStoreFinancialInfo"): lambda cast: {
+        "taxRate": 7.5,
+        "vatType": "inclusive",
+        "currency": "NGN",
+    },
+    ("storeharmony", "logUserComplaint"): lambda cast: {
+        "subject": f"{cast.mark} printer",
+        "message": f"{cast.mark} prints the total twice",
+        "category": "HARDWARE",
+        "storeId": str(cast.store_id),
+        "reference": f"{cast.mark} receipt",
+    },
     ("storeharmony", "addUserToStore"): _new_colleague,
     ("storeharmony", "editStoreUser"): lambda cast: {"lastname": f"{cast.mark} Bello", "role": "MANAGER"},
     ("storeharmony", "createNewStoreLocation"): lambda cast: {"storeName": f"{cast.mark} Yaba"},
@@ -236,6 +258,7 @@ BODIES: dict[tuple[str, str], Callable[[Cast], Any]] = {
 
 FILES: dict[tuple[str, str], tuple[bytes, str]] = {
     ("storeharmony", "uploadProductPicture"): (picture_bytes("PNG", size=(8, 6), seed=9), "image/png"),
+    ("storeharmony", "uploadProfileImage"): (picture_bytes("PNG", size=(8, 6), seed=6), "image/png"),
     ("storeharmony", "uploadCategoryPicture"): (picture_bytes("PNG", size=(8, 6), seed=8), "image/png"),
 }
 """Bodies that are no JSON object: content and its media type."""

@@ -31,6 +31,7 @@ from kasuwa.domain.transfers.actions import draft_transfer, send
 from kasuwa.domain.transfers.records import NewTransfer, WantedLine
 from kasuwa.domain.users.actions import VERIFY_LINK_LIFETIME, VERIFY_PURPOSE, add_link
 from kasuwa.domain.users.login import open_account_session
+from kasuwa.domain.users.pictures import set_picture
 from tests.client import ORIGIN
 from tests.conftest import picture_bytes
 from tests.shop import Shop, new_developer_key, new_shop
@@ -113,6 +114,7 @@ async def new_cast(services: Services, *, password: str = "the cast's own passwo
     bare = await create_product(
         context, NewProduct(name=f"{mark} mug", variants=(NewVariant(price=price, opening=empty),))
     )
+    await set_picture(context, kept)
     placed = await show_picture(context, product.product_id, kept, Place(alt_text=f"{mark} front"))
     stocktake = await start_stocktake(context, name=f"{mark} year's end", blind=False)
     return Cast(
@@ -233,9 +235,10 @@ async def hire(shop: Shop, role: Role, store_id: UUID) -> Staff:
         await db.execute(
             """
             INSERT INTO user_account (merchant_id, user_id, username, email, mobile, first_name, last_name,
-                                      password_hash, default_store_id, status, email_verified_at)
+                                      password_hash, default_store_id, status, email_verified_at,
+                                      picture_id)
             SELECT merchant_id, :user_id, :email, :email, :mobile, 'Musa', 'Bello', password_hash, :store_id,
-                   'active', now()
+                   'active', now(), picture_id
             FROM user_account WHERE merchant_id = current_merchant() AND user_id = :owner_id
             """,
             user_id=user_id,

@@ -3,6 +3,7 @@
 from kasuwa.api.storeharmony import access as _access
 from kasuwa.api.storeharmony import bulk_products as _bulk_products
 from kasuwa.api.storeharmony import categories as _categories
+from kasuwa.api.storeharmony import complaints as _complaints
 from kasuwa.api.storeharmony import pictures as _pictures
 from kasuwa.api.storeharmony import prices as _prices
 from kasuwa.api.storeharmony import products as _products
@@ -12,6 +13,7 @@ from kasuwa.api.storeharmony import stock_audit as _stock_audit
 from kasuwa.api.storeharmony import stock_query as _stock_query
 from kasuwa.api.storeharmony import stores as _stores
 from kasuwa.api.storeharmony import transfers as _transfers
+from kasuwa.api.storeharmony import users as _users
 from kasuwa.api.storeharmony import variants as _variants
 from kasuwa.api.storeharmony.prices import LINE_VERSION, price_line
 from kasuwa.api.storeharmony.product_views import item_card
@@ -26,6 +28,7 @@ __all__ = [
     "_access",
     "_bulk_products",
     "_categories",
+    "_complaints",
     "_pictures",
     "_prices",
     "_products",
@@ -35,6 +38,7 @@ __all__ = [
     "_stock_query",
     "_stores",
     "_transfers",
+    "_users",
     "_variants",
     "api",
 ]

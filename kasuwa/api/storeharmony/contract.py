@@ -2767,6 +2767,9 @@ class PasswordChangeResult(Struct, frozen=True, kw_only=True):
     success: bool
     changedAt: DateTime
     sessionsRevoked: Annotated[int, Meta(ge=0, le=2147483647)]
+    sessionId: Annotated[str, Meta(min_length=1)] | UnsetType = UNSET
+    accessToken: Annotated[str, Meta(min_length=1)] | UnsetType = UNSET
+    sessionExpires: DateTime | UnsetType = UNSET
 
 
 class PayViaMerchantPOSTerminal1Path(Struct, frozen=True, kw_only=True):
@@ -5116,7 +5119,7 @@ class UserProfile(Struct, frozen=True, kw_only=True):
     firstName: Annotated[str, Meta(max_length=80)] | UnsetType = UNSET
     lastName: Annotated[str, Meta(max_length=80)] | UnsetType = UNSET
     otherNames: Annotated[str, Meta(max_length=120)] | UnsetType = UNSET
-    email: Annotated[str, Meta(max_length=254)]
+    email: Annotated[str, Meta(max_length=254)] | None
     emailVerified: bool
     mobile: Annotated[str, Meta(pattern="^\\+[1-9][0-9]{6,14}$")] | UnsetType = UNSET
     mobileVerified: bool
@@ -7985,7 +7988,7 @@ OPERATIONS: dict[str, Operation] = {
         path="/user/{accountid}/store/{storeid}/financialInfo",
         tags=("User Operations",),
         security=(("sessiontoken",),),
-        permission=None,
+        permission="store.write",
         scope=None,
         safe=False,
         idempotent=False,

@@ -16,7 +16,9 @@ from kasuwa.domain.merchants.authentication import (
 )
 
 # Their path names another store of the user's, which they look for among the user's own.
-_OF_ANY_STORE = frozenset({"switchStoreLocation", "getStoreLocationDetails"})
+_OF_ANY_STORE = frozenset(
+    {"switchStoreLocation", "getStoreLocationDetails", "setDefaultStore", "setStoreFinancialInfo"}
+)
 
 
 class StoreHarmony(StoreSessions):

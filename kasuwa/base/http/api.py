@@ -56,6 +56,13 @@ class RawJson(Struct, frozen=True):
     content: bytes
 
 
+class RawFile(Struct, frozen=True):
+    """A file as it is, such as a picture that only its owner may see."""
+
+    content: bytes
+    media_type: str
+
+
 class InternalFault(Problem):
     """A fault of ours: the caller learns the request id and nothing else."""
 
@@ -339,9 +346,13 @@ def _given(exchange: Exchange, result: Any) -> KeptAnswer:
         status, headers, result = result.status or status, dict(result.headers), result.body
     if status == 204:
         return KeptAnswer(status, headers, b"")
-    body = exchange.dialect.success(result, exchange)
-    content = body.content if isinstance(body, RawJson) else encode(body)
-    headers["Content-Type"] = "application/json"
+    if isinstance(result, RawFile):
+        content = result.content
+        headers |= {"Content-Type": result.media_type, "X-Content-Type-Options": "nosniff"}
+    else:
+        body = exchange.dialect.success(result, exchange)
+        content = body.content if isinstance(body, RawJson) else encode(body)
+        headers["Content-Type"] = "application/json"
     if operation.method.upper() == "GET" and operation.safe and status == 200:
         tag = etag(content)
         headers["ETag"] = tag

@@ -132,7 +132,9 @@ USES = RowCheck(
       SELECT EXISTS (SELECT FROM product_picture x
                      WHERE x.merchant_id = p.merchant_id AND x.picture_id = p.picture_id)
         OR EXISTS (SELECT FROM category c
-                   WHERE c.merchant_id = p.merchant_id AND c.picture_id = p.picture_id) AS shown
+                   WHERE c.merchant_id = p.merchant_id AND c.picture_id = p.picture_id)
+        OR EXISTS (SELECT FROM user_account u
+                   WHERE u.merchant_id = p.merchant_id AND u.picture_id = p.picture_id) AS shown
     ) s
     WHERE s.shown = (p.unused_since IS NOT NULL) OR (s.shown AND p.format IS NULL)
     """,

@@ -36,6 +36,9 @@ async def sweep_pictures(
                   AND NOT EXISTS (
                     SELECT FROM category c
                     WHERE c.merchant_id = p.merchant_id AND c.picture_id = p.picture_id)
+                  AND NOT EXISTS (
+                    SELECT FROM user_account u
+                    WHERE u.merchant_id = p.merchant_id AND u.picture_id = p.picture_id)
                 ORDER BY unused_since LIMIT 1
                 FOR UPDATE SKIP LOCKED
                 """,

@@ -41,13 +41,14 @@ async def keep_bytes(
     content: bytes,
     accepted: frozenset[str],
     *,
-    permission: Permission = Permission.STOCK_WRITE,
+    permission: Permission | None = Permission.STOCK_WRITE,
 ) -> KeptPicture:
-    """Store the picture's files, once for each merchant.
+    """Store the picture's files, once for each merchant. Without a `permission` anybody of the merchant may.
 
     Raises NotAPicture (also for a format that is not among `accepted`), PictureTooBig, ImagingBusy, NoSpace.
     """
-    context.require(permission)
+    if permission is not None:
+        context.require(permission)
     sha256 = await asyncio.to_thread(lambda: hashlib.sha256(content).hexdigest())
     claim = await _claim(context, sha256)
     if claim.format is not None:

@@ -5,16 +5,18 @@ from uuid import UUID
 
 from msgspec import Struct
 
+from kasuwa.base.audit import write_audit
 from kasuwa.base.context import Context
 from kasuwa.base.db import Database
+from kasuwa.base.problems import FieldFault, Forbidden
 from kasuwa.domain.merchants.actions import join_store, open_session, open_store
 from kasuwa.domain.merchants.records import NewStore, VatType
-from kasuwa.domain.permissions import Permission, Role
+from kasuwa.domain.permissions import PERMISSIONS_OF_ROLE, Permission, Role
 from kasuwa.domain.reference.contacts import read_mobile
 from kasuwa.domain.reference.places import read_country
-from kasuwa.domain.stores.errors import LocationClosed
+from kasuwa.domain.stores.errors import CurrencyInUse, LocationClosed, LocationNotFound
 from kasuwa.domain.stores.queries import count_stores, get_location
-from kasuwa.domain.stores.records import Entered, LocationWish
+from kasuwa.domain.stores.records import Entered, FinancialInfo, Location, LocationWish
 
 
 class _Merchant(Struct, frozen=True):
@@ -51,6 +53,76 @@ async def switch_location(context: Context, store_id: UUID | None, *, replaces: 
         if location.status != "active":
             raise LocationClosed("Choose another one from the list of locations.")
         return await _enter(context, db, location.store_id, replaces=replaces)
+
+
+async def make_default(context: Context, store_id: UUID | None) -> Location:
+    """Have the caller's log-in open that store of theirs. Raises LocationNotFound."""
+    async with context.transaction() as db:
+        location = await get_location(context, store_id)
+        if location.status != "active":
+            raise LocationNotFound("Choose a store that is open.")
+        changed = await db.execute(
+            """
+            UPDATE user_account SET default_store_id = :store_id, updated_at = now()
+            WHERE merchant_id = current_merchant() AND user_id = :user_id AND default_store_id <> :store_id
+            """,
+            user_id=context.caller.user_id,
+            store_id=location.store_id,
+        )
+        if changed:
+            after = {"defaultStoreId": location.store_id}
+            await write_audit(context, db, "user.default_store", "user", context.caller.user_id, after=after)
+        return await get_location(context, store_id)
+
+
+async def set_financial_info(context: Context, store_id: UUID | None, info: FinancialInfo) -> Location:
+    """Change VAT and currency of a store of the caller's, who has to own that very store.
+
+    Raises LocationNotFound, Forbidden, CurrencyInUse.
+    """
+    context.require(Permission.STORE_WRITE)
+    async with context.transaction() as db:
+        before = await get_location(context, store_id)
+        if Permission.STORE_WRITE not in PERMISSIONS_OF_ROLE.get(before.role, ()):
+            raise Forbidden("Only an owner of that store changes its VAT and currency.")
+        # Held, so that no goods are booked in between.
+        await db.value(
+            """
+            SELECT store_id FROM store
+            WHERE merchant_id = current_merchant() AND store_id = :store_id FOR UPDATE
+            """,
+            store_id=before.store_id,
+        )
+        if info.currency != before.currency and await _has_goods(db, before.store_id):
+            fault = FieldFault(
+                "/currency", "in_use", f"The goods here cost what they do in {before.currency}."
+            )
+            raise CurrencyInUse("Open another location with the other currency.", faults=[fault])
+        await db.execute(
+            """
+            UPDATE store SET tax_rate = :tax_rate, vat_type = :vat_type, currency = :currency,
+                             updated_at = now()
+            WHERE merchant_id = current_merchant() AND store_id = :store_id
+            """,
+            store_id=before.store_id,
+            tax_rate=info.tax_rate,
+            vat_type=info.vat_type,
+            currency=info.currency,
+        )
+        was = FinancialInfo(before.tax_rate, before.vat_type, before.currency)
+        await write_audit(context, db, "store.finance", "store", before.store_id, before=was, after=info)
+        return await get_location(context, store_id)
+
+
+async def _has_goods(db: Database, store_id: UUID) -> bool:
+    found: bool = await db.value(
+        """
+        SELECT EXISTS (SELECT FROM stock_movement
+                       WHERE merchant_id = current_merchant() AND store_id = :store_id)
+        """,
+        store_id=store_id,
+    )
+    return found
 
 
 async def _enter(context: Context, db: Database, store_id: UUID, *, replaces: bytes | None) -> Entered:

@@ -10,6 +10,11 @@ class LocationNotFound(NotFound):
     title = "There is no such store for this user"
 
 
+class CurrencyInUse(Conflict):
+    code = "currency-in-use"
+    title = "The store's goods are booked in its currency"
+
+
 class LocationClosed(Conflict):
     code = "store-closed"
     title = "The store is closed"

@@ -60,6 +60,14 @@ class Location(Struct, frozen=True, kw_only=True):
     is_default: bool
 
 
+class FinancialInfo(Struct, frozen=True):
+    """`tax_rate` as it was sent: below 1 a fraction, from 1 on percent. `currency` is of ISO 4217."""
+
+    tax_rate: Decimal
+    vat_type: VatType
+    currency: str
+
+
 class Entered(Struct, frozen=True):
     """A location with tokens for it, shown this once. `original_store_id` is where the session began."""
 

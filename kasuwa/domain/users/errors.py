@@ -30,6 +30,11 @@ class NotVerified(Unauthenticated):
     title = "The account is not confirmed yet"
 
 
+class WrongPassword(Invalid):
+    code = "wrong-password"
+    title = "The present password is another one"
+
+
 class WrongCode(Invalid):
     """Wrong, used, expired and never sent look the same."""
 

@@ -1,4 +1,4 @@
-"""A new password by a code: both steps answer alike for known and unknown users."""
+"""A new password: by the present one, or by a code, where both steps answer alike for everybody."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -13,7 +13,11 @@ from kasuwa.base.db import Database
 from kasuwa.base.ids import new_id
 from kasuwa.base.jobs import enqueue
 from kasuwa.base.limits import Quota
-from kasuwa.base.passwords import hash_password
+from kasuwa.base.passwords import hash_password, verify_password
+from kasuwa.base.problems import FieldFault
+from kasuwa.base.tries import Tries, forgive_tries, take_tries
+from kasuwa.domain.merchants.actions import open_session
+from kasuwa.domain.merchants.records import OpenedSession
 from kasuwa.domain.messages.actions import send_message
 from kasuwa.domain.messages.records import Message
 from kasuwa.domain.messages.texts import Words, words_of
@@ -27,7 +31,8 @@ from kasuwa.domain.users.codes import (
     spend_try,
     use_code,
 )
-from kasuwa.domain.users.queries import find_login, get_user, login_name, looks_like_mobile
+from kasuwa.domain.users.errors import WeakPassword, WrongPassword
+from kasuwa.domain.users.queries import find_login, get_me, get_user, login_name, looks_like_mobile
 from kasuwa.domain.users.records import Channel, User
 
 RESET_JOB = "user.reset_code"
@@ -41,6 +46,15 @@ class ResetAsked(Struct, frozen=True):
 
     sent_to: str | None
     codes_expire_at: datetime
+
+
+class PasswordChanged(Struct, frozen=True):
+    """A password that is another one now. `session` takes the place of the one that asked."""
+
+    at: datetime
+    sessions_ended: int
+    session: OpenedSession
+    access_token: str
 
 
 class _ResetOrder(Struct, frozen=True):
@@ -108,20 +122,82 @@ async def finish_reset(context: Context, typed_name: str, code: str, new_passwor
         await _send(acting, db, user, spent.channel, "password-changed", words, None)
 
 
+async def change_password(
+    context: Context, old_password: str, new_password: str, *, present: bytes, ends_others: bool
+) -> PasswordChanged:
+    """Set the caller's own new password and renew their session.
+
+    `present` is the hash of the session's token: it ends at the first use of the new one. Every other session
+    ends at once, unless `ends_others` is False; links and codes end in any case.
+    Raises WrongPassword, WeakPassword, TooManyRequests.
+    """
+    user = await get_me(context)
+    asking = Tries("password", str(user.user_id), context.services.settings.login_tries)
+    await take_tries(context.services.pool, [asking])
+    async with context.reading() as db:
+        kept: str = await db.value(
+            """
+            SELECT password_hash FROM user_account
+            WHERE merchant_id = current_merchant() AND user_id = :user_id
+            """,
+            user_id=user.user_id,
+        )
+    if not await verify_password(kept, old_password):
+        raise WrongPassword(faults=[FieldFault("/oldPassword", "wrong", "Type your present password.")])
+    await forgive_tries(context.services.pool, asking)
+    about = (user.username, user.email.partition("@")[0], user.first_name, user.last_name)
+    check_password(new_password, *about, pointer="/newPassword")
+    if await verify_password(kept, new_password):
+        fault = FieldFault("/newPassword", "same", "Choose another one than the present password.")
+        raise WeakPassword(faults=[fault])
+    password_hash = await hash_password(new_password)
+    async with context.transaction() as db:
+        changed_at = await _keep_password(context, db, user.user_id, password_hash, unless_not=kept)
+        ended = 0
+        if ends_others:
+            ended = await db.value(
+                "SELECT end_other_sessions_of(:user_id, :present)", user_id=user.user_id, present=present
+            )
+        at = context.store_id
+        opened = await open_session(
+            context, db, user.user_id, at, replaces=present, from_store=context.caller.original_store_id
+        )
+        account = await open_session(context, db, user.user_id, at, kind="account")
+        channel: Channel = "email" if user.email else "mobile"
+        if user.is_verified(channel):
+            words = words_of("password-changed")
+            await _send(context, db, user, channel, "password-changed", words, None)
+    return PasswordChanged(changed_at, ended, opened, account.token)
+
+
 async def set_password(context: Context, db: Database, user_id: UUID, password_hash: str) -> None:
     """Keep the hash; what the old password opened ends on every worker with this commit."""
-    await db.execute(
+    await _keep_password(context, db, user_id, password_hash)
+    await db.value("SELECT end_sessions_of(:user_id)", user_id=user_id)
+
+
+async def _keep_password(
+    context: Context, db: Database, user_id: UUID, password_hash: str, *, unless_not: str | None = None
+) -> datetime:
+    """Keep the hash, and end links and codes; when it was. Raises WrongPassword when another came between."""
+    changed_at: datetime | None = await db.value(
         """
-        UPDATE user_account SET password_hash = :password_hash, updated_at = now()
+        UPDATE user_account SET password_hash = :password_hash, password_changed_at = now(),
+                                updated_at = now()
         WHERE merchant_id = current_merchant() AND user_id = :user_id
+          AND (:present::text IS NULL OR password_hash = :present)
+        RETURNING password_changed_at
         """,
         user_id=user_id,
         password_hash=password_hash,
+        present=unless_not,
     )
-    await db.value("SELECT end_sessions_of(:user_id)", user_id=user_id)
+    if changed_at is None:
+        raise WrongPassword("The password was changed a moment ago.")
     await db.value("SELECT drop_links_of(:user_id)", user_id=user_id)
     await drop_codes(db, user_id)
     await write_audit(context, db, "user.set_password", "user", user_id)
+    return changed_at
 
 
 def _proved_channel(user: User, wished: Channel) -> Channel:

@@ -1,0 +1,94 @@
+"""Keeping what people complain of."""
+
+from kasuwa.base.audit import write_audit
+from kasuwa.base.context import Context
+from kasuwa.base.ids import new_id
+from kasuwa.base.problems import FieldFault, Invalid
+from kasuwa.domain.complaints.records import (
+    ATTACHMENT_BYTES,
+    MOST_ATTACHMENTS,
+    Attachment,
+    NewComplaint,
+    Ticket,
+)
+from kasuwa.domain.stores.queries import get_location
+from kasuwa.domain.users.profile import own_id, read_profile
+
+_BEGINNINGS = {
+    "image/png": (b"\x89PNG\r\n\x1a\n",),
+    "image/jpeg": (b"\xff\xd8\xff",),
+    "image/webp": (b"RIFF",),
+    "application/pdf": (b"%PDF-",),
+}
+
+
+async def log_complaint(context: Context, new: NewComplaint) -> Ticket:
+    """Keep the complaint and its files; answer its ticket.
+
+    Without an address to answer to, the profile's e-mail is kept. Raises LocationNotFound for a store that is
+    not the user's, Invalid for files that are too large or not what they are called.
+    """
+    _check_files(new.attachments)
+    user_id, complaint_id = own_id(context), new_id()
+    store_id = context.store_id if new.store_id is None else new.store_id
+    async with context.transaction() as db:
+        location = await get_location(context, store_id)
+        profile = await read_profile(context, db)
+        ticket = await db.one(
+            """
+            INSERT INTO complaint (merchant_id, complaint_id, number, user_id, store_id, category, severity,
+                                   subject, message, reference, contact_email, contact_mobile, app_version)
+            VALUES (current_merchant(), :complaint_id, take_numbers('complaint'), :user_id, :store_id,
+                    :category, :severity, :subject, :message, :reference, :contact_email,
+                    :contact_mobile, :app_version)
+            RETURNING complaint_id, number, store_id, category, severity, subject, status,
+                      :attachment_count::integer AS attachment_count, created_at
+            """,
+            into=Ticket,
+            complaint_id=complaint_id,
+            user_id=user_id,
+            store_id=location.store_id,
+            category=new.category,
+            severity=new.severity,
+            subject=new.subject,
+            message=new.message,
+            reference=new.reference,
+            contact_email=new.contact_email or profile.email,
+            contact_mobile=new.contact_mobile,
+            app_version=new.app_version,
+            attachment_count=len(new.attachments),
+        )
+        await db.execute_many(
+            """
+            INSERT INTO complaint_attachment (merchant_id, complaint_id, position, file_name, content_type,
+                                              content)
+            VALUES (current_merchant(), :complaint_id, :position, :file_name, :content_type, :content)
+            """,
+            [
+                {
+                    "complaint_id": complaint_id,
+                    "position": place,
+                    "file_name": one.file_name,
+                    "content_type": one.content_type,
+                    "content": one.content,
+                }
+                for place, one in enumerate(new.attachments, 1)
+            ],
+        )
+        await write_audit(context, db, "complaint.log", "complaint", complaint_id, after=ticket)
+    return ticket
+
+
+def _check_files(attachments: tuple[Attachment, ...]) -> None:
+    """Raises Invalid."""
+    assert len(attachments) <= MOST_ATTACHMENTS
+    faults = []
+    for place, one in enumerate(attachments):
+        if len(one.content) > ATTACHMENT_BYTES:
+            faults.append(FieldFault(f"/attachments/{place}/data", "too_long", "A file has 2 MB at most."))
+        elif not one.content.startswith(_BEGINNINGS[one.content_type]):
+            faults.append(
+                FieldFault(f"/attachments/{place}/contentType", "format", "The bytes are of another kind.")
+            )
+    if faults:
+        raise Invalid(faults=faults)

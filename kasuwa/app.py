@@ -48,7 +48,7 @@ from kasuwa.domain.catalogue.following import FOLLOW_JOB, run_follow
 from kasuwa.domain.exchange.jobs import IMPORT_JOB, run_import_job
 from kasuwa.domain.media.jobs import run_sweep
 from kasuwa.domain.media.keeping import SWEEP_JOB
-from kasuwa.domain.messages.jobs import SEND_JOB, run_send
+from kasuwa.domain.messages.jobs import SEND_JOB, SEND_SEALED_JOB, run_send, run_send_sealed
 from kasuwa.domain.upkeep.jobs import (
     CARDS_JOB,
     DAILY_JOB,
@@ -129,6 +129,7 @@ async def open_services(setup: WorkerSetup) -> AsyncIterator[Services]:
     )
     jobs.handle(SWEEP_JOB, partial(run_sweep, services))
     jobs.handle(SEND_JOB, partial(run_send, services))
+    jobs.handle(SEND_SEALED_JOB, partial(run_send_sealed, services))
     jobs.handle(RESET_JOB, partial(run_send_reset, services))
     jobs.handle(DAILY_JOB, partial(run_daily, services))
     jobs.handle(LEDGER_JOB, partial(run_ledger_check, services))

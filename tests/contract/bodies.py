@@ -265,6 +265,8 @@ FILES: dict[tuple[str, str], tuple[bytes, str]] = {
 
 QUERIES: dict[tuple[str, str], Callable[[Cast], dict[str, str]]] = {
     ("manage", "listStockAsAt"): lambda cast: {"at": "2031-01-01T00:00:00Z"},
+    ("storeharmony", "verifyMobile"): lambda cast: {"mobile": f"0803{new_id().int % 10**7:07d}"},
+    ("storeharmony", "verifyEmailAddress"): lambda cast: {"email": f"{new_id().hex}@shop.example"},
     ("storeharmony", "findBySKU"): lambda cast: {"sku": cast.sku},
     ("storeharmony", "listProductsPricesForRecentChanges"): lambda cast: {"since": "2026-01-01T00:00:00Z"},
     ("storeharmony", "authenticateUser"): lambda cast: {"storeid": str(cast.store_id)},

@@ -3,6 +3,7 @@
 from kasuwa.api.storeharmony import access as _access
 from kasuwa.api.storeharmony import bulk_products as _bulk_products
 from kasuwa.api.storeharmony import categories as _categories
+from kasuwa.api.storeharmony import checks as _checks
 from kasuwa.api.storeharmony import complaints as _complaints
 from kasuwa.api.storeharmony import pictures as _pictures
 from kasuwa.api.storeharmony import prices as _prices
@@ -28,6 +29,7 @@ __all__ = [
     "_access",
     "_bulk_products",
     "_categories",
+    "_checks",
     "_complaints",
     "_pictures",
     "_prices",

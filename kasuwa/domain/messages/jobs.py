@@ -8,7 +8,7 @@ from email.utils import localtime, parseaddr
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
-from uuid import UUID
+from uuid import UUID, uuid5
 
 import aiosmtplib
 import msgspec
@@ -18,6 +18,11 @@ from kasuwa.base.context import MerchantId, Services
 from kasuwa.domain.messages.records import Message
 
 SEND_JOB = "message.send"
+
+
+SEND_SEALED_JOB = "message.send_sealed"
+
+_SEALED = UUID("0192f5a4-7c1b-7d5e-9a60-5f1f3c0d7e11")
 
 
 class _Queued(Struct, frozen=True):
@@ -55,6 +60,18 @@ async def run_send(services: Services, merchant_id: UUID | None, payload: Any) -
             """,
             message_id=message_id,
         )
+
+
+async def run_send_sealed(services: Services, merchant_id: UUID | None, payload: Any) -> None:
+    """Send a message of no merchant's: an app's check of an address. The job is all that knows of it.
+
+    `payload` has the sealed message, and until when (ISO 8601) its code works: later it is not sent.
+    """
+    if datetime.now(UTC) >= datetime.fromisoformat(payload["until"]):
+        return
+    message = msgspec.json.decode(services.sealer.open(payload["sealed"].encode()), type=Message)
+    # The same for each try of the same job: a repeat can be told by it.
+    await _send(services.settings, uuid5(_SEALED, payload["sealed"]), message)
 
 
 async def _note_failure(

@@ -32,6 +32,15 @@ TEXTS: dict[str, dict[str, Words]] = {
             "your code for a new password is $code. It works for $minutes minutes.\n\n"
             "If you did not ask for it, ignore this message: your password stays as it is.\n",
         ),
+        "check-email": Words(
+            "Your code",
+            "Hello,\n\n"
+            "your code is $code. It works for $minutes minutes.\n\n"
+            "If you did not ask for a code, ignore this message.\n",
+        ),
+        "check-mobile": Words(
+            "Your code", "Your code is $code. It works for $minutes minutes. Give it to nobody."
+        ),
         "invitation-email": Words(
             "You are invited to work at a shop",
             "Hello,\n\n"

@@ -3,6 +3,10 @@
 Both libraries are loaded when they are first asked: a start does not wait for them.
 """
 
+import unicodedata
+
+from msgspec import Struct
+
 from kasuwa.base.problems import FieldFault, Invalid
 
 
@@ -10,6 +14,10 @@ def read_email(text: str, pointer: str) -> str:
     """The address with its domain in lower case. Raises Invalid; nobody is asked whether it exists."""
     from email_validator import EmailNotValidError, validate_email
 
+    composed = unicodedata.normalize("NFC", text)
+    if unicodedata.normalize("NFKC", composed) != composed:
+        # Letters of another width or shape look like an address that is somebody else's.
+        raise Invalid(faults=[FieldFault(pointer, "format", "Write the address in plain letters.")])
     try:
         # Names under .test are for trying things out and reach nobody.
         return validate_email(text, check_deliverability=False, test_environment=True).normalized
@@ -42,6 +50,27 @@ def find_mobile(text: str, country_code: str) -> str | None:
     if not phonenumbers.is_possible_number(number) or number.extension:
         return None
     return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+
+
+class MobileFacts(Struct, frozen=True):
+    """`country_code` is ISO 3166-1 alpha-2, "" for one of no country; `national` as it is dialled there."""
+
+    is_valid: bool
+    country_code: str
+    national: str
+
+
+def describe_mobile(number: str) -> MobileFacts:
+    """What a number in E.164 says of itself. It is valid when a network of its country has its prefix."""
+    import phonenumbers
+
+    read = phonenumbers.parse(number, None)
+    code = phonenumbers.region_code_for_number(read) or ""
+    return MobileFacts(
+        is_valid=phonenumbers.is_valid_number(read),
+        country_code=code if code.isalpha() else "",
+        national=phonenumbers.format_number(read, phonenumbers.PhoneNumberFormat.NATIONAL),
+    )
 
 
 def mask_email(text: str) -> str:

@@ -29,7 +29,7 @@ BEGIN
              CASE WHEN p.track_quantity THEN trim_scale(coalesce(b.on_hand - b.reserved, 0))::text ELSE 'null' END,
              coalesce(trim_scale(b.reorder_level)::text, 'null'),
              coalesce(trim_scale(b.reorder_quantity)::text, 'null'),
-             coalesce(p.track_quantity AND b.on_hand - b.reserved <= b.reorder_level, false)::text
+             coalesce(p.track_quantity AND b.is_low, false)::text
            ) AS stock
     FROM (
       SELECT p.product_id, p.sort_name, p.kind, p.track_quantity
@@ -45,7 +45,7 @@ BEGIN
     ) c
     -- A simple product has one variant, so one balance at a store; for the others the page is read otherwise.
     LEFT JOIN LATERAL (
-      SELECT s.on_hand, s.reserved, s.reorder_level, s.reorder_quantity FROM stock_balance s
+      SELECT s.on_hand, s.reserved, s.reorder_level, s.reorder_quantity, s.is_low FROM stock_balance s
       WHERE s.merchant_id = for_merchant AND s.product_id = p.product_id AND s.store_id = at_store
       LIMIT 1
     ) b ON true

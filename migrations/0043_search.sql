@@ -96,7 +96,7 @@ BEGIN
                                        (SELECT string_agg(concat_ws(' ', v.name, o.value), ' ')
                                         FROM (SELECT v.name, v.options FROM variant v
                                               WHERE v.merchant_id = p.merchant_id AND v.product_id = p.product_id
-                                                AND (v.name <> '' OR v.options <> '[]')
+                                                AND v.removed_at IS NULL AND (v.name <> '' OR v.options <> '[]')
                                               LIMIT 200) v
                                         LEFT JOIN LATERAL (
                                           SELECT string_agg(e ->> 'value', ' ') AS value
@@ -140,7 +140,7 @@ BEGIN
   IF TG_TABLE_NAME = 'variant' THEN
     PERFORM write_search_words(n.merchant_id, array_agg(DISTINCT n.product_id))
     FROM old_rows o JOIN new_rows n USING (merchant_id, variant_id)
-    WHERE (o.name, o.options) IS DISTINCT FROM (n.name, n.options)
+    WHERE (o.name, o.options, o.removed_at) IS DISTINCT FROM (n.name, n.options, n.removed_at)
     GROUP BY n.merchant_id;
   ELSE
     PERFORM write_search_words(n.merchant_id, array_agg(n.product_id))
@@ -151,7 +151,16 @@ BEGIN
   RETURN NULL;
 END $$;
 
--- A variant that goes leaves its words to the next change of its product.
+CREATE FUNCTION drop_search_words() RETURNS trigger
+LANGUAGE plpgsql AS $$
+BEGIN
+  -- Of a product that goes as a whole nothing is left to be written.
+  PERFORM write_search_words(c.merchant_id, array_agg(DISTINCT c.product_id)) FROM (
+    SELECT o.merchant_id, o.product_id FROM old_rows o WHERE o.name <> '' OR o.options <> '[]'
+  ) c GROUP BY c.merchant_id;
+  RETURN NULL;
+END $$;
+
 CREATE TRIGGER words_of_new AFTER INSERT ON product REFERENCING NEW TABLE AS new_rows
   FOR EACH STATEMENT EXECUTE FUNCTION note_search_words();
 CREATE TRIGGER words_of_changed AFTER UPDATE ON product REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
@@ -160,6 +169,8 @@ CREATE TRIGGER words_of_new AFTER INSERT ON variant REFERENCING NEW TABLE AS new
   FOR EACH STATEMENT EXECUTE FUNCTION note_search_words();
 CREATE TRIGGER words_of_changed AFTER UPDATE ON variant REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
   FOR EACH STATEMENT EXECUTE FUNCTION renew_search_words();
+CREATE TRIGGER words_of_gone AFTER DELETE ON variant REFERENCING OLD TABLE AS old_rows
+  FOR EACH STATEMENT EXECUTE FUNCTION drop_search_words();
 
 -- The search, as a role of its own: see 0006 --------------------------------------------------------
 -- MATERIALIZED keeps the merchant and the limit out of the look-up: the planner, who does not know the words, would
@@ -273,10 +284,10 @@ DECLARE
 BEGIN
   RETURN QUERY
     (SELECT v.product_id FROM variant v
-     WHERE v.merchant_id = current_merchant() AND v.sku_key LIKE pattern LIMIT most)
+     WHERE v.merchant_id = current_merchant() AND v.sku_key LIKE pattern AND v.removed_at IS NULL LIMIT most)
     UNION
     (SELECT v.product_id FROM variant v
-     WHERE v.merchant_id = current_merchant() AND v.barcode LIKE pattern LIMIT most)
+     WHERE v.merchant_id = current_merchant() AND v.barcode LIKE pattern AND v.removed_at IS NULL LIMIT most)
     LIMIT most;
 END $$;
 
@@ -301,10 +312,10 @@ BEGIN
   END IF;
   RETURN QUERY
     SELECT v.product_id, 0 FROM variant v
-    WHERE v.merchant_id = current_merchant() AND v.sku_key COLLATE "C" = code
+    WHERE v.merchant_id = current_merchant() AND v.sku_key COLLATE "C" = code AND v.removed_at IS NULL
     UNION
     SELECT v.product_id, 0 FROM variant v
-    WHERE v.merchant_id = current_merchant() AND v.barcode COLLATE "C" = code;
+    WHERE v.merchant_id = current_merchant() AND v.barcode COLLATE "C" = code AND v.removed_at IS NULL;
   GET DIAGNOSTICS shown = ROW_COUNT;
 
   IF tokens <> '{}' THEN
@@ -336,11 +347,13 @@ BEGIN
         (SELECT v.product_id FROM variant v
          WHERE v.merchant_id = current_merchant()
            AND v.sku_key COLLATE "C" > code AND v.sku_key COLLATE "C" < code || U&'\+10FFFF'
+           AND v.removed_at IS NULL
          LIMIT most)
         UNION
         (SELECT v.product_id FROM variant v
          WHERE v.merchant_id = current_merchant()
            AND v.barcode COLLATE "C" > code AND v.barcode COLLATE "C" < code || U&'\+10FFFF'
+           AND v.removed_at IS NULL
          LIMIT most)
       ) b LIMIT most - shown;
     GET DIAGNOSTICS added = ROW_COUNT;

@@ -333,7 +333,10 @@ class PageWish(Struct, frozen=True, kw_only=True):
 
 
 class StockLevel(Struct, frozen=True):
-    """What lies of a product or a variant at a store."""
+    """What lies of a product or a variant at a store.
+
+    `is_low`: at or below the reorder level; what was said of a
+    product with variants holds for all of them together."""
 
     product_id: UUID
     variant_id: UUID
@@ -344,6 +347,7 @@ class StockLevel(Struct, frozen=True):
     in_transit: Decimal
     reorder_level: Decimal | None
     reorder_quantity: Decimal | None
+    is_low: bool
 
 
 class Removal(Struct, frozen=True):

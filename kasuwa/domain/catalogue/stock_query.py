@@ -20,7 +20,7 @@ from kasuwa.domain.catalogue.cards import refresh_stale_cards
 from kasuwa.domain.catalogue.conditions import Condition, asks_for_costs, condition_sql
 from kasuwa.domain.catalogue.errors import CursorWrong, PageTooDeep, UnknownLocation
 from kasuwa.domain.catalogue.facets import Facet, Facets, count_facets
-from kasuwa.domain.catalogue.filters import JOINS, MOST_COUNTED
+from kasuwa.domain.catalogue.filters import IS_LOW, JOINS, MOST_COUNTED
 from kasuwa.domain.catalogue.lists import STORE_CARD, ListedProduct, ProductPage, shown_body
 from kasuwa.domain.catalogue.sorting import SORTS, is_value
 from kasuwa.domain.permissions import Permission
@@ -134,6 +134,9 @@ async def query_stock(context: Context, dialect: str, wanted: StockQuery) -> Fou
         store_ids = await _stores(context, db, wanted.store_ids)
         choice = _choice(context, wanted, store_ids, currency)
         orders = tuple(order for order in orders if order.field != "relevance" or choice.found)
+        if wanted.conditions and not choice.found:
+            # How many products a condition leaves depends on its value: one brand is rare, another every second's.
+            await db.execute("SET LOCAL plan_cache_mode = force_custom_plan")
         rows, total = await _page(context, db, dialect, wanted, orders, choice)
         cursor = None
         if len(rows) > wanted.size:
@@ -211,7 +214,7 @@ async def _page(
         WITH chosen AS {"" if choice.found else "NOT"} MATERIALIZED ({chosen})
         SELECT p.product_id, p.number, {body} || '}}' AS body, p.kind = 'variant' AS has_variants,
                p.track_quantity, coalesce(b.on_hand, 0) AS on_hand, coalesce(b.reserved, 0) AS reserved,
-               b.reorder_level, b.reorder_quantity, p.keys, c.stale_at <= now() AS is_stale, p.total
+               b.reorder_level, b.reorder_quantity, coalesce({IS_LOW}, false) AS is_low, p.keys, c.stale_at <= now() AS is_stale, p.total
         FROM (
           SELECT p.*, ARRAY[{", ".join([*(f"p.k{i}::text" for i in range(len(keys))), "p.sort_name"])}]
                  AS keys,
@@ -257,6 +260,7 @@ class _Row(Struct, frozen=True):
     reserved: Decimal
     reorder_level: Decimal | None
     reorder_quantity: Decimal | None
+    is_low: bool
     keys: list[str]
     is_stale: bool | None
     total: int
@@ -272,6 +276,7 @@ class _Row(Struct, frozen=True):
             reserved=self.reserved,
             reorder_level=self.reorder_level,
             reorder_quantity=self.reorder_quantity,
+            is_low=self.is_low,
             sort_value="",
         )
 

@@ -284,7 +284,7 @@ DECLARE
 BEGIN
   RETURN QUERY
     (SELECT v.product_id FROM variant v
-     WHERE v.merchant_id = current_merchant() AND v.sku_key LIKE pattern AND v.removed_at IS NULL LIMIT most)
+     WHERE v.merchant_id = current_merchant() AND v.sku_key LIKE lower(pattern) AND v.removed_at IS NULL LIMIT most)
     UNION
     (SELECT v.product_id FROM variant v
      WHERE v.merchant_id = current_merchant() AND v.barcode LIKE pattern AND v.removed_at IS NULL LIMIT most)
@@ -296,7 +296,9 @@ RETURNS TABLE (found_id uuid, rank integer)
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = public, pg_temp ROWS 100
 SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
-  code text := lower(btrim(left(wanted, 200)));
+  -- Barcodes have their letters as they are printed.
+  typed text := btrim(left(wanted, 200));
+  code text := lower(typed);
   mark text := search_mark(current_merchant());
   tokens text[] := (search_words(left(wanted, 200)))[:12];
   exact tsquery;
@@ -315,7 +317,7 @@ BEGIN
     WHERE v.merchant_id = current_merchant() AND v.sku_key COLLATE "C" = code AND v.removed_at IS NULL
     UNION
     SELECT v.product_id, 0 FROM variant v
-    WHERE v.merchant_id = current_merchant() AND v.barcode COLLATE "C" = code AND v.removed_at IS NULL;
+    WHERE v.merchant_id = current_merchant() AND v.barcode COLLATE "C" = typed AND v.removed_at IS NULL;
   GET DIAGNOSTICS shown = ROW_COUNT;
 
   IF tokens <> '{}' THEN
@@ -352,7 +354,7 @@ BEGIN
         UNION
         (SELECT v.product_id FROM variant v
          WHERE v.merchant_id = current_merchant()
-           AND v.barcode COLLATE "C" > code AND v.barcode COLLATE "C" < code || U&'\+10FFFF'
+           AND v.barcode COLLATE "C" > typed AND v.barcode COLLATE "C" < typed || U&'\+10FFFF'
            AND v.removed_at IS NULL
          LIMIT most)
       ) b LIMIT most - shown;
@@ -411,7 +413,7 @@ BEGIN
       WHERE w.merchant_id = current_merchant() LIMIT most;
     GET DIAGNOSTICS shown = ROW_COUNT;
     IF shown = 0 AND length(code) > 2 AND code ~ '^\S*[0-9]\S*$' THEN
-      RETURN QUERY SELECT c.found_id, 900 FROM search_code_part(code, most) c;
+      RETURN QUERY SELECT c.found_id, 900 FROM search_code_part(typed, most) c;
     END IF;
   END IF;
 END $$;

@@ -77,6 +77,9 @@ def doctor(
     now: Annotated[
         bool, typer.Option("--now", help="With --gc: younger ones too; not beside a server.")
     ] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Look at sizes of picture files alone, not at every byte.")
+    ] = False,
     as_json: Json = False,
     data: Data = None,
 ) -> None:
@@ -86,7 +89,9 @@ def doctor(
 
     if now and not gc:
         raise typer.BadParameter("--now goes with --gc")
-    raise typer.Exit(run_doctor(read_settings(data=data), as_json=as_json, collect=gc, at_once=now))
+    raise typer.Exit(
+        run_doctor(read_settings(data=data), as_json=as_json, collect=gc, at_once=now, quick=quick)
+    )
 
 
 @app.command()

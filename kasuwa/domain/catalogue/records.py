@@ -152,7 +152,7 @@ class ShownPicture(Struct, frozen=True, kw_only=True):
 
 
 class Rendition(Struct, frozen=True):
-    """One file of a picture. `path` begins with /media/ and never changes its bytes."""
+    """One file of a picture. `path` begins with /media/ and never changes its bytes; `sha256` is of those."""
 
     name: str
     content_type: str
@@ -160,6 +160,7 @@ class Rendition(Struct, frozen=True):
     height_px: int
     path: str
     size_bytes: int
+    sha256: str = ""
 
 
 class Tax(Struct, frozen=True):

@@ -1,9 +1,8 @@
 """The plans of a search by conditions without a text, read as the application's role."""
 
 import re
-from collections.abc import Callable
 from decimal import Decimal
-from typing import TypeVar
+from typing import Any
 
 import pytest
 
@@ -17,13 +16,11 @@ from tests.shop import Shop
 
 __all__ = ["application", "big_shop"]
 
-T = TypeVar("T")
-
 
 class Listener(Recorder):
     """Keeps the statements that count, too."""
 
-    async def value(self, sql: str, **values: object) -> T:  # type: ignore[type-var]
+    async def value(self, sql: str, **values: object) -> Any:
         statement = Numbered(sql)
         self.asked.append((statement.text, [values[name] for name in statement.names]))
         return await super().value(sql, **values)

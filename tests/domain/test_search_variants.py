@@ -8,7 +8,14 @@ from msgspec import structs
 from kasuwa.base.context import Context
 from kasuwa.domain.catalogue.actions import ProductChange, create_product, remove_product, update_product
 from kasuwa.domain.catalogue.conditions import Condition
-from kasuwa.domain.catalogue.records import NewProduct, NewVariant, OpeningStock, OptionValue, Price, ProductOption
+from kasuwa.domain.catalogue.records import (
+    NewProduct,
+    NewVariant,
+    OpeningStock,
+    OptionValue,
+    Price,
+    ProductOption,
+)
 from kasuwa.domain.catalogue.stock_query import StockQuery, query_stock
 from kasuwa.domain.catalogue.variants import add_variants, remove_variants
 from tests.conftest import SchemaOwner
@@ -60,7 +67,9 @@ CONDITIONS = {
 
 
 @pytest.mark.parametrize("moved", [0, 3], ids=["deleted", "archived"])
-async def test_a_variant_that_was_taken_off_is_found_by_nothing_of_its_own(context: Context, moved: int) -> None:
+async def test_a_variant_that_was_taken_off_is_found_by_nothing_of_its_own(
+    context: Context, moved: int
+) -> None:
     """What the ledger knows is archived, the rest is deleted: neither is sold."""
     opening = (OpeningStock(context.store_id, Decimal(moved)),)
     product = await create_product(
@@ -95,7 +104,9 @@ async def test_a_word_goes_with_the_last_variant_that_has_it(context: Context) -
         assert await first_ten(context, "indigo") == found
     # Sold again, it is found again.
     await add_variants(context, product.product_id, [a_colour("Indigo")])
-    assert await first_ten(context, "indigo") == await first_ten(context, "KAF-Indigo-7") == [product.product_id]
+    assert (
+        await first_ten(context, "indigo") == await first_ten(context, "KAF-Indigo-7") == [product.product_id]
+    )
 
 
 async def test_words_that_nobody_takes_away_would_still_be_found(
@@ -121,7 +132,9 @@ def a_tagged(name: str, *tags: str) -> NewProduct:
 
 async def kept_tags(context: Context) -> list[str]:
     async with context.reading() as db:
-        return await db.values("SELECT tag FROM product_tag WHERE merchant_id = current_merchant() ORDER BY tag")
+        return await db.values(
+            "SELECT tag FROM product_tag WHERE merchant_id = current_merchant() ORDER BY tag"
+        )
 
 
 async def test_tags_are_kept_as_products_have_them(shop: Shop) -> None:

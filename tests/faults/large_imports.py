@@ -1,4 +1,4 @@
-"""A file of very many rows through `kasuwa import`: it ends, every row is there, and memory does not grow with it.
+"""A file of very many rows through `kasuwa import`: it ends, each row is there, memory does not grow with it.
 
 Run: python -m tests.faults.large_imports --rows 1000000   (minutes; beside it a file of a tenth of the rows)
 """
@@ -25,7 +25,7 @@ from kasuwa.settings import read_settings
 from tests.faults.installation import Installation, new_folder
 from tests.shop import new_shop
 
-# What the larger file may take beyond the smaller one: eight bytes for each SKU and barcode, and the part at hand.
+# What the larger file may take beyond the smaller one: eight bytes for each SKU and barcode.
 MOST_GROWTH_BYTES = 40 * 2**20
 
 
@@ -65,7 +65,9 @@ def growth_faults(small: Ended, large: Ended) -> list[str]:
     for kind in ("rss", "pss"):
         more = getattr(large, f"peak_{kind}_bytes") - getattr(small, f"peak_{kind}_bytes")
         if more > MOST_GROWTH_BYTES:
-            faults.append(f"{large.rows} rows took {more / 2**20:.0f} MB {kind.upper()} more than {small.rows}")
+            faults.append(
+                f"{large.rows} rows took {more / 2**20:.0f} MB {kind.upper()} more than {small.rows}"
+            )
     return faults
 
 
@@ -84,7 +86,17 @@ def import_rows(data: Path, rows: int) -> Ended:
     file = data.with_suffix(".csv")
     write_rows(file, rows)
     store_id = _open_shop(installation)
-    words = [sys.executable, "-m", "kasuwa", "import", "products", str(file), "--store", str(store_id), "--json"]
+    words = [
+        sys.executable,
+        "-m",
+        "kasuwa",
+        "import",
+        "products",
+        str(file),
+        "--store",
+        str(store_id),
+        "--json",
+    ]
     begun = time.monotonic()
     peak_rss = peak_pss = 0
     with subprocess.Popen(words, env=installation.environment, stdout=subprocess.PIPE) as process:

@@ -3,7 +3,6 @@
 import asyncio
 import hashlib
 from collections.abc import Sequence
-from typing import Any
 
 import asyncpg
 
@@ -22,8 +21,9 @@ _FILES = """
       SELECT substr(r.path, 8) AS key, r.size_bytes, r.sha256
       FROM jsonb_to_recordset(p.renditions) AS r (path text, size_bytes bigint, sha256 text)
       UNION ALL
-      SELECT p.merchant_id || '/' || left(encode(p.sha256, 'hex'), 2) || '/' || encode(p.sha256, 'hex') || '/original',
-             p.size_bytes, encode(p.sha256, 'hex')
+      SELECT p.merchant_id || '/' || left(h.sha256, 2) || '/' || h.sha256 || '/original',
+             p.size_bytes, h.sha256
+      FROM encode(p.sha256, 'hex') AS h (sha256)
     ) x
     JOIN pg_temp.stored_file f ON f.key = x.key AND f.size_bytes = x.size_bytes
     WHERE p.format IS NOT NULL AND x.sha256 <> ''
@@ -42,7 +42,7 @@ async def check_contents(owner: Owner, blobs: Blobs) -> Examined:
     return examined("contents of pictures", looked_at, findings)
 
 
-async def _altered(blobs: Blobs, batch: Sequence["asyncpg.Record[Any]"]) -> list[Finding]:
+async def _altered(blobs: Blobs, batch: Sequence[asyncpg.Record]) -> list[Finding]:
     slots = asyncio.Semaphore(_AT_ONCE)
 
     async def is_altered(key: str, sha256: str) -> bool:

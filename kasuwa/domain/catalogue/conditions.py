@@ -188,7 +188,9 @@ def condition_sql(
         sql = f"EXISTS (SELECT FROM {field.rows} IS NOT NULL AND {sql})"
     elif field.rows:
         rows = field.equals if field.equals and operator in _SAME else field.rows
-        besides = f"EXISTS (SELECT FROM {field.besides} AND {sql}) AND " if field.besides and is_wanted else ""
+        besides = (
+            f"EXISTS (SELECT FROM {field.besides} AND {sql}) AND " if field.besides and is_wanted else ""
+        )
         sql = f"{besides}EXISTS (SELECT FROM {rows} AND {sql})"
     if "{n}" in field.rows:
         given[f"option_{n}"] = condition.option_name.lower()

@@ -111,13 +111,14 @@ JOINS = {
           ORDER BY v.position, v.variant_id LIMIT 1
         ) v ON true
     """,
-    # Each balance says of itself whether it is low. A product with variants is low with one of them, or when all
-    # of them together are at the level that was said of the product itself: that one stands at a balance that is
-    # closed, since nothing lies on it.
+    # Each balance says of itself whether it is low. A product with variants is low with one of them, or when
+    # all of them together are at the level that was said of the product itself: that one stands at a balance
+    # that is closed, since nothing lies on it.
     "b": """
         LEFT JOIN LATERAL (
-          SELECT sum(l.on_hand) AS on_hand, sum(l.reserved) AS reserved, max(l.reorder_level) AS reorder_level,
-                 max(l.reorder_quantity) AS reorder_quantity, bool_or(l.is_low) AS is_low
+          SELECT sum(l.on_hand) AS on_hand, sum(l.reserved) AS reserved,
+                 max(l.reorder_level) AS reorder_level, max(l.reorder_quantity) AS reorder_quantity,
+                 bool_or(l.is_low) AS is_low
           FROM (
             SELECT sum(s.on_hand) AS on_hand, sum(s.reserved) AS reserved,
                    max(s.reorder_level) AS reorder_level, max(s.reorder_quantity) AS reorder_quantity,

@@ -135,7 +135,7 @@ async def query_stock(context: Context, dialect: str, wanted: StockQuery) -> Fou
         choice = _choice(context, wanted, store_ids, currency)
         orders = tuple(order for order in orders if order.field != "relevance" or choice.found)
         if wanted.conditions and not choice.found:
-            # How many products a condition leaves depends on its value: one brand is rare, another every second's.
+            # What a condition leaves depends on its value: one brand is rare, another every second product's.
             await db.execute("SET LOCAL plan_cache_mode = force_custom_plan")
         rows, total = await _page(context, db, dialect, wanted, orders, choice)
         cursor = None
@@ -214,7 +214,8 @@ async def _page(
         WITH chosen AS {"" if choice.found else "NOT"} MATERIALIZED ({chosen})
         SELECT p.product_id, p.number, {body} || '}}' AS body, p.kind = 'variant' AS has_variants,
                p.track_quantity, coalesce(b.on_hand, 0) AS on_hand, coalesce(b.reserved, 0) AS reserved,
-               b.reorder_level, b.reorder_quantity, coalesce({IS_LOW}, false) AS is_low, p.keys, c.stale_at <= now() AS is_stale, p.total
+               b.reorder_level, b.reorder_quantity, coalesce({IS_LOW}, false) AS is_low,
+               p.keys, c.stale_at <= now() AS is_stale, p.total
         FROM (
           SELECT p.*, ARRAY[{", ".join([*(f"p.k{i}::text" for i in range(len(keys))), "p.sort_name"])}]
                  AS keys,

@@ -1,4 +1,7 @@
-"""Which codes a file has had already, in a few bytes each: a set of a million would be the most that an import holds."""
+"""Which codes a file has had already.
+
+Eight bytes each: a set of a million would be most of what an import holds.
+"""
 
 from array import array
 from bisect import bisect_left
@@ -8,7 +11,7 @@ _PARTS = 256
 
 
 class SeenCodes:
-    """Codes by a hash of 64 bits, in parts that stay sorted: eight bytes each, where a set takes seventy."""
+    """Codes by a hash of 64 bits, in parts that stay sorted."""
 
     def __init__(self) -> None:
         self._parts = [array("Q") for _ in range(_PARTS)]

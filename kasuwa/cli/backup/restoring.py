@@ -11,7 +11,6 @@ import msgspec
 from msgspec import Struct
 
 from kasuwa.base.migrate import read_migrations
-from kasuwa.base.postgres.binaries import find_binaries
 from kasuwa.base.postgres.folder import write_file
 from kasuwa.base.problems import Conflict
 from kasuwa.base.secrets import Sealer
@@ -163,8 +162,9 @@ async def _check_target(urls: DatabaseUrls, name: str, *, force: bool) -> None:
 
 
 async def _bring_parts(settings: Settings, urls: DatabaseUrls, file: Path) -> None:
-    binaries = find_binaries(settings.pg_bin or None)
     blobs = open_blobs(settings.storage_url or str(settings.data_folder() / "files"))
+    # With the database, the pictures and the key elsewhere nothing has made it yet.
+    settings.data_folder().mkdir(mode=0o700, parents=True, exist_ok=True)
     waiting: set[asyncio.Task[None]] = set()
     try:
         for name, part in parts(file):
@@ -174,7 +174,7 @@ async def _bring_parts(settings: Settings, urls: DatabaseUrls, file: Path) -> No
                     with dump.open("wb") as out:
                         while chunk := part.read(1024 * 1024):
                             out.write(chunk)
-                    await pg_restore(binaries, urls.owner, dump)
+                    await pg_restore(settings, urls.owner, dump)
             elif name.startswith(FILES):
                 key = name.removeprefix(FILES)
                 kind = mimetypes.guess_type(key)[0] or "application/octet-stream"

@@ -22,9 +22,7 @@ EACH = 3000
 MOST_ROWS = 250
 
 _TEMPLATE = "kept_plans"
-_WORD = hashlib.md5(b"20", usedforsecurity=False).hexdigest()[
-    :8
-]  # a word of the vocabulary
+_WORD = hashlib.md5(b"20", usedforsecurity=False).hexdigest()[:8]  # a word of the vocabulary
 _CALLS = {
     "product_page": [
         "SELECT product_page($1, 'storeharmony', $2, 'active', true, '%s%s%s%s%s%s', 50, 0)",

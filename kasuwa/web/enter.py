@@ -18,6 +18,7 @@ from kasuwa.base.problems import Problem, Unauthenticated
 from kasuwa.domain.merchants.actions import end_session
 from kasuwa.domain.merchants.authentication import resolve_session
 from kasuwa.domain.stores.queries import list_locations
+from kasuwa.domain.users.errors import LinkNotFound, LinkUsed
 from kasuwa.domain.users.login import ENTER_PATH, WEB_SESSION, enter_by_link
 from kasuwa.domain.users.queries import get_me
 from kasuwa.web.forms import AnyRequest, button_with_token, form_page, read_field, spend_try
@@ -112,7 +113,9 @@ def _cookie(request: AnyRequest, token: str) -> str:
 
 
 def _refusal(problem: Problem) -> Response[bytes]:
-    said = f"<p>{html.escape(problem.detail)}</p>" if problem.detail else ""
+    # Of a link only its app can give another.
+    own = "" if isinstance(problem, LinkNotFound | LinkUsed) else problem.detail
+    said = f"<p>{html.escape(own)}</p>" if own else ""
     return form_page(
         problem.status, problem.title, said + "<p>Log in to your app again: it has a new link then.</p>"
     )

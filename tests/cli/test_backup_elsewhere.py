@@ -127,6 +127,10 @@ def test_it_comes_back_whole_into_an_empty_place(taken: Taken, places: Places) -
     told = json.loads(target.ask("restore", str(taken.archive), "--json"))
     assert (told["ok"], told["doctor"]["ok"], told["kept_aside"]) == (True, True, None)
     assert json.loads(target.ask("doctor", "--json"))["ok"] is True
+    if taken.kind.server != "embedded":
+        # Never analyzed would be -1.
+        rows = asyncio.run(_rows_of_product(target.settings["KASUWA_DATABASE_URL"]))
+        assert rows >= len(taken.products)
     with serving(target) as running:
         stock = f"{running.url}/cloudapi/app/{taken.full.store_id}/stock"
         headers = {"sessiontoken": taken.full.session}
@@ -257,6 +261,18 @@ async def _databases(url: str) -> set[str]:
     connection = await asyncpg.connect(url)
     try:
         return {row["datname"] for row in await connection.fetch("SELECT datname FROM pg_database")}
+    finally:
+        await connection.close()
+
+
+async def _rows_of_product(url: str) -> int:
+    """How many products the planner counts on."""
+    connection = await asyncpg.connect(url, database="kasuwa")
+    try:
+        rows: int = await connection.fetchval(
+            "SELECT reltuples::bigint FROM pg_class WHERE relname = 'product'"
+        )
+        return rows
     finally:
         await connection.close()
 

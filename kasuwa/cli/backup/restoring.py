@@ -119,6 +119,7 @@ async def restore(
         await _bring_parts(settings, new_urls, file)
         await _check_counts(new_urls, manifest)
         await migrated(new_urls)
+        await _analyze(new_urls)
         lost = await _renew_probe(settings, new_urls, manifest)
         kept_aside = await _swap(urls, name, aside.database_name)
     except BaseException:
@@ -196,6 +197,18 @@ async def _check_counts(urls: DatabaseUrls, manifest: Manifest) -> None:
             found = await owner.fetchval(f'SELECT count(*) FROM "{table}"')  # noqa: S608 - a table of ours
             if found != count:
                 raise ArchiveRefused(f"{table} came back with {found} rows of {count}. Nothing was changed.")
+    finally:
+        await owner.close()
+
+
+async def _analyze(urls: DatabaseUrls) -> None:
+    """A dump brings no statistics: until there are some, plans are made as if every table were small."""
+    owner = await asyncpg.connect(urls.owner)
+    try:
+        for (table,) in await owner.fetch(
+            "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'"
+        ):
+            await owner.execute(f'ANALYZE "{table}"')
     finally:
         await owner.close()
 

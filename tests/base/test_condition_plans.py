@@ -29,7 +29,7 @@ class Listener(Recorder):
 async def condition_plans(application: Connection, shop: Shop, *conditions: Condition) -> list[str]:
     """The plans of the page and of the count."""
     listener = Listener(application)
-    await application.execute("SET LOCAL plan_cache_mode = force_custom_plan")
+    await application.execute(stock_query.BY_INDEXES)
     orders = (Order("name"),)
     wanted = StockQuery(conditions=conditions, orders=orders)
     choice = stock_query._choice(shop.owner, wanted, (shop.store_id,), "NGN")

@@ -279,3 +279,8 @@ _READERS: dict[str, Callable[[Any, str], object]] = {
 
 def asks_for_costs(conditions: Sequence[Condition]) -> bool:
     return any(condition.field == "costPrice" for condition in conditions)
+
+
+def have_indexes(conditions: Sequence[Condition]) -> bool:
+    """Whether one of them may be answered by an index of its own: see migration 0050."""
+    return any(condition.field in ("brand", "tag", "sellingPrice") for condition in conditions)

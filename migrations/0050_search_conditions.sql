@@ -15,9 +15,8 @@ CREATE TABLE product_tag (
 );
 CALL protect_tenant('product_tag');
 
--- Plans are kept by a connection, as in write_search_words().
 CREATE FUNCTION add_tags() RETURNS trigger
-LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
+LANGUAGE plpgsql AS $$
 BEGIN
   INSERT INTO product_tag (merchant_id, tag, product_id)
   SELECT DISTINCT n.merchant_id, t.tag, n.product_id FROM new_rows n CROSS JOIN LATERAL unnest(n.tags) t (tag)
@@ -25,8 +24,9 @@ BEGIN
   RETURN NULL;
 END $$;
 
+-- A connection keeps its plans, as in write_search_words().
 CREATE FUNCTION drop_tags() RETURNS trigger
-LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
+LANGUAGE plpgsql SET enable_seqscan = off AS $$
 BEGIN
   DELETE FROM product_tag k
   USING (SELECT o.merchant_id, t.tag, o.product_id FROM old_rows o CROSS JOIN LATERAL unnest(o.tags) t (tag)) g
@@ -35,7 +35,7 @@ BEGIN
 END $$;
 
 CREATE FUNCTION change_tags() RETURNS trigger
-LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
+LANGUAGE plpgsql SET enable_seqscan = off AS $$
 BEGIN
   -- Not by a join: a plan made for one product would compare each of a thousand with each.
   DELETE FROM product_tag k

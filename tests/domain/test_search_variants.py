@@ -6,6 +6,7 @@ import pytest
 from msgspec import structs
 
 from kasuwa.base.context import Context
+from kasuwa.database import DatabaseUrls
 from kasuwa.domain.catalogue.actions import ProductChange, create_product, remove_product, update_product
 from kasuwa.domain.catalogue.conditions import Condition
 from kasuwa.domain.catalogue.records import (
@@ -18,6 +19,7 @@ from kasuwa.domain.catalogue.records import (
 )
 from kasuwa.domain.catalogue.stock_query import StockQuery, query_stock
 from kasuwa.domain.catalogue.variants import add_variants, remove_variants
+from tests.base.database import undone
 from tests.conftest import SchemaOwner
 from tests.domain.test_catalogue import a_product
 from tests.domain.test_search import DIALECT, first_ten
@@ -151,3 +153,23 @@ async def test_tags_are_kept_as_products_have_them(shop: Shop) -> None:
     assert await kept_tags(context) == ["new", "steel"]
     for tag, total in (("new", 1), ("clay", 0)):
         assert await by_condition(context, Condition(field="tag", values=(tag,))) == total
+
+
+async def tags_read_whole(url: str, shop: Shop, *, before: str = "") -> int:
+    """Tags read from end to end while tags change, with a plan that would rather do so."""
+    async with undone(url) as owner:
+        await owner.execute(f"SET LOCAL random_page_cost = 1000000; {before}")
+        await owner.execute("UPDATE product SET tags = '{steel}' WHERE merchant_id = $1", shop.merchant_id)
+        rows: int = await owner.fetchval(
+            "SELECT seq_tup_read FROM pg_stat_xact_user_tables WHERE relname = 'product_tag'"
+        )
+        return rows
+
+
+async def test_tags_are_changed_by_keys_however_small_the_tables_seemed(
+    shop: Shop, database_urls: DatabaseUrls
+) -> None:
+    await create_product(shop.owner, a_tagged("Kettle", "clay", "new"))
+    assert await tags_read_whole(database_urls.owner, shop) == 0
+    control = "ALTER FUNCTION change_tags RESET enable_seqscan"
+    assert await tags_read_whole(database_urls.owner, shop, before=control) > 0

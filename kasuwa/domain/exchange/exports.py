@@ -176,7 +176,11 @@ async def export_jsonl(context: Context) -> AsyncIterator[bytes]:
 
 
 async def failed_rows(context: Context, import_id: UUID) -> AsyncIterator[bytes]:
-    """The rows of an import that failed, as a file that can be loaded again: with the reason beside each."""
+    """The rows of an import that failed, as a file that can be loaded again: with the reason beside each.
+
+    Raises ImportNotFound.
+    """
+    context.require(Permission.STOCK_WRITE)
     run = await read_run(context, import_id)
     keep = [place for place, name in enumerate(run.header) if name.strip().casefold() not in ("error", "row")]
 

@@ -16,8 +16,13 @@ def read_cursor(cursor: str | None) -> UUID | None:
         return None
     found = read_id(cursor)
     if found is None:
-        raise Invalid(faults=[FieldFault("#/query/cursor", "cursor", "Use nextCursor of the same list.")])
+        raise not_ours()
     return found
+
+
+def not_ours() -> Invalid:
+    """What is said to a cursor that we never gave."""
+    return Invalid(faults=[FieldFault("#/query/cursor", "cursor", "Use nextCursor of the same list.")])
 
 
 def page(

@@ -24,7 +24,8 @@ _FILL = """
     INSERT INTO import_run (merchant_id, import_id, store_id, file_name, file_sha256, size_bytes, options,
                             status)
       SELECT '{merchant}', gen_random_uuid(),
-             CASE WHEN n % 2 = 0 THEN '{store}'::uuid ELSE '{other}'::uuid END, 'a.csv', n::text, 1, '{{}}', 'done' FROM generate_series(1, {each}) n;
+             CASE WHEN n % 2 = 0 THEN '{store}'::uuid ELSE '{other}'::uuid END,
+             'a.csv', n::text, 1, '{{}}', 'done' FROM generate_series(1, {each}) n;
     INSERT INTO stock_serial (merchant_id, variant_id, serial, store_id)
       SELECT '{merchant}', '{variant}', 'S-' || lpad(n::text, 6, '0'),
              CASE WHEN n % 2 = 0 THEN '{store}'::uuid END FROM generate_series(1, {each}) n;

@@ -2,21 +2,28 @@
 -- written by the database itself in the transaction of the change, whoever makes it.
 
 -- Letters as people without accents, hooks and under-dots on their keyboard type them. Arabic goes without its
--- vowel signs and its lengthening stroke, and an apostrophe parts no word.
+-- vowel signs and its lengthening stroke, and an apostrophe parts no word. Most texts are plain already.
 CREATE FUNCTION search_plain(value text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
-  SELECT translate(lower(regexp_replace(
+  SELECT CASE WHEN octet_length(value) = length(value) THEN lower(replace(value, '''', ''))
+  ELSE translate(lower(regexp_replace(
     normalize(value, NFKD),
     '[\u0300-\u036f\u0483-\u0489\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u0610-\u061a\u0640\u064b-\u065f\u0670\u06d6-\u06dc\u06df-\u06e4\u06e7\u06e8\u06ea-\u06ed\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f''\u02bc\u2018\u2019]',
-    '', 'g')), 'ɓɗƙƴŋøđłħıþðŧ', 'bdkynodlhitdt')
+    '', 'g')), 'ɓɗƙƴŋøđłħıþðŧ', 'bdkynodlhitdt') END
 $$;
 
 CREATE FUNCTION search_words(value text) RETURNS text[]
-LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
-  SELECT coalesce(array_agg(left(w.word, 40) ORDER BY w.place), '{}')
-  FROM regexp_split_to_table(search_plain(value), '[^[:alnum:]]+') WITH ORDINALITY w (word, place)
-  WHERE w.word <> ''
-$$;
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
+DECLARE
+  words text[] := array_remove(regexp_split_to_array(search_plain(value), '[^[:alnum:]]+'), '');
+BEGIN
+  FOR i IN 1..coalesce(cardinality(words), 0) LOOP
+    IF length(words[i]) > 40 THEN
+      words[i] := left(words[i], 40);
+    END IF;
+  END LOOP;
+  RETURN coalesce(words, '{}');
+END $$;
 COMMENT ON FUNCTION search_words IS 'The words of a text in their order, as both sides of the search spell them.';
 
 -- The mark of a merchant stands before each word in an index: a condition on merchant_id beside it would walk
@@ -25,9 +32,16 @@ CREATE FUNCTION search_mark(of_merchant uuid) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$ SELECT right(of_merchant::text, 8) || '.' $$;
 
 CREATE FUNCTION search_marked(of_merchant uuid, words text[]) RETURNS text[]
-LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
-  SELECT coalesce(array_agg(search_mark(of_merchant) || w), '{}') FROM unnest(words) w
-$$;
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
+DECLARE
+  mark text := search_mark(of_merchant);
+BEGIN
+  IF words = '{}' THEN
+    RETURN words;
+  END IF;
+  -- No word has a space in it.
+  RETURN string_to_array(mark || array_to_string(words, ' ' || mark), ' ');
+END $$;
 
 -- What is left of a word when up to two of its letters are lost. Two words that are one or two typing errors
 -- apart have one of these in common. Short words bear one error, and a long word's end bears any.
@@ -86,12 +100,12 @@ CREATE FUNCTION write_search_words(of_merchant uuid, product_ids uuid[]) RETURNS
 LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
 BEGIN
   INSERT INTO search_product AS w (merchant_id, product_id, words, described)
-  SELECT p.merchant_id, p.product_id, array_to_tsvector(search_marked(of_merchant, named.words)),
+  SELECT p.merchant_id, p.product_id, array_to_tsvector(named.words),
          CASE WHEN p.description IS NOT NULL THEN array_to_tsvector(
-           search_marked(of_merchant, named.words || search_words(left(p.description, 20000)))) END
+           named.words || search_marked(of_merchant, search_words(left(p.description, 20000)))) END
   FROM product p
   CROSS JOIN LATERAL (
-    SELECT search_words(left(concat_ws(' ', left(p.name, 1000), left(p.brand, 300),
+    SELECT search_marked(of_merchant, search_words(left(concat_ws(' ', left(p.name, 1000), left(p.brand, 300),
                                        array_to_string(p.tags[:100], ' '),
                                        (SELECT string_agg(concat_ws(' ', v.name, o.value), ' ')
                                         FROM (SELECT v.name, v.options FROM variant v
@@ -100,7 +114,8 @@ BEGIN
                                               LIMIT 200) v
                                         LEFT JOIN LATERAL (
                                           SELECT string_agg(e ->> 'value', ' ') AS value
-                                          FROM jsonb_array_elements(v.options) e) o ON true)), 20000)) AS words
+                                          FROM jsonb_array_elements(v.options) e) o ON true)), 20000))) AS words
+    OFFSET 0  -- once, although it is named twice
   ) named
   WHERE p.merchant_id = of_merchant AND p.product_id = ANY(product_ids)
   ORDER BY p.product_id

@@ -267,11 +267,23 @@ async def test_a_forger_who_writes_the_hashes_anew_must_write_all_that_follow(
     assert await faults_of(admin, context.merchant_id) == ["movement 3 does not follow from the one before"]
 
 
-async def test_many_openings_at_once_are_booked_as_one_alone_is(context: Context, shop: Shop) -> None:
+LEVELS = {
+    "above its level": (Decimal(1), Decimal(6)),
+    "at its level": (Decimal("2.5"), None),
+    "below its level": (Decimal(3), Decimal(6)),
+    "with a level of none": (Decimal(0), None),
+    "without a level": (None, Decimal(6)),
+}
+
+
+@pytest.mark.parametrize("levels", LEVELS.values(), ids=list(LEVELS))
+async def test_many_openings_at_once_are_booked_as_one_alone_is(
+    context: Context, shop: Shop, levels: tuple[Decimal | None, Decimal | None]
+) -> None:
     def new(sku: str) -> NewProduct:
         opening = (
-            OpeningStock(context.store_id, Decimal("2.5"), Decimal(1), Decimal(6)),
-            OpeningStock(shop.second_store_id),
+            OpeningStock(context.store_id, Decimal("2.5"), *levels),
+            OpeningStock(shop.second_store_id, Decimal(0), Decimal(0)),
         )
         price = Price(currency="NGN", selling_minor=500, cost_minor=333)
         return NewProduct(
@@ -280,8 +292,12 @@ async def test_many_openings_at_once_are_booked_as_one_alone_is(context: Context
 
     await create_product(context, new("ALONE"))
     await write_products(context, [BulkProduct(new=new("MANY")), BulkProduct(new=new("MORE"))])
-    tables = {"stock_balance": "store_id, variant_id", "stock_movement": "store_id, variant_id, seq"}
-    own = {"variant_id", "product_id", "movement_id", "at", "hash", "head", "updated_at"}
+    tables = {
+        "stock_balance": "store_id, variant_id",
+        "stock_movement": "store_id, variant_id, seq",
+        "stock_low_event": "store_id, variant_id",
+    }
+    own = {"variant_id", "product_id", "movement_id", "event_id", "at", "hash", "head", "updated_at"}
     async with context.reading() as db:
         for table, order in tables.items():
             rows: list[tuple[str, dict[str, Any]]] = await db.all(
@@ -293,4 +309,10 @@ async def test_many_openings_at_once_are_booked_as_one_alone_is(context: Context
             for sku, row in rows:
                 found.setdefault(sku, []).append({k: v for k, v in row.items() if k not in own})
             assert found["MANY"] == found["MORE"] == found["ALONE"]
+            if table == "stock_balance":
+                kept = [(row["reorder_level"], row["reorder_quantity"]) for row in found["MANY"]]
+                assert [tuple(None if v is None else Decimal(str(v)) for v in pair) for pair in kept] == [
+                    levels,
+                    (Decimal(0), None),
+                ]
     assert await faults(context) == []

@@ -102,10 +102,13 @@ def kept_fields(body: BcProductWrite, before: dict[str, Any]) -> dict[str, Any]:
     return {**before, KEY: own}
 
 
-def kept_value(extra: dict[str, Any], name: str) -> Any:
-    """The field as it goes out; numbers are kept as texts, so that no digit is lost."""
-    value = extra.get(KEY, {}).get(name, DEFAULTS[name])
-    return Decimal(value) if name in NUMBERS and isinstance(value, str) else value
+def kept_values(extra: dict[str, Any]) -> dict[str, Any]:
+    """The fields of DEFAULTS as they go out; numbers are kept as texts, so that no digit is lost."""
+    kept = extra.get(KEY, {})
+    return DEFAULTS | {
+        name: Decimal(value) if name in NUMBERS and isinstance(value, str) else value
+        for name, value in kept.items()
+    }
 
 
 def grams(weight: Decimal) -> int | None:
@@ -116,7 +119,7 @@ def grams(weight: Decimal) -> int | None:
 
 def weight_of(product: Product) -> Any:
     """The weight in kilograms: as it was sent here, unless somebody has weighed it anew since."""
-    sent = kept_value(product.extra, "weight")
+    sent = kept_values(product.extra)["weight"]
     if product.weight_grams is None or grams(Decimal(sent)) == product.weight_grams:
         return sent
     return Decimal(product.weight_grams) / 1000

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from kasuwa.api.bigcommerce.product_fields import DEFAULTS, kept_value, weight_of, whole
+from kasuwa.api.bigcommerce.product_fields import kept_values, weight_of, whole
 from kasuwa.api.bigcommerce.views import Json, image_view, moment
 from kasuwa.base.http.contract import encode
 from kasuwa.base.money import from_minor
@@ -20,9 +20,11 @@ _CARD = msgspec.json.Decoder(dict[str, Any], float_hook=Decimal)
 
 def product_card(product: Product) -> Card:
     """Everything of a product that depends neither on a store's stock nor on what `include` asks for."""
-    body = encode(_fixed(product, with_cost=True)).decode()
-    bare = encode(_fixed(product, with_cost=False)).decode()
-    return Card(body, None if bare == body else bare)
+    view = _fixed(product, with_cost=True)
+    body = encode(view).decode()
+    if not product.main.price.cost_minor:
+        return Card(body)
+    return Card(body, encode(view | {"cost_price": 0}).decode())
 
 
 def listed_product(row: ListedProduct) -> bytes:
@@ -55,7 +57,7 @@ def included(product: Product, include: Sequence[str], url_base: str) -> Json:
 
 
 def _fixed(product: Product, *, with_cost: bool) -> Json:
-    own = {name: kept_value(product.extra, name) for name in DEFAULTS}
+    own = kept_values(product.extra)
     price = product.main.price
     return own | {
         "id": product.number,

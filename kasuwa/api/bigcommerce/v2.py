@@ -22,7 +22,7 @@ from kasuwa.api.bigcommerce.images import (
     place_of,
     refuse_full_product,
 )
-from kasuwa.api.bigcommerce.product_fields import kept_value, whole
+from kasuwa.api.bigcommerce.product_fields import kept_values, whole
 from kasuwa.api.bigcommerce.views import Json, image_file
 from kasuwa.base.context import Context
 from kasuwa.base.http.api import BODY_BYTES, Api, Exchange
@@ -102,7 +102,7 @@ async def get_product(context: Context, exchange: Exchange) -> Json:
     return {
         "id": product.number,
         "name": product.name,
-        "type": kept_value(product.extra, "type"),
+        "type": kept_values(product.extra)["type"],
         "sku": product.main.sku,
         "description": product.description or "",
         "inventory_level": sum(whole(level.on_hand) for level in stock),

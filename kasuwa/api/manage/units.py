@@ -1,9 +1,9 @@
 """Packs and serial numbers of a variant."""
 
-import binascii
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 from typing import Any
 from uuid import UUID
+
+from msgspec import Struct
 
 from kasuwa.api.manage.contract import (
     GetPacksPath,
@@ -12,10 +12,10 @@ from kasuwa.api.manage.contract import (
     NewPacks,
     SetPacksPath,
 )
-from kasuwa.api.manage.paging import not_ours
 from kasuwa.api.manage.service import api
 from kasuwa.api.quantities import plain
 from kasuwa.base.context import Context
+from kasuwa.base.cursors import read_cursor, write_cursor, wrong_cursor
 from kasuwa.base.ids import read_id
 from kasuwa.domain.inventory.actions import set_packs
 from kasuwa.domain.inventory.errors import NoSuchVariant
@@ -44,14 +44,14 @@ async def list_numbers(context: Context, path: ListSerialNumbersPath, query: Lis
         context,
         _id(path.variantid),
         wanted=None if query.status == "all" else query.status,
-        after=None if query.cursor is None else _read_cursor(query.cursor),
+        after=None if query.cursor is None else _read_place(query.cursor),
         size=query.size + 1,
     )
     shown = rows[: query.size]
     return {
         "data": [_serial(row) for row in shown],
         "size": query.size,
-        "nextCursor": _cursor(shown[-1].serial) if len(rows) > query.size else None,
+        "nextCursor": write_cursor(_Place(shown[-1].serial)) if len(rows) > query.size else None,
     }
 
 
@@ -62,19 +62,17 @@ def _id(text: str) -> UUID:
     return found
 
 
-def _cursor(serial: str) -> str:
-    """Serial numbers have any sign that can be printed."""
-    return urlsafe_b64encode(serial.encode()).decode()
+class _Place(Struct, frozen=True):
+    """Where a page ended."""
+
+    serial: str
 
 
-def _read_cursor(cursor: str) -> str:
-    try:
-        serial = urlsafe_b64decode(cursor.encode()).decode()
-    except (binascii.Error, UnicodeError):
-        raise not_ours() from None
-    if _cursor(serial) != cursor or not serial.isprintable():
-        raise not_ours()
-    return serial
+def _read_place(cursor: str) -> str:
+    place = read_cursor(cursor, _Place)
+    if "\0" in place.serial:
+        raise wrong_cursor()
+    return place.serial
 
 
 def _packs(variant_id: UUID, packs: list[Pack]) -> Json:

@@ -38,9 +38,10 @@ def image_view(product_id: UUID, picture: ShownPicture, start: str = "") -> Json
 
 def product_card(product: Product) -> Card:
     """Everything of a product that does not depend on the request, as the lists keep it."""
-    body = encode(product_view(product, with_cost=True)).decode()
-    bare = encode(product_view(product, with_cost=False)).decode()
-    return Card(body, None if bare == body else bare)
+    view = product_view(product, with_cost=True)
+    body = encode(view).decode()
+    priced = [variant for variant in view["variants"] if variant.pop("cost_price", None) is not None]
+    return Card(body, encode(view).decode() if priced else None)
 
 
 def product_view(product: Product, *, with_cost: bool) -> Json:
@@ -99,7 +100,7 @@ def link_start(context: Context) -> str:
 
 def second(at: datetime) -> str:
     """Whole seconds in UTC: 2024-04-08T07:13:28Z."""
-    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return f"{at.astimezone(UTC).replace(microsecond=0, tzinfo=None).isoformat()}Z"
 
 
 def amount_text(minor: int, currency: str) -> str:

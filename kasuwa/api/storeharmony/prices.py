@@ -96,13 +96,16 @@ async def list_products_prices_for_recent_changes(
 
 def price_line(change: PriceChange) -> Line:
     """A line of the feed as it is kept. Give LINE_VERSION another value when it reads otherwise."""
-
-    def body(*, with_cost: bool) -> str:
-        view = _change_view(change, with_cost=with_cost)
-        del view["changeId"], view["changedAt"]
-        return encode(view).decode()[1:]
-
-    return Line(body(with_cost=True), body(with_cost=False))
+    view = _change_view(change, with_cost=True)
+    del view["changeId"], view["changedAt"]
+    body = encode(view).decode()[1:]
+    priced = {
+        side: view[side] for side in ("before", "after") if view[side] and view[side]["costPrice"] is not None
+    }
+    if not priced:
+        return Line(body, body)
+    bare = view | {side: price | {"costPrice": None} for side, price in priced.items()}
+    return Line(body, encode(bare).decode()[1:])
 
 
 LINE_VERSION = "storeharmony/1"

@@ -18,9 +18,11 @@ Json = dict[str, Any]
 
 def item_card(product: Product) -> Card:
     """Everything of a StockItem that does not depend on a store's stock, as the lists keep it."""
-    body = encode(_fixed(product, with_cost=True)).decode()
-    bare = encode(_fixed(product, with_cost=False)).decode()
-    return Card(body, None if bare == body else bare)
+    view = _fixed(product, with_cost=True)
+    body = encode(view).decode()
+    if product.main.price.cost_minor is None:
+        return Card(body)
+    return Card(body, encode(view | {"prices": view["prices"] | {"costPrice": None}}).decode())
 
 
 def listed_item(row: ListedProduct, store_id: UUID) -> bytes:

@@ -30,7 +30,7 @@ from kasuwa.domain.catalogue.bulk_rows import (
     update_products,
     update_variants,
 )
-from kasuwa.domain.catalogue.cards import refresh_cards
+from kasuwa.domain.catalogue.cards import cards_meanwhile
 from kasuwa.domain.catalogue.choices import arrange_variants
 from kasuwa.domain.catalogue.errors import ChoiceTaken, VariantsWrong
 from kasuwa.domain.catalogue.price_feed import note_prices
@@ -285,10 +285,11 @@ async def _create(context: Context, db: Database, plan: Plan) -> None:
         for position, variant in enumerate(row.sold, start=1 if row.new.kind == "simple" else 0)
     ]
     await _add_variants(context, db, places)
-    products = await refresh_cards(db, [product_id for product_id, _ in made])
-    await note_prices(context, db, [(None, product) for product in products])
-    entries = [AuditEntry(subject_id=p.product_id, after=replace(p, pictures=())) for p in products]
-    await write_audits(context, db, "product.create", "product", entries)
+    products = await read_products(db, [product_id for product_id, _ in made])
+    async with cards_meanwhile(db, products):
+        await note_prices(context, db, [(None, product) for product in products])
+        entries = [AuditEntry(subject_id=p.product_id, after=_audited(p)) for p in products]
+        await write_audits(context, db, "product.create", "product", entries)
     for (index, _), product in zip(plan.creations, products, strict=True):
         plan.note(index, Outcome(status="created", product_id=product.product_id, sku=product.main.sku))
 
@@ -338,17 +339,18 @@ async def _update(context: Context, db: Database, plan: Plan) -> None:
         return
     await update_products(context, db, [update.after for update in updates])
     await _update_parts(context, db, updates)
-    after = await refresh_cards(db, [update.product_id for update in updates])
-    await note_prices(context, db, [(u.held, new) for u, new in zip(updates, after, strict=True)])
-    entries = [
-        AuditEntry(
-            subject_id=new.product_id,
-            before=_audited(update.before),
-            after=_audited(new.at(context.store_id)),
-        )
-        for update, new in zip(updates, after, strict=True)
-    ]
-    await write_audits(context, db, "product.update", "product", entries)
+    after = await read_products(db, [update.product_id for update in updates])
+    async with cards_meanwhile(db, after):
+        await note_prices(context, db, [(u.held, new) for u, new in zip(updates, after, strict=True)])
+        entries = [
+            AuditEntry(
+                subject_id=new.product_id,
+                before=_audited(update.before),
+                after=_audited(new.at(context.store_id)),
+            )
+            for update, new in zip(updates, after, strict=True)
+        ]
+        await write_audits(context, db, "product.update", "product", entries)
 
 
 async def _update_parts(context: Context, db: Database, updates: Sequence[Update]) -> None:

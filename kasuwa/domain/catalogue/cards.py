@@ -3,7 +3,9 @@
 An API registers how its card reads; a list is then one statement that joins cards with live stock.
 """
 
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -34,9 +36,22 @@ def register_card(dialect: str, renderer: Renderer) -> None:
 async def refresh_cards(db: Database, product_ids: Sequence[UUID]) -> list[Product]:
     """Write the cards of the products anew, in the transaction of their change."""
     products = await read_products(db, product_ids)
-    await _write_cards(db, products)
+    await _write_cards(db, _rendered(products))
     await _write_store_cards(db, [product for product in products if product.priced_store_ids])
     return products
+
+
+@asynccontextmanager
+async def cards_meanwhile(db: Database, products: Sequence[Product]) -> AsyncIterator[None]:
+    """The cards of many products as they are now: rendered while the body writes what else there is of them,
+    written after it."""
+    rendering = asyncio.create_task(asyncio.to_thread(_rendered, products))
+    try:
+        yield
+    finally:
+        rows = await rendering
+    await _write_cards(db, rows)
+    await _write_store_cards(db, [product for product in products if product.priced_store_ids])
 
 
 async def drop_store_cards(db: Database, product_id: UUID, store_ids: Sequence[UUID]) -> None:
@@ -49,10 +64,18 @@ async def drop_store_cards(db: Database, product_id: UUID, store_ids: Sequence[U
     )
 
 
-async def _write_cards(db: Database, products: Sequence[Product]) -> None:
+class _Rendered(Struct, frozen=True):
+    product_id: UUID
+    dialect: str
+    card: Card
+    stale_at: datetime | None
+    has_store_cards: bool
+
+
+def _rendered(products: Sequence[Product]) -> list[_Rendered]:
     now = datetime.now(UTC)
-    rows = [
-        (
+    return [
+        _Rendered(
             product.product_id,
             dialect,
             renderer(product),
@@ -62,6 +85,9 @@ async def _write_cards(db: Database, products: Sequence[Product]) -> None:
         for product in products
         for dialect, renderer in _renderers.items()
     ]
+
+
+async def _write_cards(db: Database, rows: Sequence[_Rendered]) -> None:
     await db.execute(
         """
         INSERT INTO product_card (merchant_id, product_id, dialect, body, body_without_cost, stale_at,
@@ -73,12 +99,12 @@ async def _write_cards(db: Database, products: Sequence[Product]) -> None:
           body = excluded.body, body_without_cost = excluded.body_without_cost, stale_at = excluded.stale_at,
           has_store_cards = excluded.has_store_cards
         """,
-        ids=[row[0] for row in rows],
-        dialects=[row[1] for row in rows],
-        bodies=[_left_open(row[2].body) for row in rows],
-        without=[_left_open(row[2].body_without_cost) for row in rows],
-        stale=[row[3] for row in rows],
-        with_stores=[row[4] for row in rows],
+        ids=[row.product_id for row in rows],
+        dialects=[row.dialect for row in rows],
+        bodies=[_left_open(row.card.body) for row in rows],
+        without=[_left_open(row.card.body_without_cost) for row in rows],
+        stale=[row.stale_at for row in rows],
+        with_stores=[row.has_store_cards for row in rows],
     )
 
 

@@ -310,7 +310,16 @@ class _PriceColumns(Struct, frozen=True, kw_only=True):
     wholesale_min_quantity: Decimal | None
 
     def price(self) -> Price:
-        return Price(**{name: getattr(self, name) for name in _PriceColumns.__struct_fields__})
+        return Price(
+            currency=self.currency,
+            selling_minor=self.selling_minor,
+            cost_minor=self.cost_minor,
+            promo_minor=self.promo_minor,
+            promo_starts_at=self.promo_starts_at,
+            promo_ends_at=self.promo_ends_at,
+            wholesale_minor=self.wholesale_minor,
+            wholesale_min_quantity=self.wholesale_min_quantity,
+        )
 
 
 class _StorePriceRow(_PriceColumns, frozen=True, kw_only=True):

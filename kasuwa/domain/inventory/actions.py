@@ -112,7 +112,12 @@ async def open_balances(context: Context, db: Database, openings: Sequence[Openi
     ]
     for start in range(0, len(moves), MOST_LINES):
         await move_stock(context, db, moves[start : start + MOST_LINES])
-    await set_levels(db, [one for one in opened if one.stock.reorder_level or one.stock.reorder_quantity])
+    await set_levels(db, [one for one in opened if has_levels(one)])
+
+
+def has_levels(one: Opening) -> bool:
+    """Whether it says when or how much to order again; a level of 0 is one."""
+    return one.stock.reorder_level is not None or one.stock.reorder_quantity is not None
 
 
 async def set_levels(db: Database, opened: Sequence[Opening]) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from kasuwa.base.context import Context
 from kasuwa.base.db import Database
 from kasuwa.base.ids import new_id
-from kasuwa.domain.inventory.actions import Opening, set_levels
+from kasuwa.domain.inventory.actions import Opening, has_levels, set_levels
 
 
 async def open_new_balances(context: Context, db: Database, openings: Sequence[Opening]) -> None:
@@ -17,6 +17,9 @@ async def open_new_balances(context: Context, db: Database, openings: Sequence[O
     ordered = sorted(openings, key=lambda one: (one.stock.store_id, one.variant_id))
     if not ordered:
         return
+    # What begins at or below its level crosses it, which a change of the balance notices.
+    later = [one for one in ordered if has_levels(one) and _begins_low(one)]
+    at_once = [None if _begins_low(one) else one.stock for one in ordered]
     await db.execute(
         _OPEN,
         store_ids=[one.stock.store_id for one in ordered],
@@ -25,11 +28,18 @@ async def open_new_balances(context: Context, db: Database, openings: Sequence[O
         movement_ids=[new_id() for _ in ordered],
         quantities=[one.stock.quantity for one in ordered],
         costs=[one.cost_minor for one in ordered],
+        levels=[stock and stock.reorder_level for stock in at_once],
+        reorder_quantities=[stock and stock.reorder_quantity for stock in at_once],
         actor=f"{context.caller.kind}:{context.caller.id}",
         user_id=context.caller.user_id,
         request_id=context.request_id,
     )
-    await set_levels(db, [one for one in ordered if one.stock.reorder_level or one.stock.reorder_quantity])
+    await set_levels(db, later)
+
+
+def _begins_low(one: Opening) -> bool:
+    level = one.stock.reorder_level
+    return level is not None and one.stock.quantity <= level
 
 
 # The columns of a movement in their order: `movement_hash` takes a whole row.
@@ -42,17 +52,20 @@ _OPEN = """
                NULL, '{}'::text[], :actor::text, :user_id::uuid, '', 'opening stock', '', '', '',
                :request_id::text, '\\x'::bytea, NULL)::stock_movement END AS m
       FROM unnest(:store_ids::uuid[], :variant_ids::uuid[], :product_ids::uuid[], :movement_ids::uuid[],
-                  :quantities::numeric[], :costs::numeric[])
-             AS o (store_id, variant_id, product_id, movement_id, quantity, cost)
+                  :quantities::numeric[], :costs::numeric[], :levels::numeric[],
+                  :reorder_quantities::numeric[])
+             AS o (store_id, variant_id, product_id, movement_id, quantity, cost, reorder_level,
+                   reorder_quantity)
       JOIN product p ON p.merchant_id = current_merchant() AND p.product_id = o.product_id
       CROSS JOIN (SELECT clock_timestamp() AS at) clock
     ), hashed AS MATERIALIZED (
       SELECT o.*, movement_hash(o.m) AS hash FROM opened o
     ), balances AS (
       INSERT INTO stock_balance (merchant_id, store_id, variant_id, product_id, decimals, on_hand, cost_value,
-                                 average_cost, seq, head)
+                                 average_cost, seq, head, reorder_level, reorder_quantity)
       SELECT current_merchant(), store_id, variant_id, product_id, decimals, quantity,
-             coalesce((m).value_change, 0), (m).average_cost, coalesce((m).seq, 0), coalesce(hash, '\\x')
+             coalesce((m).value_change, 0), (m).average_cost, coalesce((m).seq, 0), coalesce(hash, '\\x'),
+             reorder_level, reorder_quantity
       FROM hashed
     )
     INSERT INTO stock_movement

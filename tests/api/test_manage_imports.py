@@ -189,7 +189,7 @@ async def test_a_dry_run_tells_the_changes_and_makes_none(web: Web, shop: Shop) 
     text = simple("A,Malt,550,5", "B,Beer,700,5")
     done = await load(web, shop, text, dryrun="true", onduplicate="update")
     assert (done["options"]["dryRun"], done["created"], done["updated"]) == (True, 1, 1)
-    change = {"sku": "A", "field": "price.selling_minor", "before": "50000", "after": "55000"}
+    change = {"sku": "A", "column": "price", "before": "500", "after": "550"}
     assert change in done["changes"]
     assert await export(web, shop) == before
     assert (await load(web, shop, text, onduplicate="update"))["updated"] == 1

@@ -131,7 +131,7 @@ class ImportChange(Struct, frozen=True, kw_only=True):
     """What a row would change"""
 
     sku: str
-    field: str
+    column: str
     before: str
     after: str
 

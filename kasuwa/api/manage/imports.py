@@ -158,7 +158,10 @@ def _view(run: ImportRun) -> Json:
         },
         "notes": run.notes,
         "faults": [_fault(kind) for kind in run.faults],
-        "changes": run.changes,
+        "changes": [
+            {"sku": one.sku, "column": one.field, "before": one.before, "after": one.after}
+            for one in run.changes
+        ],
     }
 
 

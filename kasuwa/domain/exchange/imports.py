@@ -25,6 +25,7 @@ from kasuwa.domain.catalogue.bulk_records import BulkProduct, Outcome, Unreadabl
 from kasuwa.domain.catalogue.queries import sku_key
 from kasuwa.domain.exchange import runs
 from kasuwa.domain.exchange.categories import CategoryPaths
+from kasuwa.domain.exchange.changes import shown_change
 from kasuwa.domain.exchange.columns import Column, read_header
 from kasuwa.domain.exchange.records import (
     MOST_CHANGES,
@@ -34,9 +35,8 @@ from kasuwa.domain.exchange.records import (
     FaultKind,
     ImportOptions,
     ImportRun,
-    ShownChange,
 )
-from kasuwa.domain.exchange.rows import Group, Reader, RowFault, place_fault, printable, shown
+from kasuwa.domain.exchange.rows import Group, Reader, RowFault, place_fault, printable
 from kasuwa.domain.permissions import Permission
 from kasuwa.domain.stores.queries import currency_of, store_labels
 
@@ -126,6 +126,7 @@ class _Import:
         self.run = run
         self._seen: set[int] = set()
         self._columns: list[Column] = []
+        self._currency = ""
         self._categories = CategoryPaths()
 
     async def parts(self, path: Path) -> AsyncGenerator[_PART]:
@@ -139,6 +140,7 @@ class _Import:
             open_table, path, found, delimiter=options.delimiter, sheet=options.sheet
         )
         try:
+            self._currency = currency
             self._read_header(table, currency, stores)
             reader = Reader(self._columns, currency)
             async with aclosing(self._ahead(self._parts(table, reader))) as parts:
@@ -254,9 +256,7 @@ class _Import:
         changes = self.run.changes
         if self._options.dry_run and len(changes) < MOST_CHANGES:
             more = [
-                ShownChange(change.sku, change.field, shown(change.before), shown(change.after))
-                for outcome in outcomes
-                for change in outcome.changes
+                shown_change(change, self._currency) for outcome in outcomes for change in outcome.changes
             ]
             changes = [*changes, *more][:MOST_CHANGES]
         failed_rows = sum(

@@ -17,6 +17,7 @@ from kasuwa.base.ids import new_id
 from kasuwa.domain.exchange import imports, jobs
 from kasuwa.domain.exchange.runs import read_run
 from kasuwa.domain.permissions import Role
+from tests.base.tables.test_xlsx import write
 from tests.client import Web
 from tests.conftest import picture_bytes
 from tests.contract.cast import hire
@@ -276,6 +277,31 @@ async def test_nobody_else_sees_an_import(web: Web, shop: Shop, other_shop: Shop
     assert (await web.post(path, content=b"sku\nA\n", headers={"content-type": CSV})).status_code == 401
     seen = await web.get(f"/manage/{shop.store_id}/product-exports", headers=headers)
     assert "cost price" not in seen.text.split("\r\n")[0]
+
+
+XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
+
+
+def spreadsheet(folder: Path) -> bytes:
+    """The columns sku, name, price and quantity; the price is a formula's last result."""
+    head = "".join(f'<c t="str"><v>{name}</v></c>' for name in ("sku", "name", "price", "quantity"))
+    row = '<c t="str"><v>A</v></c><c t="str"><v>Malt</v></c><c><f>5*100</f><v>500</v></c><c><v>3</v></c>'
+    content = f"<worksheet><sheetData><row>{head}</row><row>{row}</row></sheetData></worksheet>"
+    return write(folder / "products.xlsx", content).read_bytes()
+
+
+async def test_a_spreadsheet_is_taken_with_what_its_formulas_gave(
+    web: Web, shop: Shop, tmp_path: Path
+) -> None:
+    content = spreadsheet(tmp_path)
+    done = await load(web, shop, content, media=XLSX, sheet="Products")
+    assert (done["status"], done["created"], done["notes"][0][:16]) == ("done", 1, "sheet 'Products'")
+    assert (await product_of(shop.owner, "A")).main.price.selling_minor == 50_000
+    unknown = await send(web, shop, content, media=XLSX, sheet="Prices")
+    assert unknown.status_code == 422
+    assert "there are: Hidden, Products" in unknown.json()["detail"]
+    cut = await send(web, shop, content[:-40], media=XLSX)
+    assert (cut.status_code, "damaged archive" in cut.json()["detail"]) == (422, True)
 
 
 # What is wrong as a whole -------------------------------------------------------------------------

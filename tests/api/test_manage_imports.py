@@ -7,15 +7,14 @@ import zipfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 import httpx
 import pytest
 
 from kasuwa.base.context import Context
 from kasuwa.base.ids import new_id
+from kasuwa.base.problems import Unavailable
 from kasuwa.domain.exchange import imports, jobs
-from kasuwa.domain.exchange.runs import read_run
 from kasuwa.domain.permissions import Role
 from tests.base.tables.test_xlsx import write
 from tests.client import Web
@@ -136,7 +135,8 @@ async def test_a_job_that_dies_is_gone_on_with_and_makes_nothing_twice(
     web: Web, shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(imports, "ROWS_AT_ONCE", 10)
-    started = (await send(web, shop, simple(*(f"S-{n},Item {n},{n},{n}" for n in range(35))))).json()
+    text = simple(*(f"S-{n},Item {n},{n},{n}" for n in range(35)))
+    started = (await send(web, shop, text)).json()
     take = imports._Import.take
     taken = 0
 
@@ -154,9 +154,9 @@ async def test_a_job_that_dies_is_gone_on_with_and_makes_nothing_twice(
     assert (half["status"], half["created"]) == ("running", 20)
     async with shop.owner.reading() as db:
         assert await db.value("SELECT count(*) FROM product") == 20
-    # What the queue does when its time has come again.
-    async with shop.owner.transaction() as db:
-        await jobs._enqueue(shop.owner, db, await read_run(shop.owner, UUID(started["importId"])))
+    # What the queue does when its time has come again; or the caller, who sends the file once more.
+    again = await send(web, shop, text)
+    assert again.json()["importId"] == started["importId"]
     await web.services.jobs.run_due()
     done = await progress(web, shop, started["importId"])
     assert (done["status"], done["created"], done["failed"]) == ("done", 35, 0)
@@ -426,6 +426,24 @@ async def test_pictures_come_from_a_zip_and_go_on_where_they_stopped(
     answer = await call(web, shop, "GET", f"/product-imports/{done['importId']}/failed-rows")
     rows = list(csv.DictReader(io.StringIO(answer.content.decode("utf-8-sig"))))
     assert sorted(row["file"] for row in rows) == ["B-2.png", "nobody.png"]
+
+
+async def test_pictures_wait_for_a_store_of_files_that_cannot_be_reached(
+    web: Web, shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await load(web, shop, simple("A,Malt,5,1"))
+    content = archive(**{"A.png": picture_bytes("PNG")})
+
+    async def away(*_: Any) -> None:
+        raise Unavailable("The bucket for files cannot be reached now.")
+
+    with monkeypatch.context() as broken:
+        broken.setattr("kasuwa.domain.exchange.pictures.keep_bytes", away)
+        half = await load(web, shop, content, media="application/zip", path="/picture-imports")
+    assert (half["status"], half["failed"]) == ("running", 0)
+    # The same file again is the same import, and need not wait until the queue tries again.
+    done = await load(web, shop, content, media="application/zip", path="/picture-imports")
+    assert (done["importId"], done["status"], done["created"]) == (half["importId"], "done", 1)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from uuid import UUID
 from msgspec import Struct
 
 from kasuwa.base.context import Context
-from kasuwa.base.problems import Problem
+from kasuwa.base.problems import Problem, Unavailable
 from kasuwa.base.tables import TableWrong
 from kasuwa.base.tables.archives import DAMAGED, open_archive
 from kasuwa.base.tables.survey import Fingerprint, fingerprint
@@ -97,7 +97,7 @@ def _named(archive: zipfile.ZipFile) -> Iterator[Named]:
 
 
 async def import_picture(context: Context, archive: zipfile.ZipFile, named: Named) -> PictureOutcome:
-    """Show one file of the zip on the product that its name tells."""
+    """Show one file of the zip on the product that its name tells. Raises Unavailable: try again later."""
     try:
         product_id, place = await _product_of(context, named)
         if product_id is None:
@@ -112,6 +112,9 @@ async def import_picture(context: Context, archive: zipfile.ZipFile, named: Name
         await show_picture(context, product_id, kept, Place(position=place, alt_text=alt))
     except TableWrong as wrong:
         return PictureOutcome(named.member, "failed", wrong.detail)
+    except Unavailable:
+        # It is not the picture's fault that the server has too much to do.
+        raise
     except Problem as problem:
         return PictureOutcome(named.member, "failed", problem.detail or problem.title)
     return PictureOutcome(named.member, "shown")

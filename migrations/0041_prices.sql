@@ -37,8 +37,8 @@ CREATE TABLE price_change (
   sku text NOT NULL,
   barcode text,
   name text NOT NULL,
-  before jsonb,
-  after jsonb,
+  before json,
+  after json,
   -- Nothing for callers who may not see costs.
   is_cost_only boolean NOT NULL,
   reason text,

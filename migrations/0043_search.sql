@@ -123,18 +123,21 @@ BEGIN
   WHERE (w.words, w.described) IS DISTINCT FROM (excluded.words, excluded.described);
 
   INSERT INTO search_word (merchant_id, word, product_id, losses)
-  SELECT DISTINCT ON (new.word) of_merchant, new.word, w.product_id,
-         search_marked(of_merchant, search_losses(new.word))
-  FROM search_product w
-  CROSS JOIN LATERAL unnest(tsvector_to_array(w.words)) marked (word)
-  CROSS JOIN LATERAL substr(marked.word, 10) new (word)
-  WHERE w.merchant_id = of_merchant AND w.product_id = ANY(product_ids)
-    AND length(new.word) > 2 AND new.word ~ '[^0-9]'
-    -- In the order of the key: NOT EXISTS would read all words of the merchant for each, by such a plan.
-    AND (SELECT k.word FROM search_word k
+  SELECT of_merchant, new.word, new.product_id, search_marked(of_merchant, search_losses(new.word))
+  FROM (
+    SELECT DISTINCT ON (part.word COLLATE "C") part.word, w.product_id
+    FROM search_product w
+    CROSS JOIN LATERAL unnest(tsvector_to_array(w.words)) marked (word)
+    CROSS JOIN LATERAL substr(marked.word, 10) part (word)
+    WHERE w.merchant_id = of_merchant AND w.product_id = ANY(product_ids)
+      AND length(part.word) > 2 AND part.word ~ '[^0-9]'
+    ORDER BY part.word COLLATE "C", w.product_id
+    OFFSET 0  -- each word is looked for once, however many of the products have it
+  ) new
+  -- In the order of the key: NOT EXISTS would read all words of the merchant for each, by such a plan.
+  WHERE (SELECT k.word FROM search_word k
          WHERE k.merchant_id = of_merchant AND k.word BETWEEN (new.word COLLATE "C") AND (new.word COLLATE "C")
          ORDER BY k.word LIMIT 1) IS NULL
-  ORDER BY new.word, w.product_id
   ON CONFLICT (merchant_id, word, product_id) DO NOTHING;
 END $$;
 
@@ -143,10 +146,13 @@ LANGUAGE plpgsql AS $$
 BEGIN
   IF TG_TABLE_NAME = 'variant' THEN
     PERFORM write_search_words(c.merchant_id, array_agg(DISTINCT c.product_id)) FROM (
-      SELECT n.merchant_id, n.product_id FROM new_rows n WHERE n.name <> '' OR n.options <> '[]'
+      SELECT n.merchant_id, n.product_id FROM new_rows n
+      WHERE n.position = 0 OR n.name <> '' OR n.options <> '[]'
     ) c GROUP BY c.merchant_id;
   ELSE
-    PERFORM write_search_words(n.merchant_id, array_agg(n.product_id)) FROM new_rows n GROUP BY n.merchant_id;
+    -- A product with variants waits for the first of them, what it keeps of its own, which comes with it.
+    PERFORM write_search_words(n.merchant_id, array_agg(n.product_id)) FROM new_rows n
+    WHERE n.kind = 'simple' GROUP BY n.merchant_id;
   END IF;
   RETURN NULL;
 END $$;

@@ -93,6 +93,7 @@ IDENTITIES: dict[str, dict[str, Identity]] = {
         "subjectid": _uuid("product_id"),
         "transferid": _uuid("transfer_id"),
         "lineid": _uuid("transfer_id"),
+        "importid": _uuid("import_id"),
         "destinationstoreid": _uuid("other_store_id"),
     },
 }
@@ -113,6 +114,7 @@ OF_OPERATION: dict[tuple[str, str], Identity] = {
     ("changeTransfer", "transferid"): _uuid("draft_id"),
     ("shipTransfer", "transferid"): _uuid("ready_id"),
     ("cancelTransfer", "transferid"): _uuid("doomed_id"),
+    ("cancelProductImport", "importid"): _uuid("running_import_id"),
 }
 """By operation and name: an operation that works on a thing of its own kind."""
 

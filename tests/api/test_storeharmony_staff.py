@@ -358,6 +358,27 @@ async def test_a_new_address_is_proved_before_it_logs_in(
     assert (taken.status_code, code_of(taken)) == (409, "login-name-taken")
 
 
+async def test_a_mistyped_address_of_an_invited_person_is_put_right(
+    web: Web, shop: Shop, app_headers: dict[str, str]
+) -> None:
+    wrong = (await add(web, shop)).json()
+    [first] = await messages_to(web.services, wrong["email"])
+    right = f"bola.{new_id().hex}@shop.example"
+    changed = await edit(web, shop, wrong["userId"], email=right)
+    assert (changed.json()["email"], changed.json()["status"]) == (right, "invited")
+    [mail] = await messages_to(web.services, right)
+    assert mail["template"] == "invitation-email"
+    # Whoever got the first code by mistake has nothing from it.
+    for name in (wrong["email"], right):
+        body = {"username": name, "code": first["code"], "newPassword": "seven green baskets"}
+        if first["code"] != mail["code"]:
+            refused = await web.post(f"{ACCESS}resetpassword", headers=app_headers, json=body)
+            assert refused.status_code == 422
+    body = {"username": right, "code": mail["code"], "newPassword": "seven green baskets"}
+    assert (await web.post(f"{ACCESS}resetpassword", headers=app_headers, json=body)).status_code == 200
+    assert (await log_in(web, app_headers, right)).status_code == 200
+
+
 async def test_if_match_guards_against_a_change_in_between(web: Web, shop: Shop) -> None:
     staff = await hire(shop, Role.CASHIER, shop.store_id)
     path, headers = users_of(shop.store_id, staff.user_id), {"sessiontoken": shop.session}

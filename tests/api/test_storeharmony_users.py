@@ -64,6 +64,12 @@ async def test_a_profile_is_read_and_changed_by_its_owner(web: Web, shop: Shop) 
     after = (await web.get(account(shop), headers=headers)).json()
     assert after == changed.json()
     assert after["lastName"] == before["lastName"]
+    # The trail is read by others too: it says what was changed, and not to what.
+    audit = await web.get(
+        f"/manage/{shop.store_id}/audit", headers=headers, params={"action": "user.profile"}
+    )
+    assert "address" in audit.json()["data"][0]["after"]["changed"]
+    assert "Broad Street" not in audit.text
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from kasuwa.domain.staff.errors import (
     OwnStanding,
     PersonOfOthersToo,
 )
-from kasuwa.domain.staff.hiring import Hire, add_person, count_taken_name
+from kasuwa.domain.staff.hiring import Hire, add_person, count_taken_name, invite_again
 from kasuwa.domain.staff.queries import check_role, read_member
 from kasuwa.domain.staff.records import NewStaff, Rank, Removed, StaffChange, StaffMember
 from kasuwa.domain.staff.rules import (
@@ -227,7 +227,9 @@ async def _change_person(context: Context, db: Database, user_id: UUID, change: 
         first_name=None if change.first_name is UNSET else change.first_name,
         last_name=None if change.last_name is UNSET else change.last_name,
     )
-    await change_addresses(context, db, user_id, NewAddresses(email=change.email, mobile=change.mobile))
+    new = NewAddresses(email=change.email, mobile=change.mobile)
+    if await change_addresses(context, db, user_id, new):
+        await invite_again(context, db, user_id)
 
 
 async def _require_only_ours(context: Context, db: Database, user_id: UUID) -> None:

@@ -67,32 +67,7 @@ class Hire(Struct, frozen=True):
             for channel in _channels(user):
                 await send_code(context, db, user, channel)
         else:
-            await self._invite(context, db, user)
-
-    async def _invite(self, context: Context, db: Database, user: User) -> None:
-        owned = set(
-            await db.values(
-                "SELECT name FROM unnest(:names::text[]) AS n (name), find_login(n.name) l"
-                " WHERE l.user_id = :user_id",
-                names=[login_key(name) for name in (user.username, user.email, user.mobile) if name],
-                user_id=user.user_id,
-            )
-        )
-        reached = [channel for channel in _channels(user) if login_key(user.address(channel)) in owned]
-        if not reached and login_key(user.username) in owned:
-            reached = _channels(user)
-        if not reached:
-            # The address is told, and whoever typed it is not: they learn nothing of accounts elsewhere.
-            for channel in _channels(user):
-                await _send(context, db, user, channel, "invitation-elsewhere")
-            return
-        channel = reached[0]
-        code, until = await issue_code(
-            context, db, user.user_id, "reset", channel, lifetime=INVITATION_LIFETIME
-        )
-        await _send(
-            context, db, user, channel, f"invitation-{channel}", code=code, until=f"{until:%d %B, %H:%M} UTC"
-        )
+            await _invite(context, db, user)
 
 
 async def add_person(context: Context, db: Database, hire: Hire) -> tuple[UUID, bool]:
@@ -147,6 +122,44 @@ async def _claim_names(db: Database, user_id: UUID, hire: Hire) -> None:
         )
         if kind == "username" and not is_ours:
             raise _name_taken()
+
+
+async def invite_again(context: Context, db: Database, user_id: UUID) -> None:
+    """For somebody who has proved nothing yet: their new addresses replace the old, and are told."""
+    user = await get_user(db, user_id)
+    if user.status != "pending":
+        return
+    for channel in _channels(user):
+        name = login_key(user.address(channel))
+        await db.value(
+            "SELECT drop_logins_of(:user_id, :kind, :name)", user_id=user_id, kind=channel, name=name
+        )
+        await db.value("SELECT claim_login(:name, :kind, :user_id)", name=name, kind=channel, user_id=user_id)
+    await _invite(context, db, user)
+
+
+async def _invite(context: Context, db: Database, user: User) -> None:
+    owned = set(
+        await db.values(
+            "SELECT name FROM unnest(:names::text[]) AS n (name), find_login(n.name) l"
+            " WHERE l.user_id = :user_id",
+            names=[login_key(name) for name in (user.username, user.email, user.mobile) if name],
+            user_id=user.user_id,
+        )
+    )
+    reached = [channel for channel in _channels(user) if login_key(user.address(channel)) in owned]
+    if not reached and login_key(user.username) in owned:
+        reached = _channels(user)
+    if not reached:
+        # The address is told, and whoever typed it is not: they learn nothing of accounts elsewhere.
+        for channel in _channels(user):
+            await _send(context, db, user, channel, "invitation-elsewhere")
+        return
+    channel = reached[0]
+    code, until = await issue_code(context, db, user.user_id, "reset", channel, lifetime=INVITATION_LIFETIME)
+    await _send(
+        context, db, user, channel, f"invitation-{channel}", code=code, until=f"{until:%d %B, %H:%M} UTC"
+    )
 
 
 async def count_taken_name(context: Context) -> None:

@@ -39,16 +39,17 @@ async def allow_addresses(context: Context, user: User, new: NewAddresses) -> No
         await allow_sending(context, f"{user.user_id}/{channel}")
 
 
-async def change_addresses(context: Context, db: Database, user_id: UUID, new: NewAddresses) -> None:
+async def change_addresses(context: Context, db: Database, user_id: UUID, new: NewAddresses) -> bool:
     """Keep the addresses as unproved, send each a code, and tell the proved ones that they replace.
 
-    Until a new one is proved, the old one goes on logging in. Raises LoginNameTaken for an address of
-    somebody else in the same business; of an account elsewhere nobody learns here.
+    Until a new one is proved, the old one goes on logging in. Whoever has proved nothing yet is sent no code:
+    they are invited anew. Answers whether anything differs. Raises LoginNameTaken for an address of somebody
+    else in the same business; of an account elsewhere nobody learns here.
     """
     user = await get_user(db, user_id, lock=True)
     changed = new.changed(user)
     if not changed:
-        return
+        return False
     for channel, address in changed.items():
         if await find_colleague(db, channel, address, but_for=user_id) is not None:
             fault = FieldFault(f"/{channel}", "taken", "Somebody of this business has it: give another one.")
@@ -69,9 +70,11 @@ async def change_addresses(context: Context, db: Database, user_id: UUID, new: N
     await drop_codes(db, user_id)
     after = await get_user(db, user_id)
     for channel in changed:
-        await send_code(context, db, after, channel)
+        if user.status != "pending":
+            await send_code(context, db, after, channel)
         if user.is_verified(channel):
             await _tell_old(context, db, user, channel)
+    return True
 
 
 async def find_colleague(

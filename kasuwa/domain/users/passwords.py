@@ -163,8 +163,9 @@ async def change_password(
             context, db, user.user_id, at, replaces=present, from_store=context.caller.original_store_id
         )
         account = await open_session(context, db, user.user_id, at, kind="account")
-        channel: Channel = "email" if user.email else "mobile"
-        if user.is_verified(channel):
+        channels: tuple[Channel, ...] = ("email", "mobile")
+        proved = [channel for channel in channels if user.is_verified(channel)]
+        for channel in proved[:1]:
             words = words_of("password-changed")
             await _send(context, db, user, channel, "password-changed", words, None)
     return PasswordChanged(changed_at, ended, opened, account.token)

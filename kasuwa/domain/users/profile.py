@@ -143,7 +143,10 @@ async def update_profile(context: Context, change: ProfileChange) -> Profile:
         )
         await change_addresses(context, db, user_id, change.addresses)
         after = await read_profile(context, db)
-        await write_audit(context, db, "user.profile", "user", user_id, before=before, after=after)
+        # Which facts, not what they are: the trail is read by others, and these are the person's own.
+        names = structs.asdict(change)
+        fields = sorted(name for name in names if getattr(before, name) != getattr(after, name))
+        await write_audit(context, db, "user.profile", "user", user_id, after={"changed": fields})
     return after
 
 

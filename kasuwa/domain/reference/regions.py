@@ -55,7 +55,7 @@ class State(Struct, frozen=True, kw_only=True):
 
 
 class Region(Struct, frozen=True, kw_only=True):
-    """`code` is the state's and the region's own part; it stays the same when the name is spelled otherwise."""
+    """`code` is the state's and the region's own part; it stays when the name is spelled otherwise."""
 
     code: str
     name: str
@@ -65,7 +65,7 @@ class Region(Struct, frozen=True, kw_only=True):
 
 
 class Area(Struct, frozen=True, forbid_unknown_fields=True):
-    """A local government area; `number` is its own within the state, `also` are other spellings of its name."""
+    """A local government area; `number` is its own within the state, `also` are other spellings."""
 
     number: str
     name: str

@@ -24,12 +24,12 @@ def wrong_number(code: str = "058") -> str:
 
 def body(**changes: Any) -> dict[str, Any]:
     """What a caller sends for a new account."""
-    return {
+    given = {
         "bankCode": "058",
         "bankFullName": "Guaranty Trust Bank",
-        "userBankAccNo": new_number(changes.get("bankCode", "058")),
         "userBankAccName": "ADA STORES LTD",
     } | changes
+    return given if "userBankAccNo" in given else given | {"userBankAccNo": new_number(given["bankCode"])}
 
 
 async def new_account(context: Context, **changes: Any) -> BankAccount:
@@ -37,7 +37,8 @@ async def new_account(context: Context, **changes: Any) -> BankAccount:
     given: dict[str, Any] = {
         "bank_code": "058",
         "bank_name": "Guaranty Trust Bank",
-        "number": new_number(changes.get("bank_code", "058")),
         "holder_name": "ADA STORES LTD",
     }
+    if "number" not in changes:
+        changes["number"] = new_number(changes.get("bank_code", "058"))
     return await create_account(context, await check_details(context, AccountDetails(**given | changes)))

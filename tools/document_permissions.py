@@ -26,7 +26,7 @@ HEAD = """\
 A session belongs to a person at a store and brings the permissions of their role there. A token belongs to a
 store and has the scope `read_product` or `write_product`. An app key is a developer key. `yes` is an answer,
 `401` says that these are no credentials of this operation, `403` that they do not suffice. Only what is built
-is listed. `+ app key` after the permission says that a person's session needs an app key beside it. This page is
+is listed. `+ app key` after the permission: a person's session needs an app key beside it. This page is
 written by `python -m tools.document_permissions`.
 """
 

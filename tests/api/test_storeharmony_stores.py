@@ -243,7 +243,7 @@ async def test_what_the_merchant_wrote_is_shown_and_secrets_are_masked(
 ) -> None:
     written = """{"site_title": "Ada online", "live_store": true, "bvn_last4": "6789",
       "google_credentials": "AIza-secret", "features": {"cashOnDelivery": true, "googleCredentials": "AIza"},
-      "delivery_points": [{"pname": "Ojota", "pid": "1"}],}"""
+      "delivery_points": [{"pname": "Ojota", "pid": "1"}]}"""
     await schema_owner.execute(
         "UPDATE store SET settings = $1 WHERE store_id = $2", written, shop.second_store_id
     )

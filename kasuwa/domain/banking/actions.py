@@ -19,7 +19,7 @@ from kasuwa.domain.banking.errors import (
     TooManyAccounts,
 )
 from kasuwa.domain.banking.queries import read_account
-from kasuwa.domain.banking.records import BankAccount, CheckedDetails, Removal
+from kasuwa.domain.banking.records import BankAccount, CheckedDetails, Removal, number_marks
 from kasuwa.domain.permissions import Permission
 
 # Far beyond any shop's need; so a page of them is never long to make.
@@ -224,7 +224,7 @@ def _columns(
         "bank_code": details.bank_code,
         "bank_name": details.bank_name,
         "sealed": context.services.sealer.seal(details.number.encode()),
-        "mark": number_marks(context, details.number)[0],
+        "mark": number_marks(context.services.sealer, context.merchant_id, details.number)[0],
         "last_digits": details.number[-4:],
         "holder_name": details.holder_name,
         "account_type": details.account_type or (before.account_type if before else "current"),
@@ -232,11 +232,6 @@ def _columns(
         if before is not None and identity(before) == identity(details)
         else checked.verified,
     }
-
-
-def number_marks(context: Context, number: str) -> list[bytes]:
-    """Keyed hashes that find the number, the newest key's first; another merchant's number has others."""
-    return context.services.sealer.marks(f"bank account\n{context.merchant_id}\n{number}".encode())
 
 
 async def _refuse_listed(
@@ -252,7 +247,7 @@ async def _refuse_listed(
         """,
         store_id=context.store_id,
         bank_code=details.bank_code,
-        marks=number_marks(context, details.number),
+        marks=number_marks(context.services.sealer, context.merchant_id, details.number),
         own_id=own_id,
     ):
         raise AccountListed(_LISTED.detail)

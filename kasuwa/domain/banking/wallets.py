@@ -6,10 +6,9 @@ from msgspec import Struct
 
 from kasuwa.base.audit import write_audit
 from kasuwa.base.context import Context
-from kasuwa.domain.banking.actions import number_marks
 from kasuwa.domain.banking.errors import AccountInactive, AccountNotFound
 from kasuwa.domain.banking.queries import COLUMNS, find_wallet_account, opened, roles_with, user_id
-from kasuwa.domain.banking.records import BankAccount
+from kasuwa.domain.banking.records import BankAccount, number_marks
 from kasuwa.domain.permissions import Permission
 from kasuwa.domain.reference.banks import find_bank
 
@@ -48,7 +47,9 @@ async def choose_wallet_account(context: Context, choice: WalletChoice) -> BankA
             store_id=choice.store_id or context.store_id,
             account_id=choice.account_id,
             bank_code=None if bank is None else bank.code,
-            marks=number_marks(context, choice.number) if choice.number else [],
+            marks=number_marks(context.services.sealer, context.merchant_id, choice.number)
+            if choice.number
+            else [],
         )
         if not account.active:
             raise AccountInactive("Choose one that is in use.")

@@ -24,6 +24,8 @@ def run(fuzzed_server: tuple[Installation, str], contract: str, phases: str = PH
     return outcome
 
 
+# Thousands of calls: how long they take is the machine's affair.
+@pytest.mark.timeout(1_200)
 @pytest.mark.parametrize("contract", CONTRACTS)
 def test_schemathesis_finds_no_fault(fuzzed_server: tuple[Installation, str], contract: str) -> None:
     outcome = run(fuzzed_server, contract)

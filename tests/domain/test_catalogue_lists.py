@@ -9,11 +9,9 @@ import msgspec
 import pytest
 
 from kasuwa.base.context import Context
+from kasuwa.base.cursors import CursorWrong
 from kasuwa.domain.catalogue.actions import create_product, remove_product
-from kasuwa.domain.catalogue.errors import (
-    CursorWrong,
-    PageTooDeep,
-)
+from kasuwa.domain.catalogue.errors import PageTooDeep
 from kasuwa.domain.catalogue.lists import ProductPage, list_products
 from kasuwa.domain.catalogue.queries import sort_name
 from kasuwa.domain.catalogue.records import (

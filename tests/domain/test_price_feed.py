@@ -11,10 +11,11 @@ import msgspec
 import pytest
 
 from kasuwa.base.context import Context, StoreId
+from kasuwa.base.cursors import CursorWrong
 from kasuwa.base.problems import Invalid
 from kasuwa.database import DatabaseUrls
 from kasuwa.domain.catalogue.actions import ProductChange, create_product, remove_product, update_product
-from kasuwa.domain.catalogue.errors import CursorWrong, PageTooDeep
+from kasuwa.domain.catalogue.errors import PageTooDeep
 from kasuwa.domain.catalogue.price_feed import FeedWish, PriceChange, put_changes_together, read_price_changes
 from kasuwa.domain.catalogue.price_rules import PriceWish
 from kasuwa.domain.catalogue.pricing import change_prices

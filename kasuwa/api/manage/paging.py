@@ -4,19 +4,19 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 from uuid import UUID
 
+from kasuwa.base.cursors import wrong_cursor
 from kasuwa.base.ids import read_id
-from kasuwa.base.problems import FieldFault, Invalid
 
 T = TypeVar("T")
 
 
 def read_cursor(cursor: str | None) -> UUID | None:
-    """The id that the page before ended with. Raises Invalid for what we never gave."""
+    """The id that the page before ended with. Raises CursorWrong for what we never gave."""
     if cursor is None:
         return None
     found = read_id(cursor)
     if found is None:
-        raise Invalid(faults=[FieldFault("#/query/cursor", "cursor", "Use nextCursor of the same list.")])
+        raise wrong_cursor()
     return found
 
 

@@ -19,12 +19,12 @@ from kasuwa.api.manage.contract import (
     TransferReceiptLine,
     WantedTransferLine,
 )
+from kasuwa.api.manage.paging import page, read_cursor
 from kasuwa.api.manage.service import api
 from kasuwa.api.quantities import plain
 from kasuwa.base.context import Context
 from kasuwa.base.ids import read_id
 from kasuwa.base.money import from_minor
-from kasuwa.base.problems import FieldFault, Invalid
 from kasuwa.domain.permissions import Permission
 from kasuwa.domain.stores.queries import currency_of
 from kasuwa.domain.transfers import actions, records
@@ -37,18 +37,14 @@ Json = dict[str, Any]
 
 @api.operation("listTransfers")
 async def list_transfers(context: Context, query: ListTransfersQuery) -> Json:
-    after = None if query.cursor is None else read_id(query.cursor)
-    if query.cursor is not None and after is None:
-        raise Invalid(faults=[FieldFault("#/query/cursor", "cursor", "Use nextCursor of the same list.")])
     found = await find_transfers(
-        context, direction=query.direction, status=query.status, after=after, size=query.size + 1
+        context,
+        direction=query.direction,
+        status=query.status,
+        after=read_cursor(query.cursor),
+        size=query.size + 1,
     )
-    shown = found[: query.size]
-    return {
-        "data": [_listed(transfer) for transfer in shown],
-        "size": query.size,
-        "nextCursor": str(shown[-1].transfer_id) if len(found) > query.size else None,
-    }
+    return page(found, query.size, _listed, lambda transfer: transfer.transfer_id)
 
 
 @api.operation("createTransfer")

@@ -33,11 +33,11 @@ from kasuwa.api.storeharmony.products import (
 )
 from kasuwa.api.storeharmony.service import api
 from kasuwa.base.context import Context
+from kasuwa.base.cursors import wrong_cursor
 from kasuwa.base.http.api import Exchange
 from kasuwa.base.ids import read_id, read_number
-from kasuwa.base.problems import FieldFault
 from kasuwa.domain.catalogue.actions import create_product
-from kasuwa.domain.catalogue.errors import CursorWrong, ProductNotFound
+from kasuwa.domain.catalogue.errors import ProductNotFound
 from kasuwa.domain.catalogue.queries import read_products, read_stock
 from kasuwa.domain.catalogue.records import NewProduct, NewVariant, OpeningStock, OptionValue, ProductOption
 from kasuwa.domain.catalogue.variants import add_variants, remove_variants
@@ -189,6 +189,5 @@ def _read_cursor(cursor: str | None) -> int | None:
         return None
     position = read_number(cursor)
     if position is None:
-        fault = FieldFault("#/query/cursor", "cursor", "Use nextCursor of the same product's variants.")
-        raise CursorWrong(faults=[fault])
+        raise wrong_cursor()
     return position

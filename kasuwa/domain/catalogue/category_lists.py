@@ -1,7 +1,5 @@
 """Questions about categories: one, a tree of them, or a list. They read, and never change."""
 
-import base64
-import binascii
 import re
 from collections.abc import Sequence
 from datetime import datetime
@@ -12,9 +10,10 @@ import msgspec
 from msgspec import Struct
 
 from kasuwa.base.context import Context
+from kasuwa.base.cursors import read_cursor, write_cursor, wrong_cursor
 from kasuwa.base.db import Database
 from kasuwa.base.problems import FieldFault
-from kasuwa.domain.catalogue.errors import CategoryNotFound, CursorWrong, PageTooDeep
+from kasuwa.domain.catalogue.errors import CategoryNotFound, PageTooDeep
 from kasuwa.domain.catalogue.queries import sort_name
 from kasuwa.domain.catalogue.records import Category, Rendition
 
@@ -331,17 +330,12 @@ _KEY = re.compile(rf"(?:[0-9]{{{_LEVEL}}}){{1,{MOST_LEVELS}}}", re.ASCII)
 
 
 def _write_cursor(wish: CategoryWish, after: str) -> str:
-    return base64.urlsafe_b64encode(msgspec.msgpack.encode(_Cursor(wish.mark, after))).decode()
+    return write_cursor(_Cursor(wish.mark, after))
 
 
 def _read_cursor(wish: CategoryWish) -> str:
     """The key to go on after. Raises CursorWrong."""
-    try:
-        cursor = msgspec.msgpack.decode(base64.urlsafe_b64decode(wish.cursor or ""), type=_Cursor)
-    except (ValueError, binascii.Error, msgspec.DecodeError):
-        cursor = None
-    if cursor is None or cursor.mark != wish.mark or not _KEY.fullmatch(cursor.after):
-        raise CursorWrong(
-            faults=[FieldFault("#/query/cursor", "cursor", "Use nextCursor of the same list as it was.")]
-        )
+    cursor = read_cursor(wish.cursor or "", _Cursor)
+    if cursor.mark != wish.mark or not _KEY.fullmatch(cursor.after):
+        raise wrong_cursor()
     return cursor.after

@@ -73,11 +73,6 @@ class PageTooDeep(Invalid):
     title = "This page is too far in; go on with the cursor"
 
 
-class CursorWrong(Invalid):
-    code = "cursor-wrong"
-    title = "This cursor was not made by this list"
-
-
 class VariantsWrong(Invalid):
     code = "variants-wrong"
     title = "The options and variants do not fit together"

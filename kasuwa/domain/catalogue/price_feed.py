@@ -13,10 +13,11 @@ import msgspec
 from msgspec import Struct
 
 from kasuwa.base.context import Context
+from kasuwa.base.cursors import wrong_cursor
 from kasuwa.base.db import Database
 from kasuwa.base.ids import read_id
 from kasuwa.base.problems import FieldFault, Invalid
-from kasuwa.domain.catalogue.errors import CursorWrong, PageTooDeep
+from kasuwa.domain.catalogue.errors import PageTooDeep
 from kasuwa.domain.catalogue.filters import MOST_COUNTED
 from kasuwa.domain.catalogue.price_rules import without_cost
 from kasuwa.domain.catalogue.records import Price, Product, Variant
@@ -333,8 +334,7 @@ def _last_id_of(at: datetime) -> UUID:
 def _read_cursor(text: str) -> UUID:
     found = read_id(text)
     if found is None:
-        fault = FieldFault("#/query/cursor", "cursor", "Use nextCursor of this feed as it was.")
-        raise CursorWrong(faults=[fault])
+        raise wrong_cursor()
     return found
 
 

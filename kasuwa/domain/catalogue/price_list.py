@@ -1,7 +1,5 @@
 """The price list: a line for each simple product or variant, with its price at the caller's store."""
 
-import base64
-import binascii
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -11,9 +9,10 @@ import msgspec
 from msgspec import Struct
 
 from kasuwa.base.context import Context
+from kasuwa.base.cursors import read_cursor, write_cursor, wrong_cursor
 from kasuwa.base.db import Database
 from kasuwa.base.problems import FieldFault
-from kasuwa.domain.catalogue.errors import CursorWrong, PageTooDeep
+from kasuwa.domain.catalogue.errors import PageTooDeep
 from kasuwa.domain.catalogue.filters import MOST_COUNTED, conditions_of
 from kasuwa.domain.catalogue.lists import count_products
 from kasuwa.domain.catalogue.price_feed import line_name
@@ -80,7 +79,7 @@ async def _page(db: Database, context: Context, wish: PriceListWish) -> list["_R
     conditions, values = await conditions_of(db, _wanted(wish), context.store_id)
     offset = (wish.page - 1) * wish.size
     if wish.cursor is not None:
-        place = await _read_cursor(db, wish.cursor)
+        place = await _place_of(db, wish.cursor)
         # The first comparison is one that the index knows, the second is exact.
         conditions += [
             "(p.sort_name, p.product_id) >= (:after_name, :after_product)",
@@ -231,19 +230,17 @@ class _Place(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
 
 def _write_cursor(row: _Row) -> str:
     name = row.sort_name if len(row.sort_name.encode()) <= _MOST_NAME_BYTES else None
-    place = _Place(name, UUID(int=row.product_id.int), row.position, UUID(int=row.variant_id.int))
-    return base64.urlsafe_b64encode(msgspec.msgpack.encode(place)).decode()
+    return write_cursor(
+        _Place(name, UUID(int=row.product_id.int), row.position, UUID(int=row.variant_id.int))
+    )
 
 
-async def _read_cursor(db: Database, text: str) -> _Place:
+async def _place_of(db: Database, text: str) -> _Place:
     """Raises CursorWrong: a cursor may come from anybody."""
-    try:
-        place = msgspec.msgpack.decode(base64.urlsafe_b64decode(text), type=_Place)
-        name = place.sort_name
-        if abs(place.position) >= 2**31 or (name is not None and "\0" in name):
-            raise ValueError("not a place of this list")
-    except (ValueError, binascii.Error, msgspec.DecodeError):
-        raise _wrong_cursor() from None
+    place = read_cursor(text, _Place)
+    name = place.sort_name
+    if abs(place.position) >= 2**31 or (name is not None and "\0" in name):
+        raise wrong_cursor()
     if name is None:
         name = await db.value(
             "SELECT sort_name FROM product"
@@ -251,11 +248,5 @@ async def _read_cursor(db: Database, text: str) -> _Place:
             product_id=place.product_id,
         )
         if name is None:
-            raise _wrong_cursor()
+            raise wrong_cursor()
     return msgspec.structs.replace(place, sort_name=name)
-
-
-def _wrong_cursor() -> CursorWrong:
-    return CursorWrong(
-        faults=[FieldFault("#/query/cursor", "cursor", "Use nextCursor of this list as it was.")]
-    )

@@ -1,16 +1,12 @@
 """How lists of products are sorted, and the cursors with which a sorted list goes on."""
 
-import base64
-import binascii
 import re
 from datetime import datetime
 from uuid import UUID
 
-import msgspec
 from msgspec import Struct
 
-from kasuwa.base.problems import FieldFault
-from kasuwa.domain.catalogue.errors import CursorWrong
+from kasuwa.base import cursors
 from kasuwa.domain.catalogue.records import PageWish, SortKey
 
 SORTS: dict[SortKey, tuple[str, str]] = {
@@ -40,22 +36,17 @@ class _Cursor(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
 
 def write_cursor(wish: PageWish, sort_value: str, product_id: UUID) -> str:
     """The cursor with which the list that is wished goes on after the row with this value and id."""
-    content = msgspec.msgpack.encode(
-        _Cursor(wish.sort, wish.descending, sort_value, UUID(int=product_id.int))
-    )
-    return base64.urlsafe_b64encode(content).decode()
+    return cursors.write_cursor(_Cursor(wish.sort, wish.descending, sort_value, UUID(int=product_id.int)))
 
 
 def read_cursor(wish: PageWish) -> tuple[str, UUID]:
     """The value and the id to go on after. Raises CursorWrong."""
     assert wish.cursor is not None
-    try:
-        cursor = msgspec.msgpack.decode(base64.urlsafe_b64decode(wish.cursor), type=_Cursor)
-        _check_value(cursor)
-    except (ValueError, binascii.Error, msgspec.DecodeError):
-        raise _wrong_cursor() from None
-    if (cursor.sort, cursor.descending) != (wish.sort, wish.descending):
-        raise _wrong_cursor()
+    cursor = cursors.read_cursor(wish.cursor, _Cursor)
+    is_of_list = (cursor.sort, cursor.descending) == (wish.sort, wish.descending)
+    # It may come from anybody: its value must be what the column's type reads.
+    if not is_of_list or not is_value(cursor.value, SORTS[cursor.sort][1]):
+        raise cursors.wrong_cursor()
     return cursor.value, cursor.product_id
 
 
@@ -69,12 +60,6 @@ _VALUES: dict[str, re.Pattern[str]] = {
 }
 
 
-def _check_value(cursor: _Cursor) -> None:
-    """A cursor may come from anybody: its value must be what the column's type reads."""
-    if not is_value(cursor.value, SORTS[cursor.sort][1]):
-        raise ValueError("not a value of this sort")
-
-
 def is_value(text: str, kind: str) -> bool:
     """Whether PostgreSQL reads the text as a value of the type, as it wrote it."""
     if not _VALUES[kind].fullmatch(text):
@@ -85,9 +70,3 @@ def is_value(text: str, kind: str) -> bool:
         except ValueError:
             return False
     return True
-
-
-def _wrong_cursor() -> CursorWrong:
-    return CursorWrong(
-        faults=[FieldFault("#/query/cursor", "cursor", "Use nextCursor of the same list and sort as it was.")]
-    )

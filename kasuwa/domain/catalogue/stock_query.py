@@ -4,21 +4,19 @@ With a text, what is found is at most MOST_COUNTED products, the best ones first
 page, the total and the facets are taken from them. Without one the page walks an index.
 """
 
-import base64
-import binascii
 from decimal import Decimal
 from typing import Literal
 from uuid import UUID
 
-import msgspec
 from msgspec import Struct
 
 from kasuwa.base.context import Context
+from kasuwa.base.cursors import read_cursor, write_cursor, wrong_cursor
 from kasuwa.base.db import Database, numbered
 from kasuwa.base.problems import FieldFault
 from kasuwa.domain.catalogue.cards import refresh_stale_cards
 from kasuwa.domain.catalogue.conditions import Condition, asks_for_costs, condition_sql
-from kasuwa.domain.catalogue.errors import CursorWrong, PageTooDeep, UnknownLocation
+from kasuwa.domain.catalogue.errors import PageTooDeep, UnknownLocation
 from kasuwa.domain.catalogue.facets import Facet, Facets, count_facets
 from kasuwa.domain.catalogue.filters import JOINS, MOST_COUNTED
 from kasuwa.domain.catalogue.lists import STORE_CARD, ListedProduct, ProductPage, shown_body
@@ -283,25 +281,19 @@ class _Cursor(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
 
 
 def _write_cursor(orders: tuple[Order, ...], last: _Row) -> str:
-    content = msgspec.msgpack.encode(_Cursor(orders, list(last.keys), UUID(int=last.product_id.int)))
-    return base64.urlsafe_b64encode(content).decode()
+    return write_cursor(_Cursor(orders, list(last.keys), UUID(int=last.product_id.int)))
 
 
 def _after(orders: tuple[Order, ...], text: str) -> tuple[str, dict[str, object]]:
     """What comes after the cursor's row in this order. A cursor may come from anybody. Raises CursorWrong."""
     kinds = [*(_ORDERS[order.field][1] for order in orders), "text"]
-    try:
-        cursor = msgspec.msgpack.decode(base64.urlsafe_b64decode(text), type=_Cursor)
-    except (ValueError, binascii.Error, msgspec.DecodeError):
-        cursor = None
+    cursor = read_cursor(text, _Cursor, pointer="/cursor")
     if (
-        cursor is None
-        or cursor.orders != orders
+        cursor.orders != orders
         or len(cursor.keys) != len(kinds)
         or not all(is_value(key, kind) for key, kind in zip(cursor.keys, kinds, strict=True))
     ):
-        fault = FieldFault("/cursor", "cursor", "Use nextCursor of the same query as it was.")
-        raise CursorWrong(faults=[fault])
+        raise wrong_cursor("/cursor")
     columns = [*((f"p.k{i}", order.descending) for i, order in enumerate(orders)), ("p.sort_name", False)]
     values: dict[str, object] = {"after_id": cursor.product_id}
     ways: list[str] = []

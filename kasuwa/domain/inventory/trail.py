@@ -1,7 +1,5 @@
 """A product's trail: what was changed and what was moved, newest first."""
 
-import base64
-import binascii
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -11,9 +9,10 @@ import msgspec
 from msgspec import Struct
 
 from kasuwa.base.context import Context
+from kasuwa.base.cursors import read_cursor, write_cursor, wrong_cursor
 from kasuwa.base.db import Database
 from kasuwa.base.problems import FieldFault
-from kasuwa.domain.catalogue.errors import CursorWrong, PageTooDeep, ProductNotFound
+from kasuwa.domain.catalogue.errors import PageTooDeep, ProductNotFound
 from kasuwa.domain.inventory.records import State
 
 MOST_COUNTED = 10_000
@@ -172,17 +171,15 @@ def _line(**row: Any) -> TrailLine:
 
 def _write_cursor(line: TrailLine) -> str:
     at_us = (line.at - _EPOCH) // timedelta(microseconds=1)
-    content = msgspec.msgpack.encode(_Cursor(at_us, UUID(int=line.line_id.int)))
-    return base64.urlsafe_b64encode(content).decode()
+    return write_cursor(_Cursor(at_us, UUID(int=line.line_id.int)))
 
 
 def _read_cursor(text: str) -> tuple[datetime, UUID]:
+    cursor = read_cursor(text, _Cursor)
     try:
-        cursor = msgspec.msgpack.decode(base64.urlsafe_b64decode(text), type=_Cursor)
         return _EPOCH + timedelta(microseconds=cursor.at_us), cursor.line_id
-    except (ValueError, binascii.Error, OverflowError, msgspec.DecodeError):
-        fault = FieldFault("#/query/cursor", "cursor", "Use nextCursor of the same list as it was.")
-        raise CursorWrong(faults=[fault]) from None
+    except OverflowError:
+        raise wrong_cursor() from None
 
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -1,18 +1,16 @@
 """Lists of transfers, and of their lines, as a store sees them: from here, to here, or both."""
 
-import base64
-import binascii
 from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
-import msgspec
 from msgspec import Struct
 
 from kasuwa.base.context import Context
+from kasuwa.base.cursors import read_cursor, write_cursor, wrong_cursor
 from kasuwa.base.db import Database
 from kasuwa.base.problems import FieldFault
-from kasuwa.domain.catalogue.errors import CursorWrong, PageTooDeep
+from kasuwa.domain.catalogue.errors import PageTooDeep
 from kasuwa.domain.catalogue.filters import MOST_COUNTED, in_utc
 from kasuwa.domain.permissions import Permission
 from kasuwa.domain.transfers.errors import TransferNotFound
@@ -227,16 +225,11 @@ class _Cursor(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
 
 
 def _write_cursor(last: ListedLine) -> str:
-    content = msgspec.msgpack.encode(_Cursor(last.shipped_at, UUID(int=last.line_id.int)))
-    return base64.urlsafe_b64encode(content).decode()
+    return write_cursor(_Cursor(last.shipped_at, UUID(int=last.line_id.int)))
 
 
 def _read_cursor(text: str) -> _Cursor:
-    try:
-        cursor = msgspec.msgpack.decode(base64.urlsafe_b64decode(text), type=_Cursor)
-        if cursor.at.tzinfo is None:
-            raise ValueError("a moment without its zone")
-    except (ValueError, binascii.Error, msgspec.DecodeError):
-        fault = FieldFault("#/query/cursor", "cursor", "Use nextCursor of the same list as it was.")
-        raise CursorWrong(faults=[fault]) from None
+    cursor = read_cursor(text, _Cursor)
+    if cursor.at.tzinfo is None:
+        raise wrong_cursor()
     return cursor

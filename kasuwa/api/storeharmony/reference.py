@@ -29,9 +29,9 @@ from kasuwa.api.storeharmony.contract import (
 )
 from kasuwa.api.storeharmony.service import api
 from kasuwa.base.context import Context
+from kasuwa.base.cursors import wrong_cursor
 from kasuwa.base.http.api import Answer
 from kasuwa.base.ids import read_id
-from kasuwa.base.problems import FieldFault, Invalid
 from kasuwa.domain.permissions import ROLES, RoleFacts, may_grant, permissions_of_scopes
 from kasuwa.domain.reference.banks import list_banks
 from kasuwa.domain.reference.regions import (
@@ -221,9 +221,7 @@ def _page(
     if query.cursor is not None:
         codes = [code_of(row) for row in rows]
         if query.cursor not in codes:
-            raise Invalid(
-                faults=[FieldFault("#/query/cursor", "cursor", "Use nextCursor of the same list as it was.")]
-            )
+            raise wrong_cursor()
         begin = codes.index(query.cursor) + 1
     shown = rows[begin : begin + query.size]
     return {

@@ -8,7 +8,7 @@ from kasuwa.domain.reference.nuban import is_nuban
 
 
 async def check_bank_accounts(owner: Owner, sealer: Sealer) -> Examined:
-    """Each number opens, fits its bank and is found by its mark; a store with accounts in use has a default."""
+    """Each number opens, fits its bank and is found by its mark; a store with accounts has a default one."""
     findings: list[Finding] = []
     rows = await owner.fetch(
         """
@@ -33,8 +33,8 @@ async def check_bank_accounts(owner: Owner, sealer: Sealer) -> Examined:
         GROUP BY merchant_id, store_id HAVING count(*) FILTER (WHERE is_default) <> 1
         """
     )
-    for row in without:
-        findings.append(
-            Finding(f"store {row['store_id']}: no account is the default", str(row["merchant_id"]))
-        )
+    findings += [
+        Finding(f"store {row['store_id']}: no account is the default", str(row["merchant_id"]))
+        for row in without
+    ]
     return examined("bank accounts", len(rows), findings)

@@ -7,9 +7,10 @@ from uuid import UUID
 import msgspec
 
 from kasuwa.base.context import Context
+from kasuwa.base.cursors import wrong_cursor
 from kasuwa.base.db import Database
 from kasuwa.base.ids import read_id
-from kasuwa.base.problems import FieldFault, Invalid, Unauthenticated
+from kasuwa.base.problems import Unauthenticated
 from kasuwa.domain.banking.errors import AccountNotFound
 from kasuwa.domain.banking.records import AccountPage, AccountWish, BankAccount, masked
 from kasuwa.domain.permissions import PERMISSIONS_OF_ROLE, Permission
@@ -163,5 +164,5 @@ def _read_cursor(cursor: str | None) -> tuple[bool, UUID | None]:
         return False, None
     found = read_id(cursor[2:])
     if found is None or cursor[:2] not in ("0.", "1."):
-        raise Invalid(faults=[FieldFault("#/query/cursor", "cursor", "Use nextCursor of the same list.")])
+        raise wrong_cursor()
     return cursor[0] == "1", found

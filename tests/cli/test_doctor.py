@@ -179,8 +179,8 @@ BROKEN_ACCOUNTS = {
         "UPDATE bank_account SET number_mark = substr(number_mark, 1, 32)",
     ),
     "its number cannot be opened": (
-        "UPDATE bank_account SET sealed_number = sealed_number || '\\x41'",
-        "UPDATE bank_account SET sealed_number = substr(sealed_number, 1, length(sealed_number) - 1)",
+        "UPDATE bank_account SET sealed_number = '\\x41'::bytea || sealed_number",
+        "UPDATE bank_account SET sealed_number = substr(sealed_number, 2)",
     ),
     "no account is the default": (
         "UPDATE bank_account SET is_default = false",

@@ -41,6 +41,7 @@ from kasuwa.domain.reference.regions import (
     list_countries,
     list_regions,
     list_states,
+    prepare_countries,
     search_countries,
 )
 from kasuwa.domain.stores.profiles import PROFILE_TYPES, proposed_rate
@@ -51,6 +52,7 @@ T = TypeVar("T")
 
 @api.operation("getCountries")
 async def get_countries() -> list[Country]:
+    await prepare_countries()
     return [
         Country(
             code=facts.code,
@@ -67,6 +69,7 @@ async def get_countries() -> list[Country]:
 
 @api.operation("getCountryStates")
 async def get_country_states(path: GetCountryStatesPath) -> list[CountryState]:
+    await prepare_countries()
     return [
         CountryState(
             code=state.code,
@@ -82,6 +85,7 @@ async def get_country_states(path: GetCountryStatesPath) -> list[CountryState]:
 
 @api.operation("getCountryStatesLGARegion")
 async def get_country_states_lga_region(path: GetCountryStatesLGARegionPath) -> list[StateRegion]:
+    await prepare_countries()
     return [
         StateRegion(
             code=region.code,
@@ -97,6 +101,7 @@ async def get_country_states_lga_region(path: GetCountryStatesLGARegionPath) -> 
 @api.operation("getCountries_1")
 async def get_countries_1(context: Context, path: GetCountries1Path, query: GetCountries1Query) -> Any:
     await visit_store(context, read_id(path.storeid))
+    await prepare_countries()
     found = list_countries() if query.q is None else search_countries(query.q)
     return _page(found, query, lambda facts: facts.code, _estore_country)
 
@@ -106,6 +111,7 @@ async def get_country_states_1(
     context: Context, path: GetCountryStates1Path, query: GetCountryStates1Query
 ) -> Any:
     await visit_store(context, read_id(path.storeid))
+    await prepare_countries()
     return _page(list_states(path.countrycode), query, lambda state: state.code, _estore_state)
 
 
@@ -114,6 +120,7 @@ async def get_country_states_lga_region_1(
     context: Context, path: GetCountryStatesLGARegion1Path, query: GetCountryStatesLGARegion1Query
 ) -> Any:
     await visit_store(context, read_id(path.storeid))
+    await prepare_countries()
     regions = list_regions(path.countrycode, path.statecode)
     return _page(regions, query, lambda region: region.code, _estore_region)
 

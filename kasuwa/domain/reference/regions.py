@@ -4,6 +4,7 @@ ISO 3166 as pycountry has it; currencies from Babel, dialling codes from phonenu
 areas of Nigeria stand in `nigeria.json`, which says where its facts come from.
 """
 
+import asyncio
 from collections import defaultdict
 from functools import lru_cache
 from pathlib import Path
@@ -88,6 +89,12 @@ class _Nigeria(Struct):
 def nigerian_states() -> tuple[NigerianState, ...]:
     """The 36 states and the Federal Capital Territory."""
     return msgspec.json.decode(_FILE.read_bytes(), type=_Nigeria).states
+
+
+async def prepare_countries() -> None:
+    """Load what the lists are made of in a thread, once: a quarter second that nobody else shall wait."""
+    if not list_countries.cache_info().currsize:
+        await asyncio.to_thread(list_countries)
 
 
 @lru_cache(maxsize=1)

@@ -111,7 +111,7 @@ BEGIN
                                         FROM (SELECT v.name, v.options FROM variant v
                                               WHERE v.merchant_id = p.merchant_id AND v.product_id = p.product_id
                                                 AND (v.name <> '' OR v.options <> '[]')
-                                              LIMIT 200) v
+                                              ORDER BY v.position, v.variant_id LIMIT 200) v
                                         LEFT JOIN LATERAL (
                                           SELECT string_agg(e ->> 'value', ' ') AS value
                                           FROM jsonb_array_elements(v.options) e) o ON true)), 20000))) AS words
@@ -130,8 +130,10 @@ BEGIN
   CROSS JOIN LATERAL substr(marked.word, 10) new (word)
   WHERE w.merchant_id = of_merchant AND w.product_id = ANY(product_ids)
     AND length(new.word) > 2 AND new.word ~ '[^0-9]'
-    AND NOT EXISTS (
-      SELECT FROM search_word k WHERE k.merchant_id = of_merchant AND k.word = new.word COLLATE "C")
+    -- In the order of the key: NOT EXISTS would read all words of the merchant for each, by such a plan.
+    AND (SELECT k.word FROM search_word k
+         WHERE k.merchant_id = of_merchant AND k.word BETWEEN (new.word COLLATE "C") AND (new.word COLLATE "C")
+         ORDER BY k.word LIMIT 1) IS NULL
   ORDER BY new.word, w.product_id
   ON CONFLICT (merchant_id, word, product_id) DO NOTHING;
 END $$;
@@ -189,7 +191,8 @@ GRANT USAGE, CREATE ON SCHEMA public TO kasuwa_search;
 -- two. Letters that changed places are one error. What no single word explains may be two written together.
 CREATE FUNCTION search_meant(token text, OUT one_error text, OUT two_errors text)
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = public, pg_temp
-SET plan_cache_mode = force_generic_plan AS $$
+-- As above: a plan made while there were few words would read all of them ever after.
+SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
 DECLARE
   lost text[] := search_marked(current_merchant(), search_losses(token));
   mark text := search_mark(current_merchant());
@@ -315,11 +318,14 @@ BEGIN
     RETURN;
   END IF;
   RETURN QUERY
-    SELECT v.product_id, 0 FROM variant v
-    WHERE v.merchant_id = current_merchant() AND v.sku_key COLLATE "C" = code
+    -- Each in the order of its index, which a plan made while the table was small would not choose otherwise.
+    (SELECT v.product_id, 0 FROM variant v
+     WHERE v.merchant_id = current_merchant() AND v.sku_key COLLATE "C" BETWEEN code AND code
+     ORDER BY v.sku_key COLLATE "C" LIMIT most)
     UNION
-    SELECT v.product_id, 0 FROM variant v
-    WHERE v.merchant_id = current_merchant() AND v.barcode COLLATE "C" = code;
+    (SELECT v.product_id, 0 FROM variant v
+     WHERE v.merchant_id = current_merchant() AND v.barcode COLLATE "C" BETWEEN code AND code
+     ORDER BY v.barcode COLLATE "C" LIMIT most);
   GET DIAGNOSTICS shown = ROW_COUNT;
 
   IF tokens <> '{}' THEN
@@ -351,12 +357,12 @@ BEGIN
         (SELECT v.product_id FROM variant v
          WHERE v.merchant_id = current_merchant()
            AND v.sku_key COLLATE "C" > code AND v.sku_key COLLATE "C" < code || U&'\+10FFFF'
-         LIMIT most)
+         ORDER BY v.sku_key COLLATE "C" LIMIT most)
         UNION
         (SELECT v.product_id FROM variant v
          WHERE v.merchant_id = current_merchant()
            AND v.barcode COLLATE "C" > code AND v.barcode COLLATE "C" < code || U&'\+10FFFF'
-         LIMIT most)
+         ORDER BY v.barcode COLLATE "C" LIMIT most)
       ) b LIMIT most - shown;
     GET DIAGNOSTICS added = ROW_COUNT;
     shown := shown + added;

@@ -169,13 +169,15 @@ class OnDuplicate(StrEnum):
     UPDATE = "update"
 
 
-Store = Annotated[str, typer.Option(help="Id of the store.")]
+Store = Annotated[
+    str | None, typer.Option(help="Id of the store; it may be left out where there is only one.")
+]
 
 
 @import_app.command("products")
 def import_products(
     file: Annotated[Path, typer.Argument(help="CSV, .xlsx or JSON lines; the first row names the columns.")],
-    store: Store,
+    store: Store = None,
     on_duplicate: Annotated[
         OnDuplicate, typer.Option(help="What becomes of a row whose SKU is there.")
     ] = OnDuplicate.FAIL,
@@ -220,7 +222,7 @@ def import_products(
 @export_app.command("products")
 def export_products(
     file: Annotated[Path, typer.Argument(help="The CSV to write, or JSON lines if it ends in .jsonl.")],
-    store: Store,
+    store: Store = None,
     data: Data = None,
 ) -> None:
     """Export every product that is not archived, as an import takes them."""

@@ -38,7 +38,7 @@ BIG = (
     "search_word",
 )
 
-_FILL = """
+FILL = """
     SET LOCAL session_replication_role = replica;
     CREATE TEMP TABLE made ON COMMIT DROP AS
       SELECT n, gen_random_uuid() AS product_id, gen_random_uuid() AS variant_id
@@ -78,7 +78,7 @@ async def big_shop(services: Services, database_urls: DatabaseUrls) -> AsyncIter
     async with connected(superuser_url(database_urls)) as admin:
         for shop in shops:
             async with admin.transaction():
-                await admin.execute(_FILL.format(each=EACH, merchant=shop.merchant_id, store=shop.store_id))
+                await admin.execute(FILL.format(each=EACH, merchant=shop.merchant_id, store=shop.store_id))
         await admin.execute(f"ANALYZE {', '.join(BIG)}")
         yield shops[1]
         async with admin.transaction():

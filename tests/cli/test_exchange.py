@@ -9,15 +9,16 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import asyncpg
 import pytest
 
+from kasuwa.base.context import Context
 from kasuwa.cli.demo_shop import DemoProduct, read_catalogue
-from kasuwa.cli.visiting import everything
+from kasuwa.cli.visiting import everything, in_the_shop
 from kasuwa.database import DatabaseUrls, serving_database
 from kasuwa.domain.catalogue.lists import list_products
 from kasuwa.domain.catalogue.records import PageWish, ProductFilter
@@ -154,3 +155,35 @@ def test_what_failed_is_told_and_written_to_a_file(
     assert "This is a picture." in done.stderr
     done = installation.run("import", "products", str(tmp_path / "none.csv"), "--store", str(shop.store_id))
     assert "there is no file" in done.stderr
+
+
+def test_the_store_may_be_left_out_where_there_is_only_one(
+    new_installation: Callable[[], Installation], tmp_path: Path
+) -> None:
+    installation, file, out = new_installation(), tmp_path / "shop.csv", tmp_path / "out.csv"
+    file.write_text("sku,name,price\nA,Malt,5\n")
+    settings = read_settings({}, data=str(installation.data))
+    none_yet = installation.run("import", "products", str(file))
+    assert (none_yet.returncode, none_yet.stdout) == (1, "")
+    assert "There is no store yet" in none_yet.stderr
+    shop = in_the_shop(settings, lambda context: new_shop(context.services))
+    several = installation.run("import", "products", str(file))
+    assert (several.returncode, several.stdout) == (1, "")
+    lines = several.stderr.splitlines()
+    assert lines[0] == "kasuwa: There are several stores; name one of them by --store:"
+    assert lines[1:] == [f"  {one}  Ada's Corner" for one in (shop.store_id, shop.second_store_id)]
+    assert installation.run("export", "products", str(out)).returncode == 1
+    assert not out.exists()
+    in_the_shop(settings, lambda context: close_store(context, shop))
+    assert json.loads(installation.ask("import", "products", str(file), "--json"))["created"] == 1
+    installation.ask("export", "products", str(out))
+    assert "Malt" in out.read_text(encoding="utf-8-sig")
+
+
+async def close_store(context: Context, shop: Shop) -> None:
+    async with Context(context.services, shop.owner.caller).transaction() as db:
+        await db.execute(
+            "UPDATE store SET status = 'closed'"
+            " WHERE merchant_id = current_merchant() AND store_id = :store_id",
+            store_id=shop.second_store_id,
+        )

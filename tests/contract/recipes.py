@@ -106,6 +106,7 @@ IDENTITIES: dict[str, dict[str, Identity]] = {
         "subjectid": _uuid("product_id"),
         "transferid": _uuid("transfer_id"),
         "lineid": _uuid("transfer_id"),
+        "importid": _uuid("import_id"),
         "destinationstoreid": _uuid("other_store_id"),
     },
 }
@@ -125,6 +126,7 @@ OF_OPERATION: dict[tuple[str, str], Identity] = {
     ("deleteStoreBankAccount", "bankid"): _uuid("spare_bank_id"),
     ("deactivateStoreBankAccount", "bankid"): _uuid("spare_bank_id"),
     ("setDefaultStoreBank", "bankid"): _uuid("spare_bank_id"),
+    ("cancelProductImport", "importid"): _uuid("running_import_id"),
 }
 """By operation and name: an operation that works on a thing of its own kind."""
 

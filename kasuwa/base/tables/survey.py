@@ -33,6 +33,19 @@ class Survey(Struct, frozen=True, kw_only=True):
     note: str
 
 
+class Fingerprint(Struct, frozen=True):
+    """By which a file is known again: the SHA-256 in hex."""
+
+    sha256: str
+    size_bytes: int
+
+
+def fingerprint(path: Path) -> Fingerprint:
+    """Read the file once, whatever is in it."""
+    with path.open("rb") as file:
+        return Fingerprint(hashlib.file_digest(file, "sha256").hexdigest(), file.tell())
+
+
 def survey(path: Path) -> Survey:
     """Read the file once. Raises TableWrong for what is no table."""
     digest = hashlib.sha256()

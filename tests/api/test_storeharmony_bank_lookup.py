@@ -17,7 +17,7 @@ from tests.client import Web
 from tests.shop import Shop
 
 KEY = "sk_test_zqSecretOfTheOperator"
-NUMBER = new_number("058")
+NUMBER = new_number("058", "123456789")
 
 
 @pytest.fixture
@@ -177,7 +177,7 @@ async def test_an_account_that_the_bank_does_not_know_is_not_found(
         (200, b"\xff\xfe"),
         (200, b'{"status": true, "data": null}'),
         (200, b'{"status": true, "data": {"account_number": 1, "account_name": 2}}'),
-        (200, json.dumps(paystack(number=new_number())).encode()),
+        (200, json.dumps(paystack(number=new_number("058", "987654321"))).encode()),
         (200, json.dumps(paystack(name="  ")).encode()),
         (200, json.dumps(paystack() | {"status": False}).encode()),
         (200, json.dumps(paystack("x" * 100_000)).encode()),

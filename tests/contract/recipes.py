@@ -77,7 +77,7 @@ IDENTITIES: dict[str, dict[str, Identity]] = {
         "countrycode": _everybodys("NG"),
         "statecode": _everybodys("NG-LA"),
         "bankcode": _everybodys("058"),
-        "accountno": _everybodys(new_number("058")),
+        "accountno": _everybodys(new_number("058", "246813579")),
         "sku": Identity(lambda cast: cast.sku, lambda: f"SKU-{new_id().hex[:18]}"),
         "username": _EMAIL,
         "usertoken": _EMAIL,

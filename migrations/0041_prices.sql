@@ -37,8 +37,8 @@ CREATE TABLE price_change (
   sku text NOT NULL,
   barcode text,
   name text NOT NULL,
-  before jsonb,
-  after jsonb,
+  before json,
+  after json,
   -- Nothing for callers who may not see costs.
   is_cost_only boolean NOT NULL,
   reason text,
@@ -225,7 +225,7 @@ BEGIN
              CASE WHEN p.track_quantity THEN trim_scale(coalesce(b.on_hand - b.reserved, 0))::text ELSE 'null' END,
              coalesce(trim_scale(b.reorder_level)::text, 'null'),
              coalesce(trim_scale(b.reorder_quantity)::text, 'null'),
-             coalesce(p.track_quantity AND b.on_hand - b.reserved <= b.reorder_level, false)::text
+             coalesce(p.track_quantity AND b.is_low, false)::text
            ) AS stock
     FROM (
       SELECT p.product_id, p.sort_name, p.kind, p.track_quantity
@@ -249,7 +249,7 @@ BEGIN
     -- A simple product has one variant, so one balance at a store; for the others the page is read otherwise. In
     -- the order of the product's index, which a plan made while the table was small would not choose otherwise.
     LEFT JOIN LATERAL (
-      SELECT s.on_hand, s.reserved, s.reorder_level, s.reorder_quantity FROM stock_balance s
+      SELECT s.on_hand, s.reserved, s.reorder_level, s.reorder_quantity, s.is_low FROM stock_balance s
       WHERE s.merchant_id = for_merchant AND s.product_id BETWEEN p.product_id AND p.product_id
         AND s.store_id = at_store
       ORDER BY s.product_id LIMIT 1

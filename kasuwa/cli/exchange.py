@@ -119,7 +119,7 @@ def _report(run: ImportRun, counts: dict[str, int], target: Path) -> None:
         say(f"  {note}")
     verb = "would be " if run.options.dry_run else ""
     say(
-        f"{run.rows_done} rows read; products {verb}created {run.created}, {verb}updated {run.updated}, "
+        f"read to row {run.rows_done}; products {verb}created {run.created}, {verb}updated {run.updated}, "
         f"{verb}left as they are {run.skipped}, failed {run.failed}"
     )
     for change in run.changes[:_SHOWN_CHANGES]:

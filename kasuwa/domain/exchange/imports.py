@@ -1,14 +1,13 @@
 """Importing products from a file: read, written and noted by the few hundred rows.
 
 Each part of the file is one transaction with the note of how far the import has come, so that one that was
-cut short goes on where it stopped and makes nothing twice. Nothing but what has been seen (a number for each
-SKU) grows with the file. See docs/decisions/bulk.md.
+cut short goes on where it stopped and makes nothing twice. Nothing but what has been seen (eight bytes for
+each code) grows with the file. See docs/decisions/bulk.md.
 """
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing
-from hashlib import blake2b
 from pathlib import Path
 from time import monotonic
 from uuid import UUID
@@ -37,6 +36,7 @@ from kasuwa.domain.exchange.records import (
     ImportRun,
 )
 from kasuwa.domain.exchange.rows import Group, Reader, RowFault, place_fault, printable
+from kasuwa.domain.exchange.seen import SeenCodes
 from kasuwa.domain.permissions import Permission
 from kasuwa.domain.stores.queries import currency_of, store_labels
 
@@ -124,7 +124,7 @@ class _Import:
         self._context = context
         self._options = run.options
         self.run = run
-        self._seen: set[int] = set()
+        self._seen = SeenCodes()
         self._columns: list[Column] = []
         self._currency = ""
         self._categories = CategoryPaths()
@@ -197,14 +197,10 @@ class _Import:
         faults = []
         for place, variant in enumerate(group.row.sold):
             for name, code in (("sku", variant.sku and sku_key(variant.sku)), ("barcode", variant.barcode)):
-                if not code:
-                    continue
-                mark = int.from_bytes(blake2b(f"{name} {code}".encode(), digest_size=8).digest())
-                if mark in self._seen:
+                if code and not self._seen.add(name, code):
                     number = group.rows[min(place, len(group.rows) - 1)].number
                     text = f"An earlier row has this {name}; give another, or leave the row out."
                     faults.append(RowFault(number, name, printable(code), "duplicate", text))
-                self._seen.add(mark)
         if not faults:
             return group
         why = tuple(FieldFault(f.column, f.code, f.message) for f in faults)

@@ -220,9 +220,10 @@ async def close_stock(db: Database, variant_ids: Sequence[UUID]) -> None:
     )
 
 
-# By way of the product, for which balances have an index.
+# By way of the product, for which balances have an index. What was taken off is not to be ordered again.
 CLOSE_STOCK = """
-    UPDATE stock_balance b SET closed = true
+    UPDATE stock_balance b
+    SET closed = true, reorder_level = CASE WHEN v.removed_at IS NULL THEN b.reorder_level END
     FROM variant v
     WHERE v.merchant_id = current_merchant() AND v.variant_id = ANY(:variant_ids::uuid[])
       AND b.merchant_id = v.merchant_id AND b.product_id = v.product_id AND b.variant_id = v.variant_id

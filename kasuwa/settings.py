@@ -98,6 +98,13 @@ class Settings(Struct, frozen=True, kw_only=True):
         "Mail server, such as smtp://user:password@host:587; empty: outbox.jsonl in the data folder.",
     )
     mail_from: str = _setting("Kasuwa <no-reply@localhost>", "Sender of mails.")
+    bank_lookup: str = _setting(
+        "",
+        "Who is asked for the holder of a bank account: paystack or flutterwave; empty: nobody.",
+    )
+    bank_lookup_url: str = _setting("", "Address of that provider; empty: its own.")
+    bank_lookup_key: str = _setting("", "Secret key of an account with that provider.")
+    bank_lookup_seconds: float = _setting(5.0, "How long the provider may take; then there is no name.")
     log_level: str = _setting("info", "debug, info, warning or error.")
 
     def data_folder(self) -> Path:
@@ -107,6 +114,17 @@ class Settings(Struct, frozen=True, kw_only=True):
 
     def host_names(self) -> tuple[str, ...]:
         return words(self.hosts)
+
+    def check_bank_lookup(self) -> None:
+        """Raises SettingWrong for a provider of account holders that is not known, or has no key."""
+        if self.bank_lookup not in ("", "paystack", "flutterwave"):
+            raise SettingWrong(
+                f"KASUWA_BANK_LOOKUP must be paystack, flutterwave or empty, not {self.bank_lookup!r}"
+            )
+        if self.bank_lookup and not self.bank_lookup_key:
+            raise SettingWrong(
+                "KASUWA_BANK_LOOKUP needs a secret key of that provider in KASUWA_BANK_LOOKUP_KEY"
+            )
 
     def picture_sizes(self) -> dict[str, tuple[int, int]]:
         return {

@@ -15,7 +15,8 @@ from kasuwa.domain.merchants.authentication import (
     resolve_session,
 )
 
-# Their path names another store of the user's, which they look for among the user's own.
+# Their path names another store of the user's, which they look for among the user's own. What is open to
+# everybody looks for the store itself too.
 _OF_ANY_STORE = frozenset(
     {"switchStoreLocation", "getStoreLocationDetails", "setDefaultStore", "setStoreFinancialInfo"}
 )
@@ -32,7 +33,7 @@ class StoreHarmony(StoreSessions):
 
     def _check_path(self, exchange: Exchange, caller: Caller) -> None:
         assert exchange.operation is not None
-        if exchange.operation.operation_id not in _OF_ANY_STORE:
+        if exchange.operation.operation_id not in _OF_ANY_STORE and exchange.operation.security:
             super()._check_path(exchange, caller)
         account = exchange.request.path_params.get("accountid")
         if account is not None and str(caller.user_id) != account.lower():

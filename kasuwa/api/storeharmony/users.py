@@ -2,9 +2,12 @@
 
 from datetime import UTC
 
+import msgspec
 from msgspec import UNSET
 
+from kasuwa.api.storeharmony.banks import account_data
 from kasuwa.api.storeharmony.contract import (
+    BankAccountData,
     GetProfileImageQuery,
     PasswordChange,
     PasswordChangeResult,
@@ -18,13 +21,17 @@ from kasuwa.api.storeharmony.contract import (
 from kasuwa.api.storeharmony.pictures import read_picture
 from kasuwa.api.storeharmony.service import api
 from kasuwa.api.storeharmony.store_views import store_profile
+from kasuwa.api.storeharmony.stores import accounts_of
 from kasuwa.base.context import Context
 from kasuwa.base.http.api import Exchange, RawFile
 from kasuwa.base.http.caching import etag, require_match
 from kasuwa.base.http.contract import encode
 from kasuwa.base.ids import read_id, token_hash
+from kasuwa.domain.banking.queries import find_wallet_account
+from kasuwa.domain.banking.records import masked
 from kasuwa.domain.media.keeping import keep_bytes
 from kasuwa.domain.media.records import STOREHARMONY_FORMATS
+from kasuwa.domain.permissions import Permission
 from kasuwa.domain.reference.contacts import read_email, read_mobile
 from kasuwa.domain.reference.places import read_currency, read_tax_rate
 from kasuwa.domain.stores.actions import make_default, set_financial_info
@@ -48,7 +55,7 @@ _STATUSES = {"pending": "PENDING_VERIFICATION", "active": "ACTIVE", "suspended":
 
 @api.operation("getUserInformation")
 async def get_user_information(context: Context) -> UserProfile:
-    return _profile(context, await get_profile(context))
+    return await _profile(context, await get_profile(context))
 
 
 @api.operation("updateUserInformation")
@@ -78,9 +85,9 @@ async def update_user_information(
     async with context.transaction() as db:
         if "if-match" in exchange.request.headers:
             await hold_account(db, own_id(context))
-            present = _profile(context, await read_profile(context, db))
+            present = await _profile(context, await read_profile(context, db))
             require_match(exchange.request, etag(encode(present)))
-        return _profile(context, await update_profile(context, change))
+        return await _profile(context, await update_profile(context, change))
 
 
 @api.operation("changeUserPassword")
@@ -107,7 +114,8 @@ async def change_user_password(
 @api.operation("setDefaultStore")
 async def set_default_store(context: Context, path: SetDefaultStorePath) -> StoreProfile:
     location = await make_default(context, read_id(path.storeid))
-    return store_profile(location, staff_id=str(context.caller.user_id))
+    accounts = await accounts_of(context, location)
+    return store_profile(location, accounts, staff_id=str(context.caller.user_id))
 
 
 @api.operation("setStoreFinancialInfo")
@@ -120,7 +128,8 @@ async def set_store_financial_info(
         currency=read_currency(body.currency, "/currency"),
     )
     location = await set_financial_info(context, read_id(path.storeid), info)
-    return store_profile(location, staff_id=str(context.caller.user_id))
+    accounts = await accounts_of(context, location)
+    return store_profile(location, accounts, staff_id=str(context.caller.user_id))
 
 
 @api.operation("uploadProfileImage", read=read_picture)
@@ -139,7 +148,8 @@ async def get_profile_image(context: Context, exchange: Exchange, query: GetProf
     return RawFile(content, media_type)
 
 
-def _profile(context: Context, profile: Profile) -> UserProfile:
+async def _profile(context: Context, profile: Profile) -> UserProfile:
+    wallet = await _wallet(context)
     return UserProfile(
         accountId=str(profile.user_id),
         username=profile.username,
@@ -167,6 +177,7 @@ def _profile(context: Context, profile: Profile) -> UserProfile:
         currentStoreId=str(context.store_id),
         defaultStoreId=str(profile.default_store_id),
         storeCount=profile.store_count,
+        defaultWalletBank=UNSET if wallet is None else wallet,
         locale=profile.locale,
         timezone=profile.time_zone,
         createdAt=profile.created_at,
@@ -174,6 +185,16 @@ def _profile(context: Context, profile: Profile) -> UserProfile:
         lastLoginAt=profile.last_login_at or UNSET,
         passwordChangedAt=profile.password_changed_at or UNSET,
     )
+
+
+async def _wallet(context: Context) -> BankAccountData | None:
+    """The account of payouts, its number masked for a role that may not read accounts."""
+    account = await find_wallet_account(context)
+    if account is None:
+        return None
+    if not context.may(Permission.BANK_READ):
+        account = msgspec.structs.replace(account, number=masked(account.number))
+    return account_data(account)
 
 
 def _picture_path(user_id: object, sha256: str) -> str:

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from msgspec import UNSET, Struct, UnsetType
 
-from kasuwa.domain.permissions import PERMISSIONS_OF_ROLE, Role
+from kasuwa.domain.permissions import PERMISSIONS_OF_ROLE, ROLES, Role
 
 Standing = Literal["invited", "active", "suspended"]
 
@@ -112,7 +112,7 @@ class Removed(Struct, frozen=True):
     sessions_ended: int
 
 
-_RANKS = {Role.OWNER.value: 100, Role.MANAGER.value: 50, Role.CASHIER.value: 10}
+_RANKS = {facts.role.value: facts.level for facts in ROLES}
 
 
 class Rank(Struct, frozen=True):

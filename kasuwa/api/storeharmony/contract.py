@@ -8022,7 +8022,7 @@ OPERATIONS: dict[str, Operation] = {
         success_status=200,
         answer=StoreProfile,
         answer_media=("application/json",),
-        statuses=frozenset({200, 400, 401, 403, 404, 408, 429, 500, 503}),
+        statuses=frozenset({200, 400, 401, 403, 404, 408, 409, 429, 500, 503}),
     ),
     "getProfileImage": Operation(
         operation_id="getProfileImage",
@@ -8067,7 +8067,7 @@ OPERATIONS: dict[str, Operation] = {
         success_status=200,
         answer=str,
         answer_media=("application/json",),
-        statuses=frozenset({200, 400, 401, 403, 404, 408, 413, 415, 422, 429, 500, 503, 507}),
+        statuses=frozenset({200, 400, 401, 403, 404, 408, 409, 413, 415, 422, 429, 500, 503, 507}),
     ),
     "logUserComplaint": Operation(
         operation_id="logUserComplaint",
@@ -8133,7 +8133,7 @@ OPERATIONS: dict[str, Operation] = {
         success_status=200,
         answer=PasswordChangeResult,
         answer_media=("application/json",),
-        statuses=frozenset({200, 400, 401, 403, 404, 408, 413, 415, 422, 429, 500, 503}),
+        statuses=frozenset({200, 400, 401, 403, 404, 408, 409, 413, 415, 422, 429, 500, 503}),
     ),
     "getStoreLocationDetails": Operation(
         operation_id="getStoreLocationDetails",

@@ -1,7 +1,7 @@
 """A new password by a code: both steps answer alike for known and unknown users."""
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 import msgspec
@@ -14,14 +14,17 @@ from kasuwa.base.ids import new_id
 from kasuwa.base.jobs import enqueue
 from kasuwa.base.limits import Quota
 from kasuwa.base.passwords import hash_password
-from kasuwa.domain.messages.actions import send_message
+from kasuwa.domain.messages.actions import refuse_message, send_message
+from kasuwa.domain.messages.queries import language_of
 from kasuwa.domain.messages.records import Message
-from kasuwa.domain.messages.texts import Words, words_of
+from kasuwa.domain.messages.texts import words_of
 from kasuwa.domain.reference.contacts import mask_email, mask_mobile
 from kasuwa.domain.users.actions import as_user, check_password, prove_address
 from kasuwa.domain.users.codes import (
     CODE_LIFETIME,
+    TOO_MANY_SMS,
     allow_sending,
+    allow_sms_code,
     drop_codes,
     issue_code,
     spend_try,
@@ -44,11 +47,12 @@ class ResetAsked(Struct, frozen=True):
 
 
 class _ResetOrder(Struct, frozen=True):
-    """The job's payload. The name is sealed: it may be somebody's address."""
+    """The job's payload, sealed: the name may be somebody's address. `address` is where the caller was."""
 
     name: str
     channel: Channel
     expires_at: datetime
+    address: str
 
 
 async def ask_for_reset(context: Context, typed_name: str, channel: Channel, *, address: str) -> ResetAsked:
@@ -59,7 +63,7 @@ async def ask_for_reset(context: Context, typed_name: str, channel: Channel, *, 
     name = login_name(typed_name, context.services.settings.country)
     await allow_sending(context, f"reset/{name}/{address}")
     expires_at = datetime.now(UTC) + CODE_LIFETIME
-    order = _ResetOrder(name, channel, expires_at)
+    order = _ResetOrder(name, channel, expires_at, address)
     sealed = context.services.sealer.seal(msgspec.json.encode(order))
     async with context.transaction() as db:
         await enqueue(db, RESET_JOB, sealed.decode())
@@ -78,15 +82,25 @@ async def run_send_reset(services: Services, merchant_id: UUID | None, payload: 
     if not allowance.accepted:
         return
     context = as_user(Context(services, request_id="job"), tenant, user_id)
-    async with context.transaction() as db:
+    async with context.reading() as db:
         user = await get_user(db, user_id)
-        if user.status == "suspended":
-            return
-        channel = _proved_channel(user, order.channel)
-        code, _ = await issue_code(context, db, user_id, "reset", channel, lifetime=lifetime)
+    if user.status == "suspended":
+        return
+    channel = _proved_channel(user, order.channel)
+    # The caller was answered before anybody looked: no cap is told from an unknown name.
+    refused = channel == "mobile" and bool(
+        await allow_sms_code(context, user.mobile, address=order.address, merchant_id=tenant)
+    )
+    async with context.transaction() as db:
+        code, expires_at = await issue_code(context, db, user_id, "reset", channel, lifetime=lifetime)
         minutes = str(max(1, round(lifetime.total_seconds() / 60)))
-        words = words_of("reset-password", code=code, minutes=minutes)
-        await _send(context, db, user, channel, "reset-password", words, code)
+        message = await _message(
+            db, user, channel, "reset-password", code=code, expires_at=expires_at, minutes=minutes
+        )
+        if refused:
+            await refuse_message(context, db, message, TOO_MANY_SMS)
+        else:
+            await send_message(context, db, message)
 
 
 async def finish_reset(context: Context, typed_name: str, code: str, new_password: str) -> None:
@@ -104,8 +118,7 @@ async def finish_reset(context: Context, typed_name: str, code: str, new_passwor
         await set_password(acting, db, user_id, password_hash)
         # The code came over this channel: whoever typed it has the address.
         user = await prove_address(acting, db, user_id, spent.channel)
-        words = words_of("password-changed")
-        await _send(acting, db, user, spent.channel, "password-changed", words, None)
+        await send_message(acting, db, await _message(db, user, spent.channel, "password-changed"))
 
 
 async def set_password(context: Context, db: Database, user_id: UUID, password_hash: str) -> None:
@@ -136,21 +149,27 @@ def _mask(name: str, channel: Channel) -> str | None:
     return mask_mobile(name) if looks_like_mobile(name) else None
 
 
-async def _send(
-    context: Context,
+async def _message(
     db: Database,
     user: User,
-    channel: Channel,
+    over: Channel,
     template: str,
-    words: Words,
-    code: str | None,
-) -> None:
-    message = Message(
-        channel="sms" if channel == "mobile" else "email",
-        to=user.address(channel),
+    *,
+    code: str | None = None,
+    expires_at: datetime | None = None,
+    **values: str,
+) -> Message:
+    """The template in the user's language; a message with a code is of no use once the code has ended."""
+    channel: Literal["email", "sms"] = "sms" if over == "mobile" else "email"
+    if code is not None:
+        values["code"] = code
+    words = words_of(template, await language_of(db, user.user_id), channel=channel, **values)
+    return Message(
+        channel=channel,
+        to=user.address(over),
         template=template,
         subject=words.subject,
         text=words.text,
         code=code,
+        expires_at=expires_at,
     )
-    await send_message(context, db, message)

@@ -27,6 +27,7 @@ from kasuwa.base.http.contract import encode
 from kasuwa.base.http.health import Readiness, disk_check, probe_routes
 from kasuwa.base.http.identity import current_request_id, id_header
 from kasuwa.base.http.middleware import Edge, EdgeOptions
+from kasuwa.base.http.protocol import ProtocolLimits
 from kasuwa.base.imaging import Imaging
 from kasuwa.base.jobs import JobQueue
 from kasuwa.base.limits import Limits
@@ -292,10 +293,13 @@ def _refuse_unrouted(
     )
 
 
+_ADVICE = {413: f"A body has at most {ProtocolLimits().max_body_bytes // 2**20} MB here. Send a smaller one."}
+
+
 def render_error(path: str, status: int) -> tuple[list[tuple[bytes, bytes]], bytes]:
     """An error that arose before or around an operation, for the protocol and the edge."""
     dialect = api_of(path).dialect
-    body, media_type, headers = dialect.refusal(problem_of(status), None)
+    body, media_type, headers = dialect.refusal(problem_of(status, _ADVICE.get(status, "")), None)
     sent = {**headers, "Content-Type": media_type, "Cache-Control": "no-store"}
     named = (id_header(path), current_request_id().encode())
     return [named, *((k.encode(), v.encode()) for k, v in sent.items())], encode(body)

@@ -37,8 +37,8 @@ CREATE TABLE price_change (
   sku text NOT NULL,
   barcode text,
   name text NOT NULL,
-  before jsonb,
-  after jsonb,
+  before json,
+  after json,
   -- Nothing for callers who may not see costs.
   is_cost_only boolean NOT NULL,
   reason text,
@@ -190,8 +190,9 @@ END $$;
 COMMENT ON FUNCTION price_change_page IS
   'One page of the feed, its lines as UTF-8. Where is_current is false some line is of another version, and the page is read the long way.';
 
--- product_page() of before, with the card of the store where it has one.
-CREATE OR REPLACE FUNCTION product_page(
+-- The first page of every till and back office, as one call: the tenant is set, then cards and live stock are
+-- put together here. It runs with the caller's rights, under row-level security.
+CREATE FUNCTION product_page(
   for_merchant uuid, in_dialect text, at_store uuid, wanted_status text, with_cost boolean, live text,
   how_many integer, skipped integer,
   OUT data bytea, OUT shown bigint, OUT total bigint, OUT last_sort_name text, OUT last_product_id uuid,
@@ -224,7 +225,7 @@ BEGIN
              CASE WHEN p.track_quantity THEN trim_scale(coalesce(b.on_hand - b.reserved, 0))::text ELSE 'null' END,
              coalesce(trim_scale(b.reorder_level)::text, 'null'),
              coalesce(trim_scale(b.reorder_quantity)::text, 'null'),
-             coalesce(p.track_quantity AND b.on_hand - b.reserved <= b.reorder_level, false)::text
+             coalesce(p.track_quantity AND b.is_low, false)::text
            ) AS stock
     FROM (
       SELECT p.product_id, p.sort_name, p.kind, p.track_quantity
@@ -245,11 +246,17 @@ BEGIN
         AND o.dialect = in_dialect AND o.product_id = p.product_id
       LIMIT 1
     ) o ON true
-    -- A simple product has one variant, so one balance at a store; for the others the page is read otherwise.
+    -- A simple product has one variant, so one balance at a store; for the others the page is read otherwise. In
+    -- the order of the product's index, which a plan made while the table was small would not choose otherwise.
     LEFT JOIN LATERAL (
-      SELECT s.on_hand, s.reserved, s.reorder_level, s.reorder_quantity FROM stock_balance s
-      WHERE s.merchant_id = for_merchant AND s.product_id = p.product_id AND s.store_id = at_store
-      LIMIT 1
+      SELECT s.on_hand, s.reserved, s.reorder_level, s.reorder_quantity, s.is_low FROM stock_balance s
+      WHERE s.merchant_id = for_merchant AND s.product_id BETWEEN p.product_id AND p.product_id
+        AND s.store_id = at_store
+      ORDER BY s.product_id LIMIT 1
     ) b ON true
   ) r;
 END $$;
+COMMENT ON FUNCTION product_page IS
+  'One page by name, its rows as UTF-8. `live` is a format() text that gets quantity, reserved, available, reorder level, reorder
+   quantity and whether stock is low, as JSON values, and closes the object that a card leaves open. Where is_plain is false some card
+   is stale or has variants, and the page must be read the long way.';

@@ -110,8 +110,8 @@ BEGIN
                                        (SELECT string_agg(concat_ws(' ', v.name, o.value), ' ')
                                         FROM (SELECT v.name, v.options FROM variant v
                                               WHERE v.merchant_id = p.merchant_id AND v.product_id = p.product_id
-                                                AND (v.name <> '' OR v.options <> '[]')
-                                              LIMIT 200) v
+                                                AND v.removed_at IS NULL AND (v.name <> '' OR v.options <> '[]')
+                                              ORDER BY v.position, v.variant_id LIMIT 200) v
                                         LEFT JOIN LATERAL (
                                           SELECT string_agg(e ->> 'value', ' ') AS value
                                           FROM jsonb_array_elements(v.options) e) o ON true)), 20000))) AS words
@@ -123,16 +123,21 @@ BEGIN
   WHERE (w.words, w.described) IS DISTINCT FROM (excluded.words, excluded.described);
 
   INSERT INTO search_word (merchant_id, word, product_id, losses)
-  SELECT DISTINCT ON (new.word) of_merchant, new.word, w.product_id,
-         search_marked(of_merchant, search_losses(new.word))
-  FROM search_product w
-  CROSS JOIN LATERAL unnest(tsvector_to_array(w.words)) marked (word)
-  CROSS JOIN LATERAL substr(marked.word, 10) new (word)
-  WHERE w.merchant_id = of_merchant AND w.product_id = ANY(product_ids)
-    AND length(new.word) > 2 AND new.word ~ '[^0-9]'
-    AND NOT EXISTS (
-      SELECT FROM search_word k WHERE k.merchant_id = of_merchant AND k.word = new.word COLLATE "C")
-  ORDER BY new.word, w.product_id
+  SELECT of_merchant, new.word, new.product_id, search_marked(of_merchant, search_losses(new.word))
+  FROM (
+    SELECT DISTINCT ON (part.word COLLATE "C") part.word, w.product_id
+    FROM search_product w
+    CROSS JOIN LATERAL unnest(tsvector_to_array(w.words)) marked (word)
+    CROSS JOIN LATERAL substr(marked.word, 10) part (word)
+    WHERE w.merchant_id = of_merchant AND w.product_id = ANY(product_ids)
+      AND length(part.word) > 2 AND part.word ~ '[^0-9]'
+    ORDER BY part.word COLLATE "C", w.product_id
+    OFFSET 0  -- each word is looked for once, however many of the products have it
+  ) new
+  -- In the order of the key: NOT EXISTS would read all words of the merchant for each, by such a plan.
+  WHERE (SELECT k.word FROM search_word k
+         WHERE k.merchant_id = of_merchant AND k.word BETWEEN (new.word COLLATE "C") AND (new.word COLLATE "C")
+         ORDER BY k.word LIMIT 1) IS NULL
   ON CONFLICT (merchant_id, word, product_id) DO NOTHING;
 END $$;
 
@@ -141,10 +146,13 @@ LANGUAGE plpgsql AS $$
 BEGIN
   IF TG_TABLE_NAME = 'variant' THEN
     PERFORM write_search_words(c.merchant_id, array_agg(DISTINCT c.product_id)) FROM (
-      SELECT n.merchant_id, n.product_id FROM new_rows n WHERE n.name <> '' OR n.options <> '[]'
+      SELECT n.merchant_id, n.product_id FROM new_rows n
+      WHERE n.position = 0 OR n.name <> '' OR n.options <> '[]'
     ) c GROUP BY c.merchant_id;
   ELSE
-    PERFORM write_search_words(n.merchant_id, array_agg(n.product_id)) FROM new_rows n GROUP BY n.merchant_id;
+    -- A product with variants waits for the first of them, what it keeps of its own, which comes with it.
+    PERFORM write_search_words(n.merchant_id, array_agg(n.product_id)) FROM new_rows n
+    WHERE n.kind = 'simple' GROUP BY n.merchant_id;
   END IF;
   RETURN NULL;
 END $$;
@@ -155,7 +163,7 @@ BEGIN
   IF TG_TABLE_NAME = 'variant' THEN
     PERFORM write_search_words(n.merchant_id, array_agg(DISTINCT n.product_id))
     FROM old_rows o JOIN new_rows n USING (merchant_id, variant_id)
-    WHERE (o.name, o.options) IS DISTINCT FROM (n.name, n.options)
+    WHERE (o.name, o.options, o.removed_at) IS DISTINCT FROM (n.name, n.options, n.removed_at)
     GROUP BY n.merchant_id;
   ELSE
     PERFORM write_search_words(n.merchant_id, array_agg(n.product_id))
@@ -166,7 +174,16 @@ BEGIN
   RETURN NULL;
 END $$;
 
--- A variant that goes leaves its words to the next change of its product.
+CREATE FUNCTION drop_search_words() RETURNS trigger
+LANGUAGE plpgsql AS $$
+BEGIN
+  -- Of a product that goes as a whole nothing is left to be written.
+  PERFORM write_search_words(c.merchant_id, array_agg(DISTINCT c.product_id)) FROM (
+    SELECT o.merchant_id, o.product_id FROM old_rows o WHERE o.name <> '' OR o.options <> '[]'
+  ) c GROUP BY c.merchant_id;
+  RETURN NULL;
+END $$;
+
 CREATE TRIGGER words_of_new AFTER INSERT ON product REFERENCING NEW TABLE AS new_rows
   FOR EACH STATEMENT EXECUTE FUNCTION note_search_words();
 CREATE TRIGGER words_of_changed AFTER UPDATE ON product REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
@@ -175,6 +192,8 @@ CREATE TRIGGER words_of_new AFTER INSERT ON variant REFERENCING NEW TABLE AS new
   FOR EACH STATEMENT EXECUTE FUNCTION note_search_words();
 CREATE TRIGGER words_of_changed AFTER UPDATE ON variant REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
   FOR EACH STATEMENT EXECUTE FUNCTION renew_search_words();
+CREATE TRIGGER words_of_gone AFTER DELETE ON variant REFERENCING OLD TABLE AS old_rows
+  FOR EACH STATEMENT EXECUTE FUNCTION drop_search_words();
 
 -- The search, as a role of its own: see 0006 --------------------------------------------------------
 -- MATERIALIZED keeps the merchant and the limit out of the look-up: the planner, who does not know the words, would
@@ -189,7 +208,8 @@ GRANT USAGE, CREATE ON SCHEMA public TO kasuwa_search;
 -- two. Letters that changed places are one error. What no single word explains may be two written together.
 CREATE FUNCTION search_meant(token text, OUT one_error text, OUT two_errors text)
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = public, pg_temp
-SET plan_cache_mode = force_generic_plan AS $$
+-- As above: a plan made while there were few words would read all of them ever after.
+SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
 DECLARE
   lost text[] := search_marked(current_merchant(), search_losses(token));
   mark text := search_mark(current_merchant());
@@ -288,10 +308,10 @@ DECLARE
 BEGIN
   RETURN QUERY
     (SELECT v.product_id FROM variant v
-     WHERE v.merchant_id = current_merchant() AND v.sku_key LIKE pattern LIMIT most)
+     WHERE v.merchant_id = current_merchant() AND v.sku_key LIKE lower(pattern) AND v.removed_at IS NULL LIMIT most)
     UNION
     (SELECT v.product_id FROM variant v
-     WHERE v.merchant_id = current_merchant() AND v.barcode LIKE pattern LIMIT most)
+     WHERE v.merchant_id = current_merchant() AND v.barcode LIKE pattern AND v.removed_at IS NULL LIMIT most)
     LIMIT most;
 END $$;
 
@@ -300,7 +320,9 @@ RETURNS TABLE (found_id uuid, rank integer)
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = public, pg_temp ROWS 100
 SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
-  code text := lower(btrim(left(wanted, 200)));
+  -- Barcodes have their letters as they are printed.
+  typed text := btrim(left(wanted, 200));
+  code text := lower(typed);
   mark text := search_mark(current_merchant());
   tokens text[] := (search_words(left(wanted, 200)))[:12];
   exact tsquery;
@@ -315,11 +337,14 @@ BEGIN
     RETURN;
   END IF;
   RETURN QUERY
-    SELECT v.product_id, 0 FROM variant v
-    WHERE v.merchant_id = current_merchant() AND v.sku_key COLLATE "C" = code
+    -- Each in the order of its index, which a plan made while the table was small would not choose otherwise.
+    (SELECT v.product_id, 0 FROM variant v
+     WHERE v.merchant_id = current_merchant() AND v.sku_key COLLATE "C" BETWEEN code AND code AND v.removed_at IS NULL
+     ORDER BY v.sku_key COLLATE "C" LIMIT most)
     UNION
-    SELECT v.product_id, 0 FROM variant v
-    WHERE v.merchant_id = current_merchant() AND v.barcode COLLATE "C" = code;
+    (SELECT v.product_id, 0 FROM variant v
+     WHERE v.merchant_id = current_merchant() AND v.barcode COLLATE "C" BETWEEN typed AND typed AND v.removed_at IS NULL
+     ORDER BY v.barcode COLLATE "C" LIMIT most);
   GET DIAGNOSTICS shown = ROW_COUNT;
 
   IF tokens <> '{}' THEN
@@ -351,12 +376,14 @@ BEGIN
         (SELECT v.product_id FROM variant v
          WHERE v.merchant_id = current_merchant()
            AND v.sku_key COLLATE "C" > code AND v.sku_key COLLATE "C" < code || U&'\+10FFFF'
-         LIMIT most)
+           AND v.removed_at IS NULL
+         ORDER BY v.sku_key COLLATE "C" LIMIT most)
         UNION
         (SELECT v.product_id FROM variant v
          WHERE v.merchant_id = current_merchant()
-           AND v.barcode COLLATE "C" > code AND v.barcode COLLATE "C" < code || U&'\+10FFFF'
-         LIMIT most)
+           AND v.barcode COLLATE "C" > typed AND v.barcode COLLATE "C" < typed || U&'\+10FFFF'
+           AND v.removed_at IS NULL
+         ORDER BY v.barcode COLLATE "C" LIMIT most)
       ) b LIMIT most - shown;
     GET DIAGNOSTICS added = ROW_COUNT;
     shown := shown + added;
@@ -413,7 +440,7 @@ BEGIN
       WHERE w.merchant_id = current_merchant() LIMIT most;
     GET DIAGNOSTICS shown = ROW_COUNT;
     IF shown = 0 AND length(code) > 2 AND code ~ '^\S*[0-9]\S*$' THEN
-      RETURN QUERY SELECT c.found_id, 900 FROM search_code_part(code, most) c;
+      RETURN QUERY SELECT c.found_id, 900 FROM search_code_part(typed, most) c;
     END IF;
   END IF;
 END $$;

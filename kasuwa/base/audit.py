@@ -42,7 +42,7 @@ async def write_audits(
         INSERT INTO audit_entry (merchant_id, audit_id, store_id, user_id, actor_kind, actor_id, action,
                                  subject_kind, subject_id, before, after, request_id)
         SELECT current_merchant(), r.audit_id, :store_id, :user_id, :actor_kind, :actor_id, :action,
-               :subject_kind, r.subject_id, r.before::jsonb, r.after::jsonb, :request_id
+               :subject_kind, r.subject_id, r.before::json, r.after::json, :request_id
         FROM unnest(:audit_ids::uuid[], :subject_ids::text[], :before::text[], :after::text[])
           AS r (audit_id, subject_id, before, after)
         """,

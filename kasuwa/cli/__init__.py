@@ -77,6 +77,9 @@ def doctor(
     now: Annotated[
         bool, typer.Option("--now", help="With --gc: younger ones too; not beside a server.")
     ] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Look at sizes of picture files alone, not at every byte.")
+    ] = False,
     as_json: Json = False,
     data: Data = None,
 ) -> None:
@@ -86,7 +89,9 @@ def doctor(
 
     if now and not gc:
         raise typer.BadParameter("--now goes with --gc")
-    raise typer.Exit(run_doctor(read_settings(data=data), as_json=as_json, collect=gc, at_once=now))
+    raise typer.Exit(
+        run_doctor(read_settings(data=data), as_json=as_json, collect=gc, at_once=now, quick=quick)
+    )
 
 
 @app.command()
@@ -169,13 +174,15 @@ class OnDuplicate(StrEnum):
     UPDATE = "update"
 
 
-Store = Annotated[str, typer.Option(help="Id of the store.")]
+Store = Annotated[
+    str | None, typer.Option(help="Id of the store; it may be left out where there is only one.")
+]
 
 
 @import_app.command("products")
 def import_products(
     file: Annotated[Path, typer.Argument(help="CSV, .xlsx or JSON lines; the first row names the columns.")],
-    store: Store,
+    store: Store = None,
     on_duplicate: Annotated[
         OnDuplicate, typer.Option(help="What becomes of a row whose SKU is there.")
     ] = OnDuplicate.FAIL,
@@ -220,7 +227,7 @@ def import_products(
 @export_app.command("products")
 def export_products(
     file: Annotated[Path, typer.Argument(help="The CSV to write, or JSON lines if it ends in .jsonl.")],
-    store: Store,
+    store: Store = None,
     data: Data = None,
 ) -> None:
     """Export every product that is not archived, as an import takes them."""

@@ -1,12 +1,9 @@
 """`kasuwa key` and `kasuwa token`: what lets apps in."""
 
-from uuid import UUID
-
-from kasuwa.base.ids import read_id
 from kasuwa.cli.output import say, say_json
+from kasuwa.cli.stores import store_id_of
 from kasuwa.cli.visiting import at_the_database
 from kasuwa.domain.merchants.actions import create_access_token, create_developer_key
-from kasuwa.domain.merchants.errors import StoreNotFound
 from kasuwa.settings import Settings, words
 
 
@@ -23,7 +20,7 @@ def create_key(settings: Settings, name: str, *, as_json: bool) -> None:
 
 def create_token(settings: Settings, store: str, scopes: str, name: str, *, as_json: bool) -> None:
     """Print a new token of the BigCommerce and Shoplazza APIs. Raises StoreNotFound, UnknownScope."""
-    store_id = _store_id(store)
+    store_id = store_id_of(store)
     made = at_the_database(
         settings, lambda context: create_access_token(context, store_id, words(scopes), name=name)
     )
@@ -34,10 +31,3 @@ def create_token(settings: Settings, store: str, scopes: str, name: str, *, as_j
     say(f"  {made.access_token}")
     say(f"BigCommerce: /stores/{made.store_hash}/v3, header X-Auth-Token")
     say("Shoplazza:   /openapi/2022-01, header Access-Token")
-
-
-def _store_id(text: str) -> UUID:
-    store_id = read_id(text)
-    if store_id is None:
-        raise StoreNotFound(f"{text!r} is no store id: it is a UUID, as `storeId` in the StoreHarmony API.")
-    return store_id

@@ -9,15 +9,12 @@ from time import monotonic
 import msgspec
 
 from kasuwa.base.context import Context
-from kasuwa.base.ids import read_id
 from kasuwa.cli.output import fail, say, say_json, warn
-from kasuwa.cli.visiting import in_the_shop
+from kasuwa.cli.visiting import in_a_store
 from kasuwa.domain.exchange.exports import export_csv, export_jsonl, failed_rows
 from kasuwa.domain.exchange.imports import begin_import, run_import
 from kasuwa.domain.exchange.pictures import PictureOutcome, import_pictures
 from kasuwa.domain.exchange.records import ImportOptions, ImportRun
-from kasuwa.domain.merchants.actions import operating_on
-from kasuwa.domain.merchants.errors import StoreNotFound
 from kasuwa.settings import Settings
 
 _SHOWN_CHANGES = 50
@@ -26,7 +23,7 @@ _SHOWN_CHANGES = 50
 def import_products(
     settings: Settings,
     file: Path,
-    store: str,
+    store: str | None,
     options: ImportOptions,
     *,
     pictures: Path | None,
@@ -39,8 +36,7 @@ def import_products(
             fail(f"there is no file {wanted}")
     target = failed or file.with_name(f"{file.stem}.failed.csv")
 
-    async def act(context: Context) -> tuple[ImportRun, dict[str, int]]:
-        acting = await _operator_at(context, store)
+    async def act(acting: Context) -> tuple[ImportRun, dict[str, int]]:
         run = await begin_import(acting, file, file.name, options)
         if run.rows_done:
             warn(f"goes on after row {run.rows_done}, where it stopped")
@@ -54,7 +50,7 @@ def import_products(
             counts = await import_pictures(acting, pictures, watch=_tell_picture)
         return run, counts
 
-    run, counts = in_the_shop(settings, act)
+    run, counts = in_a_store(settings, store, act)
     if as_json:
         say_json({**msgspec.to_builtins(run), "pictures": counts})
     else:
@@ -64,23 +60,14 @@ def import_products(
     return 1 if run.failed or counts.get("failed") else 0
 
 
-def export_to(settings: Settings, file: Path, store: str) -> None:
+def export_to(settings: Settings, file: Path, store: str | None) -> None:
     """Write every product that is not archived to the file: JSON lines if its name says so, else CSV."""
 
-    async def act(context: Context) -> None:
-        acting = await _operator_at(context, store)
+    async def act(acting: Context) -> None:
         await _write(file, (export_jsonl if file.suffix == ".jsonl" else export_csv)(acting))
 
-    in_the_shop(settings, act)
+    in_a_store(settings, store, act)
     say(f"exported to {file}")
-
-
-async def _operator_at(context: Context, store: str) -> Context:
-    """The operator at the store, with everything that its owner may do."""
-    store_id = read_id(store)
-    if store_id is None:
-        raise StoreNotFound(f"{store!r} is no store id: it is a UUID, as `storeId` in the StoreHarmony API.")
-    return await operating_on(context, store_id)
 
 
 async def _write(file: Path, pieces: AsyncIterator[bytes]) -> None:
@@ -132,7 +119,7 @@ def _report(run: ImportRun, counts: dict[str, int], target: Path) -> None:
         say(f"  {note}")
     verb = "would be " if run.options.dry_run else ""
     say(
-        f"{run.rows_done} rows read; products {verb}created {run.created}, {verb}updated {run.updated}, "
+        f"read to row {run.rows_done}; products {verb}created {run.created}, {verb}updated {run.updated}, "
         f"{verb}left as they are {run.skipped}, failed {run.failed}"
     )
     for change in run.changes[:_SHOWN_CHANGES]:

@@ -9,7 +9,9 @@ from kasuwa.base.context import Context, Services
 from kasuwa.base.db import Pool
 from kasuwa.base.jobs import JobQueue
 from kasuwa.base.secrets import Sealer
+from kasuwa.cli.stores import only_store, store_id_of
 from kasuwa.database import DatabaseUrls, sealing_keys, visiting_database
+from kasuwa.domain.merchants.actions import operating_on
 from kasuwa.settings import Settings
 
 T = TypeVar("T")
@@ -50,6 +52,23 @@ async def _with_everything(
 ) -> T:
     async with everything(settings, urls) as services:
         return await act(Context(services, request_id="operator"))
+
+
+def in_a_store(settings: Settings, store: str | None, act: Callable[[Context], Awaitable[T]]) -> T:
+    """Run `act` as the operator at the store of that id, with everything that its owner may do.
+
+    Without an id at the only store there is. Raises StoreNotFound, which lists the stores when there are
+    several.
+    """
+    wanted = None if store is None else store_id_of(store)
+
+    async def at_store(urls: DatabaseUrls) -> T:
+        store_id = wanted or await only_store(urls.owner)
+        async with everything(settings, urls) as services:
+            return await act(await operating_on(Context(services, request_id="operator"), store_id))
+
+    with visiting_database(settings) as urls:
+        return asyncio.run(at_store(urls))
 
 
 @asynccontextmanager

@@ -196,7 +196,21 @@ async def _function_faults(connection: Connection) -> list[str]:
         ]
         if told and name not in TOLD_THE_MERCHANT:
             faults.append(f"{name}(): is told the merchant by its caller, in {told}")
-    return faults
+    return faults + await _comment_faults(connection)
+
+
+async def _comment_faults(connection: Connection) -> list[str]:
+    """A restore runs as the owner of the schema, who may not comment on what is somebody else's."""
+    return [
+        f"{name}(): has a comment and belongs to {SEARCH}, so no backup could be restored: write it with --"
+        for name in await _column(
+            connection,
+            "SELECT p.proname FROM pg_proc p"
+            " JOIN pg_description d ON d.classoid = 'pg_proc'::regclass AND d.objoid = p.oid"
+            " WHERE p.proowner = $1::regrole ORDER BY 1",
+            SEARCH,
+        )
+    ]
 
 
 async def _role_faults(connection: Connection) -> list[str]:

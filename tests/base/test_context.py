@@ -158,7 +158,7 @@ async def test_a_change_leaves_word_in_the_audit_trail(acting: Context, shop: Sh
         "actor_kind": "user",
         "actor_id": shop.owner.caller.id,
         "before": None,
-        "after": '{"name": "new"}',
+        "after": '{"name":"new"}',
         "request_id": "test",
     }
 

@@ -93,6 +93,11 @@ _BREACHES = {
         " GRANT CREATE ON SCHEMA public TO kasuwa_search; ALTER FUNCTION crate OWNER TO kasuwa_search",
         "crate(): runs as kasuwa_search",
     ),
+    "search-function-with-comment": (
+        "CREATE FUNCTION crate() RETURNS int LANGUAGE sql AS 'SELECT 1'; COMMENT ON FUNCTION crate IS 'x';"
+        " GRANT CREATE ON SCHEMA public TO kasuwa_search; ALTER FUNCTION crate OWNER TO kasuwa_search",
+        "crate(): has a comment and belongs to kasuwa_search",
+    ),
     "application-creates": (
         "GRANT CREATE ON SCHEMA public TO kasuwa_app",
         "kasuwa_app: may create in public",

@@ -4,13 +4,11 @@ import json
 import random
 import shutil
 import tarfile
-import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import httpx
 import pytest
-from msgspec import Struct
 
 from kasuwa.base.context import Context
 from kasuwa.cli.backup.archive import ArchiveRefused, verify
@@ -18,19 +16,11 @@ from kasuwa.cli.backup.programs import without_password
 from kasuwa.cli.backup.restoring import refuse_newer
 from kasuwa.cli.visiting import in_the_shop
 from kasuwa.settings import read_settings
+from tests.cli.loading import Full, Load
 from tests.cli.staging import Installation, add_product, serving
-from tests.conftest import picture_bytes
 from tests.shop import new_shop
 
 PRODUCTS = 4
-
-
-class Full(Struct, frozen=True):
-    """An installation with a shop in it, not running; `session` is the owner's."""
-
-    installation: Installation
-    store_id: str
-    session: str
 
 
 @pytest.fixture(scope="module")
@@ -51,45 +41,6 @@ def archive(full: Full, tmp_path_factory: pytest.TempPathFactory) -> Path:
     file = tmp_path_factory.mktemp("archives") / "shop.backup"
     full.installation.ask("backup", str(file))
     return file
-
-
-class Load:
-    """Products and pictures that come in until it is told to stop; `acknowledged` are theirs."""
-
-    def __init__(self, url: str, full: Full) -> None:
-        self.acknowledged: list[str] = []
-        self.faults: list[str] = []
-        self._base = f"{url}/cloudapi/app/{full.store_id}/stock"
-        self._headers = {"sessiontoken": full.session}
-        self._ending = threading.Event()
-        self._thread = threading.Thread(target=self._run)
-
-    def _run(self) -> None:
-        with httpx.Client(headers=self._headers, timeout=30) as client:
-            while not self._ending.is_set():
-                number = len(self.acknowledged)
-                product = {"name": f"Load {number}", "prices": {"sellingPrice": 100}}
-                made = client.post(self._base, json=product)
-                if made.status_code not in (200, 201):
-                    self.faults.append(made.text)
-                    return
-                shown = client.post(
-                    f"{self._base}/{made.json()['itemId']}/addpicture",
-                    content=picture_bytes("PNG", seed=number),
-                    headers={"Content-Type": "image/png"},
-                )
-                if shown.status_code not in (200, 201):
-                    self.faults.append(shown.text)
-                    return
-                self.acknowledged.append(made.json()["itemId"])
-
-    def __enter__(self) -> "Load":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ending.set()
-        self._thread.join()
 
 
 def test_backups_under_load_come_back_whole(

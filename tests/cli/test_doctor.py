@@ -255,6 +255,22 @@ async def test_missing_and_shortened_files_are_found(
     assert (await examine(settings, urls)).ok
 
 
+async def test_one_changed_byte_of_a_picture_is_found(
+    settings: Settings, urls: DatabaseUrls, merchant_id: str
+) -> None:
+    file = picture_files(settings)[0]
+    content = file.read_bytes()
+    file.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    altered = red(await examine(settings, urls))
+    quick = await examine(settings, urls, quick=True)
+    file.write_bytes(content)
+    assert set(altered) == {"contents of pictures"}
+    assert "has other bytes than were written" in altered["contents of pictures"]
+    # The control: sizes alone do not tell.
+    assert quick.ok
+    assert (await examine(settings, urls)).ok
+
+
 async def test_a_file_under_another_pictures_name_is_found(
     settings: Settings, urls: DatabaseUrls, merchant_id: str
 ) -> None:

@@ -1,30 +1,25 @@
-"""`kasuwa import` and `kasuwa export` as processes: killed, started again, and with a real catalogue."""
+"""`kasuwa import` and `kasuwa export` as processes: killed, started again, and with rows that fail."""
 
 import asyncio
-import csv
 import json
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
-import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import asyncpg
 import pytest
 
-from kasuwa.cli.demo_shop import DemoProduct, read_catalogue
-from kasuwa.cli.visiting import everything
+from kasuwa.base.context import Context
+from kasuwa.cli.visiting import everything, in_the_shop
 from kasuwa.database import DatabaseUrls, serving_database
-from kasuwa.domain.catalogue.lists import list_products
-from kasuwa.domain.catalogue.records import PageWish, ProductFilter
 from kasuwa.settings import Settings, read_settings
 from tests.cli.staging import Installation
 from tests.shop import Shop, new_shop
-from tools.demo_photographs import FOLDER
 
 ROWS = 2500
 
@@ -97,46 +92,6 @@ async def test_a_killed_import_goes_on_where_it_stopped(
     assert (await run(installation, "doctor", "--json"))["ok"] is True
 
 
-def write_catalogue(products: tuple[DemoProduct, ...], file: Path, archive: Path) -> None:
-    with file.open("w", newline="", encoding="utf-8") as out:
-        writer = csv.writer(out)
-        writer.writerow(["sku", "name", "description", "categories", "price", "quantity", "visible online"])
-        for product in products:
-            price = f"{product.price_minor // 100}.{product.price_minor % 100:02d}"
-            row = [product.sku, product.name, product.description, product.category, price, 5, "yes"]
-            writer.writerow(row)
-    with zipfile.ZipFile(archive, "w") as pictures:
-        for product in products:
-            pictures.write(FOLDER / product.photograph, f"{product.sku}.jpg")
-
-
-async def test_a_real_catalogue_comes_with_its_photographs_is_found_and_goes_out_again(
-    installation: Installation, settings: Settings, urls: DatabaseUrls, shop: Shop, tmp_path: Path
-) -> None:
-    products = read_catalogue().products[:50]
-    file, archive, out = tmp_path / "shop.csv", tmp_path / "pictures.zip", tmp_path / "out.csv"
-    write_catalogue(products, file, archive)
-    store = ("--store", str(shop.store_id))
-    answer = await run(
-        installation, "import", "products", str(file), *store, "--pictures", str(archive), "--json"
-    )
-    assert (answer["created"], answer["failed"]) == (50, 0)
-    assert answer["pictures"] == {"shown": 50, "skipped": 0, "failed": 0}
-    async with everything(settings, urls) as services:
-        owner = shop.owner.acting_as(shop.owner.caller)
-        owner.services = services
-        page = await list_products(
-            owner, "storeharmony", ProductFilter(text="hanging fern"), PageWish(size=5)
-        )
-    assert [json.loads(row.body[: row.body.rindex("}") + 1])["sku"] for row in page.rows] == ["KSW-PLA-001"]
-    await run(installation, "export", "products", str(out), *store)
-    with out.open(encoding="utf-8-sig", newline="") as exported:
-        rows = list(csv.DictReader(exported))
-    assert [(row["sku"], row["name"], row["categories"]) for row in rows] == [
-        (product.sku, product.name, product.category) for product in products
-    ]
-
-
 def test_what_failed_is_told_and_written_to_a_file(
     installation: Installation, shop: Shop, tmp_path: Path
 ) -> None:
@@ -154,3 +109,35 @@ def test_what_failed_is_told_and_written_to_a_file(
     assert "This is a picture." in done.stderr
     done = installation.run("import", "products", str(tmp_path / "none.csv"), "--store", str(shop.store_id))
     assert "there is no file" in done.stderr
+
+
+def test_the_store_may_be_left_out_where_there_is_only_one(
+    new_installation: Callable[[], Installation], tmp_path: Path
+) -> None:
+    installation, file, out = new_installation(), tmp_path / "shop.csv", tmp_path / "out.csv"
+    file.write_text("sku,name,price\nA,Malt,5\n")
+    settings = read_settings({}, data=str(installation.data))
+    none_yet = installation.run("import", "products", str(file))
+    assert (none_yet.returncode, none_yet.stdout) == (1, "")
+    assert "There is no store yet" in none_yet.stderr
+    shop = in_the_shop(settings, lambda context: new_shop(context.services))
+    several = installation.run("import", "products", str(file))
+    assert (several.returncode, several.stdout) == (1, "")
+    lines = several.stderr.splitlines()
+    assert lines[0] == "kasuwa: There are several stores; name one of them by --store:"
+    assert lines[1:] == [f"  {one}  Ada's Corner" for one in (shop.store_id, shop.second_store_id)]
+    assert installation.run("export", "products", str(out)).returncode == 1
+    assert not out.exists()
+    in_the_shop(settings, lambda context: close_store(context, shop))
+    assert json.loads(installation.ask("import", "products", str(file), "--json"))["created"] == 1
+    installation.ask("export", "products", str(out))
+    assert "Malt" in out.read_text(encoding="utf-8-sig")
+
+
+async def close_store(context: Context, shop: Shop) -> None:
+    async with Context(context.services, shop.owner.caller).transaction() as db:
+        await db.execute(
+            "UPDATE store SET status = 'closed'"
+            " WHERE merchant_id = current_merchant() AND store_id = :store_id",
+            store_id=shop.second_store_id,
+        )

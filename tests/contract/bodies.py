@@ -1,6 +1,8 @@
 """What operations are sent: a body, a file or a query that works, for a given shop."""
 
+import io
 import itertools
+import zipfile
 from collections.abc import Callable
 from typing import Any
 
@@ -214,15 +216,26 @@ BODIES: dict[tuple[str, str], Callable[[Cast], Any]] = {
     },
     ("manage", "closeStocktake"): lambda cast: {"uncounted": "keep", "note": f"{cast.mark} done"},
     ("manage", "cancelStocktake"): lambda cast: {"note": f"{cast.mark} wrong day"},
+    ("manage", "setPacks"): lambda cast: {"packs": [{"name": f"{cast.mark[:20]} carton", "units": 24}]},
     ("manage", "changeStock"): lambda cast: {
         "reference": f"{cast.mark} GRN",
         "lines": [{"variantId": str(cast.variant_id), "change": 2, "note": f"{cast.mark} late"}],
     },
 }
 
+
+def _zip() -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        archive.writestr("NEW-1.png", picture_bytes("PNG", size=(8, 6), seed=6))
+    return out.getvalue()
+
+
 FILES: dict[tuple[str, str], tuple[bytes, str]] = {
     ("storeharmony", "uploadProductPicture"): (picture_bytes("PNG", size=(8, 6), seed=9), "image/png"),
     ("storeharmony", "uploadCategoryPicture"): (picture_bytes("PNG", size=(8, 6), seed=8), "image/png"),
+    ("manage", "startProductImport"): (b"sku,name,price\nNEW-1,Malt,500\n", "text/csv"),
+    ("manage", "startPictureImport"): (_zip(), "application/zip"),
 }
 """Bodies that are no JSON object: content and its media type."""
 

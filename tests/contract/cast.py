@@ -1,7 +1,9 @@
 """A shop with one of everything that an operation may name, and the people who call."""
 
 import secrets
+import tempfile
 from decimal import Decimal
+from pathlib import Path
 from uuid import UUID
 
 import msgspec
@@ -20,6 +22,8 @@ from kasuwa.domain.catalogue.records import (
     Price,
     ProductOption,
 )
+from kasuwa.domain.exchange.imports import begin_import, run_import
+from kasuwa.domain.exchange.records import ImportOptions
 from kasuwa.domain.media.actions import show_picture
 from kasuwa.domain.media.keeping import keep_bytes
 from kasuwa.domain.media.records import STOREHARMONY_FORMATS, Place
@@ -56,6 +60,8 @@ class Cast(Struct, frozen=True, kw_only=True):
     sku: str
     variant_id: UUID
     stocktake_id: UUID
+    import_id: UUID
+    running_import_id: UUID
     category_id: UUID
     category_number: int
     picture_id: UUID
@@ -131,6 +137,7 @@ async def new_cast(services: Services, *, password: str = "the cast's own passwo
         sku=product.main.sku,
         variant_id=product.main.variant_id,
         stocktake_id=stocktake.stocktake_id,
+        **await _imports(mark, shop),
         category_id=category_id,
         category_number=product.categories[0].number,
         picture_id=placed.picture.product_picture_id,
@@ -184,6 +191,20 @@ async def _failed_message(mark: str, shop: Shop) -> UUID:
         )
         found: UUID = await db.value("SELECT message_id FROM message WHERE merchant_id = current_merchant()")
     return UUID(int=found.int)
+
+
+async def _imports(mark: str, shop: Shop) -> dict[str, UUID]:
+    """One that has ended with a row that failed, and one that nobody has gone on with."""
+    ids = []
+    with tempfile.TemporaryDirectory() as folder:
+        for name, price in (("ended", "cheap"), ("begun", "5")):
+            path = Path(folder) / f"{mark} {name}.csv"
+            path.write_text(f"sku,name,price\n{mark}-{name},{mark} {name},{price}\n", encoding="utf-8")
+            run = await begin_import(shop.owner, path, path.name, ImportOptions())
+            if name == "ended":
+                await run_import(shop.owner, run, path)
+            ids.append(run.import_id)
+    return {"import_id": ids[0], "running_import_id": ids[1]}
 
 
 async def _transfers(mark: str, shop: Shop) -> dict[str, UUID]:

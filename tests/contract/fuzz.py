@@ -14,6 +14,7 @@ import sys
 import tempfile
 import threading
 import tomllib
+from base64 import b64encode
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -198,6 +199,7 @@ def _seeds(installation: Installation, url: str, entries: list[Entry], examples:
             "query": _query(entry, caller.cast),
             "queries": [_query(entry, cast) for cast in shown[1:]] if call.query else [],
             "body": None if call.json is UNSET else call.json,
+            "file": None if call.content is UNSET else b64encode(call.content).decode(),
         }
     cast = caller.cast
     always = {"storeid": str(cast.store_id), "accountid": str(cast.user_id)}

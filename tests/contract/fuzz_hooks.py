@@ -6,6 +6,7 @@ Loaded by Schemathesis itself; `fuzz.py` writes the seeds and reads the log.
 import copy
 import json
 import os
+from base64 import b64decode
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,10 @@ def before_call(context: HookContext, case: "Case[Any]", kwargs: dict[str, Any])
         if seeds["body"] is not None:
             case.media_type = "application/json"
             case.body = copy.deepcopy(seeds["body"])
+        elif seeds["file"] is not None and case.meta.phase.name == TestPhase.FUZZING:
+            # The one type of a file that Schemathesis can write.
+            case.media_type = "application/octet-stream"
+            case.body = b64decode(seeds["file"])
 
     if not case.meta.is_negative_at(ParameterLocation.BODY):
         case.body = _with_our_picture(case.body)

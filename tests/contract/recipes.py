@@ -94,6 +94,7 @@ IDENTITIES: dict[str, dict[str, Identity]] = {
         "transferid": _uuid("transfer_id"),
         "messageid": _uuid("message_id"),
         "lineid": _uuid("transfer_id"),
+        "importid": _uuid("import_id"),
         "destinationstoreid": _uuid("other_store_id"),
     },
 }
@@ -110,6 +111,7 @@ OF_OPERATION: dict[tuple[str, str], Identity] = {
     ("changeTransfer", "transferid"): _uuid("draft_id"),
     ("shipTransfer", "transferid"): _uuid("ready_id"),
     ("cancelTransfer", "transferid"): _uuid("doomed_id"),
+    ("cancelProductImport", "importid"): _uuid("running_import_id"),
 }
 """By operation and name: an operation that works on a thing of its own kind."""
 

@@ -25,11 +25,11 @@ from kasuwa.domain.inventory.actions import (
     set_stock,
 )
 from kasuwa.domain.inventory.errors import (
+    NoSuchVariant,
     NotEnoughStock,
     NotStocked,
     SerialElsewhere,
     StockChanged,
-    VariantUnknown,
     WrongQuantity,
 )
 from kasuwa.domain.inventory.queries import read_batches, read_serials
@@ -324,7 +324,7 @@ async def test_packs_are_the_variants_own(context: Context, other_shop: Shop) ->
     ):
         with pytest.raises(WrongQuantity):
             await set_packs(own(context), rice, wrong)
-    with pytest.raises(VariantUnknown):
+    with pytest.raises(NoSuchVariant):
         await set_packs(other_shop.owner, rice, [Pack("carton", Decimal(24))])
 
 

@@ -4,7 +4,7 @@ import asyncio
 import random
 import statistics
 import sys
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from math import erf, sqrt
 from time import perf_counter
 from typing import Any
@@ -19,6 +19,7 @@ from kasuwa.base.once import Once
 from kasuwa.base.passwords import verify_password
 from kasuwa.base.problems import TooManyRequests
 from kasuwa.base.tries import Tries, forgive_tries, require_no_wait, take_tries
+from kasuwa.domain.merchants.authentication import resolve_session
 from kasuwa.domain.merchants.errors import LoginNameTaken
 from kasuwa.domain.merchants.records import NewStore
 from kasuwa.domain.users import codes, login
@@ -33,7 +34,7 @@ from kasuwa.domain.users.actions import (
 )
 from kasuwa.domain.users.codes import issue_code, spend_try, use_code
 from kasuwa.domain.users.errors import LinkNotFound, LinkUsed, WrongCode, WrongCredentials
-from kasuwa.domain.users.login import enter_by_link, log_in
+from kasuwa.domain.users.login import WEB_SESSION, enter_by_link, log_in
 from kasuwa.domain.users.passwords import ask_for_reset, finish_reset
 from kasuwa.domain.users.queries import find_login
 from kasuwa.domain.users.records import Applicant, Registered
@@ -255,8 +256,12 @@ async def test_a_link_is_not_used_up_by_work_that_fails(nobody: Context) -> None
 
 async def test_the_web_is_entered_once_by_the_link_of_a_log_in(nobody: Context, shop: Shop) -> None:
     entered = await log_in(nobody, shop.email, PASSWORD, address=new_id().hex)
-    acting, user = await enter_by_link(nobody, entered.link_token)
-    assert (user.user_id, acting.merchant_id) == (shop.user_id, shop.merchant_id)
+    web = await enter_by_link(nobody, entered.link_token)
+    session = await resolve_session(nobody.services.pool, web.token, kind=WEB_SESSION)
+    assert session is not None
+    assert (session.user_id, session.merchant_id) == (shop.user_id, shop.merchant_id)
+    hours = nobody.services.settings.web_session_absolute_hours
+    assert web.expires_at <= datetime.now(UTC) + timedelta(hours=hours, minutes=1)
     with pytest.raises(LinkUsed):
         await enter_by_link(nobody, entered.link_token)
 

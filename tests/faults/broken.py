@@ -22,6 +22,7 @@ from kasuwa.base.http.body.whole import body_chunks
 from kasuwa.base.http.middleware import Edge
 from kasuwa.base.http.protocol import GuardedProtocol
 from kasuwa.base.http.server import ServerOptions
+from kasuwa.base.http.streams import BegunStream
 from kasuwa.base.imaging import ALL_FORMATS, Imaging, Rendered
 from kasuwa.base.once import KeptAnswer
 from kasuwa.base.problems import NoSpace, Problem
@@ -61,7 +62,9 @@ def forget_keys() -> None:
     async def no_key(exchange: api.Exchange) -> None:
         return None
 
-    async def late(registered: api.Registered, exchange: api.Exchange, wanted: frozenset[str]) -> KeptAnswer:
+    async def late(
+        registered: api.Registered, exchange: api.Exchange, wanted: frozenset[str]
+    ) -> KeptAnswer | BegunStream:
         answer = await act(registered, exchange, wanted)
         await asyncio.sleep(0.5)
         return answer

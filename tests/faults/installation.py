@@ -16,6 +16,7 @@ import asyncpg
 import httpx
 import psutil
 
+import kasuwa.app  # noqa: F401 - each API brings the cards that products get in it
 from kasuwa.base.context import Services
 from kasuwa.base.db import Pool
 from kasuwa.base.postgres.bootstrap import APPLICATION, OWNER

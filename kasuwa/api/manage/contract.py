@@ -61,6 +61,11 @@ class AuditPage(Struct, frozen=True, kw_only=True):
     nextCursor: str | None
 
 
+class CancelProductImportPath(Struct, frozen=True, kw_only=True):
+    storeid: Annotated[str, Meta(min_length=1, max_length=64)]
+    importid: Annotated[str, Meta(min_length=1, max_length=64)]
+
+
 class CancelStocktakePath(Struct, frozen=True, kw_only=True):
     storeid: Annotated[str, Meta(min_length=1, max_length=64)]
     stocktakeid: Annotated[str, Meta(min_length=1, max_length=64)]
@@ -93,8 +98,31 @@ class CreateTransferPath(Struct, frozen=True, kw_only=True):
     storeid: Annotated[str, Meta(min_length=1, max_length=64)]
 
 
+class ExportProductsPath(Struct, frozen=True, kw_only=True):
+    storeid: Annotated[str, Meta(min_length=1, max_length=64)]
+
+
+class ExportProductsQuery(Struct, frozen=True, kw_only=True):
+    format: Literal["csv", "jsonl"] = "csv"
+
+
+class GetFailedRowsPath(Struct, frozen=True, kw_only=True):
+    storeid: Annotated[str, Meta(min_length=1, max_length=64)]
+    importid: Annotated[str, Meta(min_length=1, max_length=64)]
+
+
 class GetMessageLanguagePath(Struct, frozen=True, kw_only=True):
     storeid: Annotated[str, Meta(min_length=1, max_length=64)]
+
+
+class GetPacksPath(Struct, frozen=True, kw_only=True):
+    storeid: Annotated[str, Meta(min_length=1, max_length=64)]
+    variantid: Annotated[str, Meta(min_length=1, max_length=64)]
+
+
+class GetProductImportPath(Struct, frozen=True, kw_only=True):
+    storeid: Annotated[str, Meta(min_length=1, max_length=64)]
+    importid: Annotated[str, Meta(min_length=1, max_length=64)]
 
 
 class GetStocktakePath(Struct, frozen=True, kw_only=True):
@@ -105,6 +133,52 @@ class GetStocktakePath(Struct, frozen=True, kw_only=True):
 class GetTransferPath(Struct, frozen=True, kw_only=True):
     storeid: Annotated[str, Meta(min_length=1, max_length=64)]
     transferid: Annotated[str, Meta(min_length=1, max_length=64)]
+
+
+class ImportChange(Struct, frozen=True, kw_only=True):
+    """What a row would change"""
+
+    sku: str
+    column: str
+    before: str
+    after: str
+
+
+class ImportFault(Struct, frozen=True, kw_only=True):
+    """One kind of mistake"""
+
+    column: str
+    code: Annotated[str, Meta(pattern="^[a-z][a-z0-9_]*$")]
+    hint: str
+    count: Annotated[int, Meta(ge=1, le=9223372036854775807)]
+    places: list[ImportFaultPlace]
+
+
+class ImportFaultPlace(Struct, frozen=True, kw_only=True):
+    """Where it stands"""
+
+    row: Annotated[int, Meta(ge=1, le=9223372036854775807)]
+    value: str
+
+
+class ImportFindings(Struct, frozen=True, kw_only=True):
+    """What was taken for granted, what is wrong, and what changes"""
+
+    options: ImportOptions
+    notes: list[str]
+    faults: list[ImportFault]
+    changes: list[ImportChange]
+
+
+class ImportOptions(Struct, frozen=True, kw_only=True):
+    """How the file is taken"""
+
+    dryRun: bool
+    onDuplicate: Literal["fail", "skip", "update"]
+    setStock: bool
+    ignoreUnknown: bool
+    delimiter: str | None
+    sheet: str | None
 
 
 class LineResult(Struct, frozen=True, kw_only=True):
@@ -150,6 +224,26 @@ class ListMessagesQuery(Struct, frozen=True, kw_only=True):
     cursor: Annotated[str, Meta(min_length=1, max_length=512)] | None = None
 
 
+class ListProductImportsPath(Struct, frozen=True, kw_only=True):
+    storeid: Annotated[str, Meta(min_length=1, max_length=64)]
+
+
+class ListProductImportsQuery(Struct, frozen=True, kw_only=True):
+    size: Annotated[int, Meta(ge=1, le=200)] = 50
+    cursor: Annotated[str, Meta(min_length=1, max_length=512)] | None = None
+
+
+class ListSerialNumbersPath(Struct, frozen=True, kw_only=True):
+    storeid: Annotated[str, Meta(min_length=1, max_length=64)]
+    variantid: Annotated[str, Meta(min_length=1, max_length=64)]
+
+
+class ListSerialNumbersQuery(Struct, frozen=True, kw_only=True):
+    status: Literal["in_stock", "gone", "all"] = "in_stock"
+    size: Annotated[int, Meta(ge=1, le=200)] = 50
+    cursor: Annotated[str, Meta(min_length=1, max_length=512)] | None = None
+
+
 class ListStockAsAtPath(Struct, frozen=True, kw_only=True):
     storeid: Annotated[str, Meta(min_length=1, max_length=64)]
 
@@ -190,6 +284,30 @@ class ListTransfersQuery(Struct, frozen=True, kw_only=True):
     status: TransferStatus | None = None
     size: Annotated[int, Meta(ge=1, le=200)] = 50
     cursor: Annotated[str, Meta(min_length=1, max_length=512)] | None = None
+
+
+class ListedImport(Struct, frozen=True, kw_only=True):
+    """An import without its single faults and changes"""
+
+    importId: Uuid
+    storeId: Uuid
+    kind: Literal["products", "pictures"]
+    fileName: str
+    sizeBytes: Annotated[int, Meta(ge=0, le=9223372036854775807)]
+    status: Literal["waiting", "running", "done", "failed", "cancelled"]
+    reason: str
+    rowsDone: Annotated[int, Meta(ge=0, le=9223372036854775807)]
+    fraction: Number
+    created: Annotated[int, Meta(ge=0, le=9223372036854775807)]
+    updated: Annotated[int, Meta(ge=0, le=9223372036854775807)]
+    skipped: Annotated[int, Meta(ge=0, le=9223372036854775807)]
+    failed: Annotated[int, Meta(ge=0, le=9223372036854775807)]
+    failedRows: Annotated[int, Meta(ge=0, le=9223372036854775807)]
+    createdAt: DateTime
+    startedAt: DateTime | None
+    endedAt: DateTime | None
+    rowsPerSecond: Number | None
+    secondsLeft: Number | None
 
 
 class ListedTransfer(Struct, frozen=True, kw_only=True):
@@ -246,6 +364,12 @@ class MessageLanguages(Struct, frozen=True, kw_only=True):
     own: str | None
 
 
+class NewPacks(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The packs that a variant shall have"""
+
+    packs: Annotated[list[Pack], Meta(max_length=50)]
+
+
 class NewTransfer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A transfer from the caller's store"""
 
@@ -253,6 +377,20 @@ class NewTransfer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     lines: Annotated[list[WantedTransferLine], Meta(max_length=1000)]
     reference: Annotated[str, Meta(max_length=100)] | UnsetType = UNSET
     note: Annotated[str, Meta(max_length=500)] | UnsetType = UNSET
+
+
+class Pack(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A carton of 24 pieces"""
+
+    name: Annotated[str, Meta(min_length=1, max_length=40)]
+    units: Number
+
+
+class Packs(Struct, frozen=True, kw_only=True):
+    """The packs of a variant"""
+
+    variantId: Uuid
+    packs: list[Pack]
 
 
 class Problem(Struct, frozen=True, kw_only=True):
@@ -272,6 +410,42 @@ class ProblemError(Struct, frozen=True, kw_only=True):
     pointer: Annotated[str, Meta(pattern="^#?(/.*)?$")] | UnsetType = UNSET
     detail: str
     code: Annotated[str, Meta(pattern="^[a-z][a-z0-9_]*$")]
+
+
+class ProductImport(Struct, frozen=True, kw_only=True):
+    """How far the import of a file has come"""
+
+    importId: Uuid
+    storeId: Uuid
+    kind: Literal["products", "pictures"]
+    fileName: str
+    sizeBytes: Annotated[int, Meta(ge=0, le=9223372036854775807)]
+    status: Literal["waiting", "running", "done", "failed", "cancelled"]
+    reason: str
+    rowsDone: Annotated[int, Meta(ge=0, le=9223372036854775807)]
+    fraction: Number
+    created: Annotated[int, Meta(ge=0, le=9223372036854775807)]
+    updated: Annotated[int, Meta(ge=0, le=9223372036854775807)]
+    skipped: Annotated[int, Meta(ge=0, le=9223372036854775807)]
+    failed: Annotated[int, Meta(ge=0, le=9223372036854775807)]
+    failedRows: Annotated[int, Meta(ge=0, le=9223372036854775807)]
+    createdAt: DateTime
+    startedAt: DateTime | None
+    endedAt: DateTime | None
+    rowsPerSecond: Number | None
+    secondsLeft: Number | None
+    options: ImportOptions
+    notes: list[str]
+    faults: list[ImportFault]
+    changes: list[ImportChange]
+
+
+class ProductImportPage(Struct, frozen=True, kw_only=True):
+    """Page of imports"""
+
+    data: list[ListedImport]
+    size: Annotated[int, Meta(ge=1, le=200)]
+    nextCursor: str | None
 
 
 class ReceiveTransferPath(Struct, frozen=True, kw_only=True):
@@ -308,9 +482,54 @@ class SentMessagePage(Struct, frozen=True, kw_only=True):
     nextCursor: str | None
 
 
+class SerialNumber(Struct, frozen=True, kw_only=True):
+    """One unit"""
+
+    serialNumber: str
+    status: Literal["in_stock", "gone"]
+    batchNo: str | None
+    expiryDate: Date | None
+    movedAt: DateTime | None
+
+
+class SerialNumberPage(Struct, frozen=True, kw_only=True):
+    """Page of serial numbers"""
+
+    data: list[SerialNumber]
+    size: Annotated[int, Meta(ge=1, le=200)]
+    nextCursor: str | None
+
+
+class SetPacksPath(Struct, frozen=True, kw_only=True):
+    storeid: Annotated[str, Meta(min_length=1, max_length=64)]
+    variantid: Annotated[str, Meta(min_length=1, max_length=64)]
+
+
 class ShipTransferPath(Struct, frozen=True, kw_only=True):
     storeid: Annotated[str, Meta(min_length=1, max_length=64)]
     transferid: Annotated[str, Meta(min_length=1, max_length=64)]
+
+
+class StartPictureImportPath(Struct, frozen=True, kw_only=True):
+    storeid: Annotated[str, Meta(min_length=1, max_length=64)]
+
+
+class StartPictureImportQuery(Struct, frozen=True, kw_only=True):
+    filename: Annotated[str, Meta(min_length=1, max_length=255)] | None = None
+
+
+class StartProductImportPath(Struct, frozen=True, kw_only=True):
+    storeid: Annotated[str, Meta(min_length=1, max_length=64)]
+
+
+class StartProductImportQuery(Struct, frozen=True, kw_only=True):
+    filename: Annotated[str, Meta(min_length=1, max_length=255)] | None = None
+    dryrun: bool = False
+    onduplicate: Literal["fail", "skip", "update"] = "fail"
+    setstock: bool = False
+    ignoreunknown: bool = False
+    delimiter: Annotated[str, Meta(min_length=1, max_length=1)] | None = None
+    sheet: Annotated[str, Meta(min_length=1, max_length=100)] | None = None
 
 
 class StartStocktakePath(Struct, frozen=True, kw_only=True):
@@ -608,6 +827,7 @@ CHECKS = Checks(
     Path(__file__).with_suffix(".json"),
     {
         AddStocktakeCountsPath: "AddStocktakeCountsPath",
+        CancelProductImportPath: "CancelProductImportPath",
         CancelStocktakePath: "CancelStocktakePath",
         CancelTransferPath: "CancelTransferPath",
         ChangeStockPath: "ChangeStockPath",
@@ -615,7 +835,12 @@ CHECKS = Checks(
         ChooseMessageLanguagePath: "ChooseMessageLanguagePath",
         CloseStocktakePath: "CloseStocktakePath",
         CreateTransferPath: "CreateTransferPath",
+        ExportProductsPath: "ExportProductsPath",
+        ExportProductsQuery: "ExportProductsQuery",
+        GetFailedRowsPath: "GetFailedRowsPath",
         GetMessageLanguagePath: "GetMessageLanguagePath",
+        GetPacksPath: "GetPacksPath",
+        GetProductImportPath: "GetProductImportPath",
         GetStocktakePath: "GetStocktakePath",
         GetTransferPath: "GetTransferPath",
         ListAuditEntriesPath: "ListAuditEntriesPath",
@@ -624,6 +849,10 @@ CHECKS = Checks(
         ListLowStockEventsQuery: "ListLowStockEventsQuery",
         ListMessagesPath: "ListMessagesPath",
         ListMessagesQuery: "ListMessagesQuery",
+        ListProductImportsPath: "ListProductImportsPath",
+        ListProductImportsQuery: "ListProductImportsQuery",
+        ListSerialNumbersPath: "ListSerialNumbersPath",
+        ListSerialNumbersQuery: "ListSerialNumbersQuery",
         ListStockAsAtPath: "ListStockAsAtPath",
         ListStockAsAtQuery: "ListStockAsAtQuery",
         ListStocktakeLinesPath: "ListStocktakeLinesPath",
@@ -633,10 +862,16 @@ CHECKS = Checks(
         ListTransfersPath: "ListTransfersPath",
         ListTransfersQuery: "ListTransfersQuery",
         MessageLanguageChoice: "MessageLanguageChoice",
+        NewPacks: "NewPacks",
         NewTransfer: "NewTransfer",
         ReceiveTransferPath: "ReceiveTransferPath",
         ResendMessagePath: "ResendMessagePath",
+        SetPacksPath: "SetPacksPath",
         ShipTransferPath: "ShipTransferPath",
+        StartPictureImportPath: "StartPictureImportPath",
+        StartPictureImportQuery: "StartPictureImportQuery",
+        StartProductImportPath: "StartProductImportPath",
+        StartProductImportQuery: "StartProductImportQuery",
         StartStocktakePath: "StartStocktakePath",
         StockChanges: "StockChanges",
         StocktakeCancel: "StocktakeCancel",
@@ -979,6 +1214,192 @@ OPERATIONS: dict[str, Operation] = {
         answer=Transfer,
         answer_media=("application/json",),
         statuses=frozenset({200, 400, 401, 403, 404, 408, 409, 413, 415, 422, 429, 500, 503}),
+    ),
+    "listProductImports": Operation(
+        operation_id="listProductImports",
+        method="GET",
+        path="/{storeid}/product-imports",
+        tags=("Files",),
+        security=(("sessiontoken",),),
+        permission="stock.write",
+        scope=None,
+        safe=True,
+        idempotent=False,
+        path_parameters=ListProductImportsPath,
+        query=ListProductImportsQuery,
+        headers=(),
+        success_status=200,
+        answer=ProductImportPage,
+        answer_media=("application/json",),
+        statuses=frozenset({200, 304, 400, 401, 403, 404, 408, 422, 429, 500, 503}),
+    ),
+    "startProductImport": Operation(
+        operation_id="startProductImport",
+        method="POST",
+        path="/{storeid}/product-imports",
+        tags=("Files",),
+        security=(("sessiontoken",),),
+        permission="stock.write",
+        scope=None,
+        safe=False,
+        idempotent=False,
+        path_parameters=StartProductImportPath,
+        query=StartProductImportQuery,
+        headers=(HeaderParameter(name="Idempotency-Key", pattern="^[A-Za-z0-9._:-]{8,128}$"),),
+        body={
+            "text/csv": bytes,
+            "application/jsonl": bytes,
+            "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet": bytes,
+            "application/octet-stream": bytes,
+        },
+        body_required=True,
+        success_status=202,
+        answer=ProductImport,
+        answer_media=("application/json",),
+        statuses=frozenset({202, 400, 401, 403, 404, 408, 409, 413, 415, 422, 429, 500, 503, 507}),
+    ),
+    "getProductImport": Operation(
+        operation_id="getProductImport",
+        method="GET",
+        path="/{storeid}/product-imports/{importid}",
+        tags=("Files",),
+        security=(("sessiontoken",),),
+        permission="stock.write",
+        scope=None,
+        safe=True,
+        idempotent=False,
+        path_parameters=GetProductImportPath,
+        headers=(),
+        success_status=200,
+        answer=ProductImport,
+        answer_media=("application/json",),
+        statuses=frozenset({200, 304, 400, 401, 403, 404, 408, 422, 429, 500, 503}),
+    ),
+    "getFailedRows": Operation(
+        operation_id="getFailedRows",
+        method="GET",
+        path="/{storeid}/product-imports/{importid}/failed-rows",
+        tags=("Files",),
+        security=(("sessiontoken",),),
+        permission="stock.write",
+        scope=None,
+        safe=True,
+        idempotent=False,
+        path_parameters=GetFailedRowsPath,
+        headers=(),
+        success_status=200,
+        answer=None,
+        answer_media=("text/csv",),
+        statuses=frozenset({200, 400, 401, 403, 404, 408, 422, 429, 500, 503}),
+    ),
+    "cancelProductImport": Operation(
+        operation_id="cancelProductImport",
+        method="POST",
+        path="/{storeid}/product-imports/{importid}/cancel",
+        tags=("Files",),
+        security=(("sessiontoken",),),
+        permission="stock.write",
+        scope=None,
+        safe=False,
+        idempotent=False,
+        path_parameters=CancelProductImportPath,
+        headers=(HeaderParameter(name="Idempotency-Key", pattern="^[A-Za-z0-9._:-]{8,128}$"),),
+        success_status=200,
+        answer=ProductImport,
+        answer_media=("application/json",),
+        statuses=frozenset({200, 400, 401, 403, 404, 408, 409, 422, 429, 500, 503}),
+    ),
+    "startPictureImport": Operation(
+        operation_id="startPictureImport",
+        method="POST",
+        path="/{storeid}/picture-imports",
+        tags=("Files",),
+        security=(("sessiontoken",),),
+        permission="stock.write",
+        scope=None,
+        safe=False,
+        idempotent=False,
+        path_parameters=StartPictureImportPath,
+        query=StartPictureImportQuery,
+        headers=(HeaderParameter(name="Idempotency-Key", pattern="^[A-Za-z0-9._:-]{8,128}$"),),
+        body={"application/zip": bytes, "application/octet-stream": bytes},
+        body_required=True,
+        success_status=202,
+        answer=ProductImport,
+        answer_media=("application/json",),
+        statuses=frozenset({202, 400, 401, 403, 404, 408, 409, 413, 415, 422, 429, 500, 503, 507}),
+    ),
+    "exportProducts": Operation(
+        operation_id="exportProducts",
+        method="GET",
+        path="/{storeid}/product-exports",
+        tags=("Files",),
+        security=(("sessiontoken",),),
+        permission="stock.read",
+        scope=None,
+        safe=True,
+        idempotent=False,
+        path_parameters=ExportProductsPath,
+        query=ExportProductsQuery,
+        headers=(),
+        success_status=200,
+        answer=None,
+        answer_media=("text/csv", "application/jsonl"),
+        statuses=frozenset({200, 400, 401, 403, 404, 408, 422, 429, 500, 503}),
+    ),
+    "getPacks": Operation(
+        operation_id="getPacks",
+        method="GET",
+        path="/{storeid}/variants/{variantid}/packs",
+        tags=("Stock",),
+        security=(("sessiontoken",),),
+        permission="stock.read",
+        scope=None,
+        safe=True,
+        idempotent=False,
+        path_parameters=GetPacksPath,
+        headers=(),
+        success_status=200,
+        answer=Packs,
+        answer_media=("application/json",),
+        statuses=frozenset({200, 304, 400, 401, 403, 404, 408, 422, 429, 500, 503}),
+    ),
+    "setPacks": Operation(
+        operation_id="setPacks",
+        method="PUT",
+        path="/{storeid}/variants/{variantid}/packs",
+        tags=("Stock",),
+        security=(("sessiontoken",),),
+        permission="stock.write",
+        scope=None,
+        safe=False,
+        idempotent=False,
+        path_parameters=SetPacksPath,
+        headers=(HeaderParameter(name="Idempotency-Key", pattern="^[A-Za-z0-9._:-]{8,128}$"),),
+        body={"application/json": NewPacks},
+        body_required=True,
+        success_status=200,
+        answer=Packs,
+        answer_media=("application/json",),
+        statuses=frozenset({200, 400, 401, 403, 404, 408, 409, 413, 415, 422, 429, 500, 503}),
+    ),
+    "listSerialNumbers": Operation(
+        operation_id="listSerialNumbers",
+        method="GET",
+        path="/{storeid}/variants/{variantid}/serials",
+        tags=("Stock",),
+        security=(("sessiontoken",),),
+        permission="stock.read",
+        scope=None,
+        safe=True,
+        idempotent=False,
+        path_parameters=ListSerialNumbersPath,
+        query=ListSerialNumbersQuery,
+        headers=(),
+        success_status=200,
+        answer=SerialNumberPage,
+        answer_media=("application/json",),
+        statuses=frozenset({200, 304, 400, 401, 403, 404, 408, 422, 429, 500, 503}),
     ),
     "listMessages": Operation(
         operation_id="listMessages",

@@ -33,7 +33,13 @@ def listed_item(row: ListedProduct, store_id: UUID) -> bytes:
 def live_figures(row: ListedProduct, store_id: UUID) -> Json:
     """What lies of a row, in the words of a StockItem."""
     return _live(
-        store_id, row.track_quantity, row.on_hand, row.reserved, row.reorder_level, row.reorder_quantity
+        store_id,
+        row.track_quantity,
+        row.on_hand,
+        row.reserved,
+        row.reorder_level,
+        row.reorder_quantity,
+        is_low=row.is_low,
     )
 
 
@@ -57,15 +63,9 @@ def full_item(product: Product, stock: Sequence[StockLevel], store_id: UUID, *, 
         sum((level.reserved for level in here), Decimal(0)),
         own.reorder_level if own else None,
         own.reorder_quantity if own else None,
+        is_low=any(level.is_low for level in here),
     )
     variants = variant_views(product, stock, store_id, with_cost=with_cost)
-    if product.track_quantity and any(
-        level is not own
-        and level.reorder_level is not None
-        and level.on_hand - level.reserved <= level.reorder_level
-        for level in here
-    ):
-        live["lowStock"] = True
     return (
         _fixed(product, with_cost=with_cost)
         | live
@@ -137,6 +137,8 @@ def _live(
     reserved: Decimal,
     reorder_level: Decimal | None,
     reorder_quantity: Decimal | None,
+    *,
+    is_low: bool,
 ) -> Json:
     available = on_hand - reserved
     return {
@@ -146,7 +148,7 @@ def _live(
         "available": plain(available) if tracked else None,
         "reorderLevel": plain(reorder_level),
         "reorderQuantity": plain(reorder_quantity),
-        "lowStock": tracked and reorder_level is not None and available <= reorder_level,
+        "lowStock": tracked and is_low,
     }
 
 

@@ -25,6 +25,7 @@ from kasuwa.base.http.caching import etag, not_modified, refuse_head
 from kasuwa.base.http.contract import Checks, Operation, check_headers, decode, encode, read_path, read_query
 from kasuwa.base.http.identity import current_request_id
 from kasuwa.base.http.origin import base_url
+from kasuwa.base.http.streams import BegunStream, Stream, begin
 from kasuwa.base.once import KeptAnswer, Once, Replay, packed
 from kasuwa.base.problems import FieldFault, Invalid, NotImplementedHere, Problem
 
@@ -67,7 +68,7 @@ class InternalFault(Problem):
 class Exchange:
     """One request and what goes back with its answer, whatever becomes of it."""
 
-    __slots__ = ("context", "dialect", "fingerprint", "headers", "operation", "request")
+    __slots__ = ("at_end", "context", "dialect", "fingerprint", "headers", "operation", "request")
 
     def __init__(
         self, dialect: "Dialect", request: AnyRequest, operation: Operation | None, context: Context
@@ -79,6 +80,8 @@ class Exchange:
         self.headers: dict[str, str] = {}
         # What makes two requests the same for an Idempotency-Key, beside method and address.
         self.fingerprint = b""
+        # Done before the answer leaves, whatever it is: what was put aside for the request goes.
+        self.at_end: list[Callable[[], Awaitable[None]]] = []
 
 
 class Dialect:
@@ -217,8 +220,9 @@ def begin_context(services: Services, request: AnyRequest) -> Context:
     )
 
 
-async def answer(exchange: Exchange, act: Callable[[], Awaitable[KeptAnswer]]) -> ASGIApp:
+async def answer(exchange: Exchange, act: Callable[[], Awaitable[KeptAnswer | BegunStream]]) -> ASGIApp:
     """Run `act`; whatever happens becomes an answer in the dialect's words."""
+    given: KeptAnswer | BegunStream
     try:
         given = await act()
     except Replay as replay:
@@ -231,6 +235,11 @@ async def answer(exchange: Exchange, act: Callable[[], Awaitable[KeptAnswer]]) -
     finally:
         # What a keyed request has not completed is undone, also when its caller has gone.
         await exchange.context.complete(None)
+        for end in exchange.at_end:
+            await end()
+    if isinstance(given, BegunStream):
+        given.headers = exchange.headers
+        return given
     return _Written(given, exchange.headers)
 
 
@@ -262,7 +271,9 @@ def refuse(problem: Problem, exchange: Exchange) -> KeptAnswer:
     )
 
 
-async def _act(registered: Registered, exchange: Exchange, wanted: frozenset[str]) -> KeptAnswer:
+async def _act(
+    registered: Registered, exchange: Exchange, wanted: frozenset[str]
+) -> KeptAnswer | BegunStream:
     dialect, operation, request = registered.dialect, registered.operation, exchange.request
     if registered.handler is None:
         raise NotImplementedHere("This operation is not built yet.")
@@ -289,6 +300,15 @@ async def _act(registered: Registered, exchange: Exchange, wanted: frozenset[str
         await _once(exchange)
     values["context"], values["exchange"] = exchange.context, exchange
     result = await registered.handler(**{name: values[name] for name in wanted})
+    return await _finished(exchange, result)
+
+
+async def _finished(exchange: Exchange, result: Any) -> KeptAnswer | BegunStream:
+    operation = exchange.operation
+    assert operation is not None
+    if isinstance(result, Stream):
+        assert operation.safe, "what is streamed cannot be kept for an Idempotency-Key"
+        return await begin(result, operation.success_status)
     given = _given(exchange, result)
     # A refusal keeps nothing: the same key may try again.
     if exchange.context.has_key:

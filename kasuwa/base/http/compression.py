@@ -16,6 +16,7 @@ _TEXTS = (
     b"text/",
     b"application/javascript",
     b"application/yaml",
+    b"application/jsonl",
 )
 
 

@@ -37,7 +37,8 @@ class ProtocolLimits(Struct, frozen=True, kw_only=True):
     body_seconds: float = 300
     body_window_seconds: float = 15
     body_bytes_per_second: int = 8 * 1024
-    max_body_bytes: int = 64 * 1024 * 1024
+    # The largest that any operation takes, a file of products; each has its own limit below it.
+    max_body_bytes: int = 256 * 1024 * 1024
     keep_alive_seconds: float = 15
     answer_window_seconds: float = 20
     answer_bytes_per_second: int = 1024

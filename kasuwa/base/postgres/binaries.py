@@ -36,14 +36,6 @@ class Binaries(Struct, frozen=True):
         return self.bin / "postgres"
 
     @property
-    def pg_dump(self) -> Path | None:
-        return self._find("pg_dump")
-
-    @property
-    def pg_restore(self) -> Path | None:
-        return self._find("pg_restore")
-
-    @property
     def pg_isready(self) -> Path | None:
         return self._find("pg_isready")
 

@@ -281,7 +281,7 @@ async def _set_passwords(admin: "Connection", passwords: Mapping[str, str]) -> l
             await admin.execute(
                 f"ALTER ROLE {_identifier(role)} PASSWORD {_literal(scram_verifier(password))}"
             )
-        except asyncpg.InsufficientPrivilegeError:
+        except REFUSALS:
             missing.append(f"ALTER ROLE {_identifier(role)} PASSWORD '...';")
     return missing
 

@@ -2,6 +2,7 @@
 
 import codecs
 import hashlib
+import zipfile
 from pathlib import Path
 
 from msgspec import Struct
@@ -9,6 +10,8 @@ from msgspec import Struct
 from kasuwa.base.tables.records import TableWrong
 
 _PIECE = 1024 * 1024
+# Longer than any row of a table: four cells of the longest kind, in the widest letters.
+MOST_LINE_BYTES = 16 * 1024 * 1024
 _XLSX = b"PK\x03\x04"
 # What people mistake for a table, by its first bytes.
 _OTHERS = {
@@ -33,17 +36,37 @@ class Survey(Struct, frozen=True, kw_only=True):
     note: str
 
 
+class Fingerprint(Struct, frozen=True):
+    """By which a file is known again: the SHA-256 in hex."""
+
+    sha256: str
+    size_bytes: int
+
+
+def fingerprint(path: Path) -> Fingerprint:
+    """Read the file once, whatever is in it."""
+    with path.open("rb") as file:
+        return Fingerprint(hashlib.file_digest(file, "sha256").hexdigest(), file.tell())
+
+
 def survey(path: Path) -> Survey:
-    """Read the file once. Raises TableWrong for what is no table."""
+    """Read the file once, and no further than it may be a table. Raises TableWrong for what is none."""
     digest = hashlib.sha256()
     utf8 = codecs.getincrementaldecoder("utf-8")()
     is_utf8 = True
-    size = 0
+    size = line = 0
     head = b""
     with path.open("rb") as file:
         while piece := file.read(_PIECE):
-            head = head or piece[:4096]
+            if not head:
+                head = piece[:4096]
+                _refuse(head, path)
             size += len(piece)
+            line = _open_line(piece, line)
+            if line > MOST_LINE_BYTES and not head.startswith(_XLSX):
+                raise TableWrong(
+                    f"A line is longer than {MOST_LINE_BYTES // 2**20} MB: give each row a line of its own."
+                )
             digest.update(piece)
             if is_utf8:
                 try:
@@ -59,14 +82,32 @@ def survey(path: Path) -> Survey:
     return Survey(kind=kind, size_bytes=size, sha256=digest.hexdigest(), encoding=encoding, note=note)
 
 
+def _open_line(piece: bytes, before: int) -> int:
+    """How long the line is at whose end the piece stops."""
+    ends = max(piece.rfind(b"\n"), piece.rfind(b"\r"))
+    return before + len(piece) if ends < 0 else len(piece) - ends - 1
+
+
+def _refuse(head: bytes, path: Path) -> None:
+    """Raises TableWrong where the first bytes tell that this is no table, however much follows."""
+    for begin, advice in _OTHERS.items():
+        if head.startswith(begin):
+            raise TableWrong(advice)
+    if head.startswith(_XLSX):
+        # Its list of contents is at the end: a file that was cut off has none.
+        if not zipfile.is_zipfile(path):
+            raise TableWrong("The file is a damaged archive: its end is missing. Save or download it again.")
+    elif not head.strip(b"\0"):
+        raise TableWrong("The file begins with nothing but zero bytes: save or download the table again.")
+    else:
+        _encoding(head, is_utf8=True)
+
+
 def _judge(head: bytes, is_utf8: bool) -> tuple[str, str, str]:
     if not head.strip():
         raise TableWrong("The file is empty.")
     if head.startswith(_XLSX):
         return "xlsx", "", ""
-    for begin, advice in _OTHERS.items():
-        if head.startswith(begin):
-            raise TableWrong(advice)
     encoding, note = _encoding(head, is_utf8)
     # The head may end amid a character.
     text = head.decode(encoding, errors="ignore").lstrip("\ufeff \t\r\n")

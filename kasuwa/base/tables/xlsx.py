@@ -6,9 +6,7 @@ docs/decisions/table-files.md.
 """
 
 import re
-import struct
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -16,6 +14,7 @@ from pathlib import Path
 from typing import IO, Any
 from xml.parsers import expat
 
+from kasuwa.base.tables.archives import DAMAGED, open_archive
 from kasuwa.base.tables.records import BadRow, Table, TableRow, TableWrong, checked
 
 MOST_SHEET_BYTES = 2 * 1024 * 1024 * 1024
@@ -26,19 +25,6 @@ MOST_RATIO = 300
 MOST_COLUMNS = 500
 MOST_CELL = 40_000  # Excel's own limit is 32,767
 
-# What the archive's reader raises for one that was cut, changed or packed in a way that it does not know.
-DAMAGED = (
-    zipfile.BadZipFile,
-    zlib.error,
-    struct.error,
-    EOFError,
-    KeyError,
-    NotImplementedError,
-    OSError,
-    RuntimeError,
-    ValueError,
-)
-
 _PIECE = 64 * 1024
 _BUILT_IN_DATES = frozenset({*range(14, 23), *range(45, 48)})
 _DATE_LETTERS = re.compile(r"[dmyhs]", re.IGNORECASE)
@@ -47,10 +33,7 @@ _NOT_LETTERS = re.compile(r'"[^"]*"|\\.|\[[^\]]*\]')
 
 def open_xlsx(path: Path, sheet: str | None = None) -> Table:
     """The table on the sheet of that name, or on the first that is not hidden. Raises TableWrong."""
-    try:
-        archive = zipfile.ZipFile(path)
-    except DAMAGED as error:
-        raise TableWrong(f"The file is a damaged archive: {error}.") from None
+    archive = open_archive(path, "The file")
     try:
         return _open_xlsx(archive, sheet)
     except BaseException:

@@ -11,7 +11,6 @@ import msgspec
 from msgspec import Struct
 
 from kasuwa.base.migrate import read_migrations
-from kasuwa.base.postgres.binaries import find_binaries
 from kasuwa.base.postgres.folder import write_file
 from kasuwa.base.problems import Conflict
 from kasuwa.base.secrets import Sealer
@@ -120,6 +119,7 @@ async def restore(
         await _bring_parts(settings, new_urls, file)
         await _check_counts(new_urls, manifest)
         await migrated(new_urls)
+        await _analyze(new_urls)
         lost = await _renew_probe(settings, new_urls, manifest)
         kept_aside = await _swap(urls, name, aside.database_name)
     except BaseException:
@@ -163,8 +163,9 @@ async def _check_target(urls: DatabaseUrls, name: str, *, force: bool) -> None:
 
 
 async def _bring_parts(settings: Settings, urls: DatabaseUrls, file: Path) -> None:
-    binaries = find_binaries(settings.pg_bin or None)
     blobs = open_blobs(settings.storage_url or str(settings.data_folder() / "files"))
+    # With the database, the pictures and the key elsewhere nothing has made it yet.
+    settings.data_folder().mkdir(mode=0o700, parents=True, exist_ok=True)
     waiting: set[asyncio.Task[None]] = set()
     try:
         for name, part in parts(file):
@@ -174,7 +175,7 @@ async def _bring_parts(settings: Settings, urls: DatabaseUrls, file: Path) -> No
                     with dump.open("wb") as out:
                         while chunk := part.read(1024 * 1024):
                             out.write(chunk)
-                    await pg_restore(binaries, urls.owner, dump)
+                    await pg_restore(settings, urls.owner, dump)
             elif name.startswith(FILES):
                 key = name.removeprefix(FILES)
                 kind = mimetypes.guess_type(key)[0] or "application/octet-stream"
@@ -196,6 +197,18 @@ async def _check_counts(urls: DatabaseUrls, manifest: Manifest) -> None:
             found = await owner.fetchval(f'SELECT count(*) FROM "{table}"')  # noqa: S608 - a table of ours
             if found != count:
                 raise ArchiveRefused(f"{table} came back with {found} rows of {count}. Nothing was changed.")
+    finally:
+        await owner.close()
+
+
+async def _analyze(urls: DatabaseUrls) -> None:
+    """A dump brings no statistics: until there are some, plans are made as if every table were small."""
+    owner = await asyncpg.connect(urls.owner)
+    try:
+        for (table,) in await owner.fetch(
+            "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'"
+        ):
+            await owner.execute(f'ANALYZE "{table}"')
     finally:
         await owner.close()
 

@@ -11,7 +11,6 @@ import msgspec
 
 import kasuwa
 from kasuwa.base.migrate import applied
-from kasuwa.base.postgres.binaries import find_binaries
 from kasuwa.base.problems import Problem
 from kasuwa.base.storage import BlobMissing, Blobs, open_blobs
 from kasuwa.cli.backup.archive import (
@@ -75,7 +74,6 @@ def run_backup(settings: Settings, file: Path, *, with_key: bool, as_json: bool)
 
 async def take_backup(settings: Settings, urls: DatabaseUrls, file: Path, *, with_key: bool) -> Manifest:
     """Dump, copy, name every part, read the archive again. Raises ProgramFailed, ArchiveRefused."""
-    binaries = find_binaries(settings.pg_bin or None)
     blobs = open_blobs(settings.storage_url or str(settings.data_folder() / "files"))
     owner = await asyncpg.connect(urls.owner)
     try:
@@ -85,7 +83,7 @@ async def take_backup(settings: Settings, urls: DatabaseUrls, file: Path, *, wit
             dump = Path(folder) / DUMP
             handle = os.open(dump, os.O_WRONLY | os.O_CREAT, 0o600)
             os.close(handle)
-            await pg_dump(binaries, urls.owner, snapshot, dump)
+            await pg_dump(settings, urls.owner, snapshot, dump)
             with writing(file) as archive:
                 archive.add(HEADER, msgspec.json.encode({"format": FORMAT, "created_at": facts.created_at}))
                 archive.add_file(DUMP, dump)

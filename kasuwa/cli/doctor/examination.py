@@ -12,6 +12,7 @@ from kasuwa.base.context import Services
 from kasuwa.base.http.health import LEAST_FREE_SHARE
 from kasuwa.base.problems import Conflict
 from kasuwa.cli.doctor.cards import check_cards
+from kasuwa.cli.doctor.contents import check_contents
 from kasuwa.cli.doctor.files import (
     A_DAY,
     check_promised,
@@ -33,10 +34,10 @@ class ServerRuns(Conflict):
     title = "A server uses this data"
 
 
-def run_doctor(settings: Settings, *, as_json: bool, collect: bool, at_once: bool) -> int:
+def run_doctor(settings: Settings, *, as_json: bool, collect: bool, at_once: bool, quick: bool) -> int:
     """Examine, print, and answer the exit code: 1 on any fault. Raises ServerRuns."""
     with visiting_database(settings) as urls:
-        report = asyncio.run(examine(settings, urls, collect=collect, at_once=at_once))
+        report = asyncio.run(examine(settings, urls, collect=collect, at_once=at_once, quick=quick))
     if as_json:
         say_json(report)
     else:
@@ -45,11 +46,17 @@ def run_doctor(settings: Settings, *, as_json: bool, collect: bool, at_once: boo
 
 
 async def examine(
-    settings: Settings, urls: DatabaseUrls, *, collect: bool = False, at_once: bool = False
+    settings: Settings,
+    urls: DatabaseUrls,
+    *,
+    collect: bool = False,
+    at_once: bool = False,
+    quick: bool = False,
 ) -> Report:
     """Look at everything; with `collect` remove what is a day old and needed by nobody, first.
 
     `at_once` removes what is younger too. Raises ServerRuns then: an upload that runs looks the same.
+    `quick` leaves out what grows with the bytes of pictures.
     """
     owner = await asyncpg.connect(urls.owner, server_settings={"jit": "off"})
     try:
@@ -61,7 +68,7 @@ async def examine(
                 await list_files(owner, services.blobs)
                 older_than = timedelta(0) if at_once else A_DAY
                 removed = await remove_unneeded(owner, services, await find_strays(owner), older_than)
-            checks = await _checks(settings, owner, services)
+            checks = await _checks(settings, owner, services, quick=quick)
         merchants = await owner.fetchval("SELECT count(*) FROM merchant")
     finally:
         await owner.close()
@@ -70,7 +77,7 @@ async def examine(
     )
 
 
-async def _checks(settings: Settings, owner: Owner, services: Services) -> list[Examined]:
+async def _checks(settings: Settings, owner: Owner, services: Services, *, quick: bool) -> list[Examined]:
     from kasuwa.app import card_code
 
     checks = [await check_migrations(owner), *await check_ledgers(owner)]
@@ -78,6 +85,8 @@ async def _checks(settings: Settings, owner: Owner, services: Services) -> list[
     checks.append(await check_cards(owner, card_code()))
     files = await list_files(owner, services.blobs)
     checks.append(await check_promised(owner, services.blobs))
+    if not quick:
+        checks.append(await check_contents(owner, services.blobs))
     checks.append(await check_strays(await find_strays(owner), services.blobs, files))
     checks.append(await check_probe(owner, services.sealer))
     checks.append(check_disk(settings))
@@ -86,7 +95,9 @@ async def _checks(settings: Settings, owner: Owner, services: Services) -> list[
 
 def check_disk(settings: Settings) -> Examined:
     """The disk of the data folder has the room that the server asks for."""
-    disk = os.statvfs(settings.data_folder())
+    folder = settings.data_folder()
+    # Nothing has made it where the database, the pictures and the key lie elsewhere.
+    disk = os.statvfs(next(place for place in (folder, *folder.parents) if place.exists()))
     share = disk.f_bavail / disk.f_blocks
     note = f"{disk.f_bavail * disk.f_frsize / 1e9:.1f} GB free, {share:.0%}"
     findings = [] if share >= LEAST_FREE_SHARE else [Finding(f"less than {LEAST_FREE_SHARE:.0%} is free")]

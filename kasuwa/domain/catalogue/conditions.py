@@ -11,6 +11,7 @@ from msgspec import Struct
 from kasuwa.base.ids import read_id
 from kasuwa.base.money import to_minor
 from kasuwa.base.problems import FieldFault, Invalid
+from kasuwa.domain.catalogue.filters import IS_LOW
 from kasuwa.domain.catalogue.queries import sku_key, sort_name
 from kasuwa.domain.catalogue.sorting import SORTS
 
@@ -42,9 +43,14 @@ class _Field(Struct, frozen=True):
     kind: str
     expression: str
     rows: str = ""
+    # Where equal values are looked for instead, and what must be there besides: these have an index.
+    equals: str = ""
+    besides: str = ""
 
 
-_VARIANTS = "variant x WHERE x.merchant_id = p.merchant_id AND x.product_id = p.product_id"
+_VARIANTS = (
+    "variant x WHERE x.merchant_id = p.merchant_id AND x.product_id = p.product_id AND x.removed_at IS NULL"
+)
 _PRICES = (
     "variant x CROSS JOIN LATERAL (SELECT y.* FROM price y"
     " WHERE y.merchant_id = x.merchant_id AND y.variant_id = x.variant_id"
@@ -52,16 +58,21 @@ _PRICES = (
     " WHERE x.merchant_id = p.merchant_id AND x.product_id = p.product_id AND x.removed_at IS NULL"
     " AND y.currency = :currency"
 )
+# Of any store: those among which the store's own are looked for.
+_ANY_PRICE = (
+    "price y JOIN variant x ON x.merchant_id = y.merchant_id AND x.variant_id = y.variant_id"
+    " WHERE y.merchant_id = p.merchant_id AND x.product_id = p.product_id"
+)
+_TAGS = "product_tag x WHERE x.merchant_id = p.merchant_id AND x.product_id = p.product_id"
 _OPTIONS = (
     "variant x CROSS JOIN jsonb_array_elements(x.options) o"
-    " WHERE x.merchant_id = p.merchant_id AND x.product_id = p.product_id"
+    " WHERE x.merchant_id = p.merchant_id AND x.product_id = p.product_id AND x.removed_at IS NULL"
     " AND lower(o ->> 'name') = :option_{n}"
 )
 _CATEGORIES = (
     "product_category x WHERE x.merchant_id = p.merchant_id AND x.product_id = p.product_id AND x.category_id"
 )
 _PICTURES = "product_picture x WHERE x.merchant_id = p.merchant_id AND x.product_id = p.product_id"
-_LOW = "p.track_quantity AND b.on_hand - b.reserved <= b.reorder_level"
 _ON_PROMO = (
     "r.promo_minor IS NOT NULL AND coalesce(r.promo_starts_at <= now(), true)"
     " AND coalesce(r.promo_ends_at > now(), true)"
@@ -73,12 +84,12 @@ _FIELDS: dict[str, _Field] = {
     "barcode": _Field("plain", "x.barcode", _VARIANTS),
     "name": _Field("name", "p.sort_name"),
     "brand": _Field("plain", "p.brand"),
-    "tag": _Field("plain", "x.tag", "unnest(p.tags) x (tag) WHERE true"),
+    "tag": _Field("plain", "x.tag", "unnest(p.tags) x (tag) WHERE true", equals=_TAGS),
     "categoryId": _Field("category", "x.category_id", _CATEGORIES),
     "type": _Field("plain", "p.kind"),
     "status": _Field("plain", "p.status"),
     "unit": _Field("plain", "p.unit"),
-    "sellingPrice": _Field("money", "y.selling_minor", _PRICES),
+    "sellingPrice": _Field("money", "y.selling_minor", _PRICES, besides=_ANY_PRICE),
     "costPrice": _Field("money", "y.cost_minor", _PRICES),
     "promoPrice": _Field("money", "y.promo_minor", _PRICES),
     "wholesalePrice": _Field("money", "y.wholesale_minor", _PRICES),
@@ -87,7 +98,7 @@ _FIELDS: dict[str, _Field] = {
     "quantity": _Field("number", "coalesce(b.on_hand, 0)"),
     "available": _Field("number", "coalesce(b.on_hand - b.reserved, 0)"),
     "reorderLevel": _Field("number", "b.reorder_level"),
-    "lowStock": _Field("flag", _LOW),
+    "lowStock": _Field("flag", IS_LOW),
     "trackQuantity": _Field("flag", "p.track_quantity"),
     "visibleOnline": _Field("flag", "p.visible_online"),
     "hasImages": _Field("flag", f"EXISTS (SELECT FROM {_PICTURES})"),
@@ -176,7 +187,11 @@ def condition_sql(
     if field.kind == "category":
         sql = f"EXISTS (SELECT FROM {field.rows} IS NOT NULL AND {sql})"
     elif field.rows:
-        sql = f"EXISTS (SELECT FROM {field.rows} AND {sql})"
+        rows = field.equals if field.equals and operator in _SAME else field.rows
+        besides = (
+            f"EXISTS (SELECT FROM {field.besides} AND {sql}) AND " if field.besides and is_wanted else ""
+        )
+        sql = f"{besides}EXISTS (SELECT FROM {rows} AND {sql})"
     if "{n}" in field.rows:
         given[f"option_{n}"] = condition.option_name.lower()
     if ":currency" in sql:
@@ -264,3 +279,8 @@ _READERS: dict[str, Callable[[Any, str], object]] = {
 
 def asks_for_costs(conditions: Sequence[Condition]) -> bool:
     return any(condition.field == "costPrice" for condition in conditions)
+
+
+def have_indexes(conditions: Sequence[Condition]) -> bool:
+    """Whether one of them may be answered by an index of its own: see migration 0050."""
+    return any(condition.field in ("brand", "tag", "sellingPrice") for condition in conditions)

@@ -16,6 +16,9 @@ from kasuwa.domain.catalogue.records import ProductFilter
 # Counting further costs more than anybody learns from it.
 MOST_COUNTED = 10_000
 
+# Of a product at the stores of the join `b`: NULL where nothing is counted.
+IS_LOW = "(p.track_quantity AND b.is_low)"
+
 _FIRST = datetime.min.replace(tzinfo=UTC)
 _LAST = datetime.max.replace(tzinfo=UTC)
 
@@ -53,7 +56,7 @@ _CONDITIONS: tuple[tuple[str, str, Callable[[Any], object]], ...] = (
     ("created_to", "p.created_at <= :created_to::timestamptz", in_utc),
     ("updated_from", "p.updated_at >= :updated_from::timestamptz", in_utc),
     ("updated_to", "p.updated_at <= :updated_to::timestamptz", in_utc),
-    ("low_stock", "(p.track_quantity AND w.is_low) IS TRUE = :low_stock", bool),
+    ("low_stock", f"coalesce({IS_LOW}, false) = :low_stock", bool),
     ("extra", "p.extra @> :extra::jsonb", _json),
     ("extra_any", "p.extra @> ANY(:extra_any::jsonb[])", lambda extras: [_json(extra) for extra in extras]),
 )
@@ -108,28 +111,25 @@ JOINS = {
           ORDER BY v.position, v.variant_id LIMIT 1
         ) v ON true
     """,
+    # Each balance says of itself whether it is low. A product with variants is low with one of them, or when
+    # all of them together are at the level that was said of the product itself: that one stands at a balance
+    # that is closed, since nothing lies on it.
     "b": """
         LEFT JOIN LATERAL (
-          SELECT sum(s.on_hand) AS on_hand, sum(s.reserved) AS reserved,
-                 max(s.reorder_level) AS reorder_level,
-                 max(s.reorder_quantity) AS reorder_quantity
-          FROM stock_balance s
-          WHERE s.merchant_id = p.merchant_id AND s.product_id = p.product_id AND s.store_id = :store_id
+          SELECT sum(l.on_hand) AS on_hand, sum(l.reserved) AS reserved,
+                 max(l.reorder_level) AS reorder_level, max(l.reorder_quantity) AS reorder_quantity,
+                 bool_or(l.is_low) AS is_low
+          FROM (
+            SELECT sum(s.on_hand) AS on_hand, sum(s.reserved) AS reserved,
+                   max(s.reorder_level) AS reorder_level, max(s.reorder_quantity) AS reorder_quantity,
+                   bool_or(s.is_low AND NOT s.closed)
+                     OR coalesce(sum(s.on_hand - s.reserved) <= max(s.reorder_level) FILTER (WHERE s.closed),
+                                 false) AS is_low
+            FROM stock_balance s
+            WHERE s.merchant_id = p.merchant_id AND s.product_id = p.product_id AND s.store_id = :store_id
+            GROUP BY s.store_id
+          ) l
         ) b ON true
-    """,
-    # Whether the product, or one of its variants, is at or below the level at which to order again. What was
-    # said of the product itself stands at the balance of position 0, on which nothing lies.
-    "w": """
-        LEFT JOIN LATERAL (
-          SELECT sum(s.on_hand - s.reserved) <= max(s.reorder_level) FILTER (WHERE w.is_main)
-                 OR bool_or(NOT w.is_main AND s.on_hand - s.reserved <= s.reorder_level) AS is_low
-          FROM stock_balance s
-          JOIN LATERAL (
-            SELECT p.kind = 'simple' OR v.position = 0 AS is_main FROM variant v
-            WHERE v.merchant_id = s.merchant_id AND v.variant_id = s.variant_id AND v.removed_at IS NULL
-          ) w ON true
-          WHERE s.merchant_id = p.merchant_id AND s.product_id = p.product_id AND s.store_id = :store_id
-        ) w ON true
     """,
     "r": """
         JOIN LATERAL (

@@ -10,7 +10,7 @@ from kasuwa.base.db import Database
 from kasuwa.base.problems import FieldFault
 from kasuwa.domain.catalogue.cards import refresh_stale_cards
 from kasuwa.domain.catalogue.errors import PageTooDeep
-from kasuwa.domain.catalogue.filters import JOINS, MOST_COUNTED, conditions_of, joins_for
+from kasuwa.domain.catalogue.filters import IS_LOW, JOINS, MOST_COUNTED, conditions_of, joins_for
 from kasuwa.domain.catalogue.records import PageWish, ProductFilter, ProductStatus
 from kasuwa.domain.catalogue.sorting import SORTS, read_cursor, write_cursor
 
@@ -43,6 +43,7 @@ class ListedProduct(Struct, frozen=True):
     reserved: Decimal
     reorder_level: Decimal | None
     reorder_quantity: Decimal | None
+    is_low: bool
     sort_value: str
 
 
@@ -168,7 +169,8 @@ async def _page(
         f"""
         SELECT p.product_id, p.number, {body} || '}}' AS body, p.kind = 'variant' AS has_variants,
                p.track_quantity, coalesce(b.on_hand, 0) AS on_hand, coalesce(b.reserved, 0) AS reserved,
-               b.reorder_level, b.reorder_quantity, p.sort_value::text AS sort_value,
+               b.reorder_level, b.reorder_quantity, coalesce({IS_LOW}, false) AS is_low,
+               p.sort_value::text AS sort_value,
                c.stale_at <= now() AS is_stale
         FROM (
           SELECT p.merchant_id, p.product_id, p.number, p.kind, p.track_quantity, {sort} AS sort_value
@@ -238,6 +240,7 @@ class _Row(Struct, frozen=True):
     reserved: Decimal
     reorder_level: Decimal | None
     reorder_quantity: Decimal | None
+    is_low: bool
     sort_value: str
     is_stale: bool | None
 

@@ -122,7 +122,7 @@ async def note_prices(
                                   reason, user_id, line, line_without_cost, line_version)
         SELECT current_merchant(), price_change_id(feed.at, c.place), feed.at, c.store_id,
                c.except_store_ids::uuid[], c.kind, c.product_id, c.variant_id, c.sku, c.barcode, c.name,
-               c.before::jsonb, c.after::jsonb, c.is_cost_only, :reason, :user_id,
+               c.before::json, c.after::json, c.is_cost_only, :reason, :user_id,
                c.line, nullif(c.line_without_cost, c.line), :version
         FROM feed, unnest(:stores::uuid[], :except_stores::text[], :kinds::text[], :products::uuid[],
                           :variants::uuid[], :skus::text[], :barcodes::text[], :names::text[],

@@ -164,7 +164,11 @@ async def read_stock(
 
 READ_STOCK = """
     SELECT b.product_id, b.variant_id, b.store_id, s.name AS store_name, b.on_hand, b.reserved, b.in_transit,
-           b.reorder_level, b.reorder_quantity
+           b.reorder_level, b.reorder_quantity,
+           CASE WHEN b.closed
+             THEN coalesce(sum(b.on_hand - b.reserved) OVER (PARTITION BY b.product_id, b.store_id)
+                           <= b.reorder_level, false)
+             ELSE b.is_low END AS is_low
     FROM stock_balance b
     JOIN store s ON s.merchant_id = b.merchant_id AND s.store_id = b.store_id
     WHERE b.merchant_id = current_merchant() AND b.product_id = ANY(:ids::uuid[])

@@ -152,7 +152,7 @@ class ShownPicture(Struct, frozen=True, kw_only=True):
 
 
 class Rendition(Struct, frozen=True):
-    """One file of a picture. `path` begins with /media/ and never changes its bytes."""
+    """One file of a picture. `path` begins with /media/ and never changes its bytes; `sha256` is of those."""
 
     name: str
     content_type: str
@@ -160,6 +160,7 @@ class Rendition(Struct, frozen=True):
     height_px: int
     path: str
     size_bytes: int
+    sha256: str = ""
 
 
 class Tax(Struct, frozen=True):
@@ -333,7 +334,10 @@ class PageWish(Struct, frozen=True, kw_only=True):
 
 
 class StockLevel(Struct, frozen=True):
-    """What lies of a product or a variant at a store."""
+    """What lies of a product or a variant at a store.
+
+    `is_low`: at or below the reorder level; what was said of a
+    product with variants holds for all of them together."""
 
     product_id: UUID
     variant_id: UUID
@@ -344,6 +348,7 @@ class StockLevel(Struct, frozen=True):
     in_transit: Decimal
     reorder_level: Decimal | None
     reorder_quantity: Decimal | None
+    is_low: bool
 
 
 class Removal(Struct, frozen=True):

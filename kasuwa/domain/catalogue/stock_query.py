@@ -15,10 +15,10 @@ from kasuwa.base.cursors import read_cursor, write_cursor, wrong_cursor
 from kasuwa.base.db import Database, numbered
 from kasuwa.base.problems import FieldFault
 from kasuwa.domain.catalogue.cards import refresh_stale_cards
-from kasuwa.domain.catalogue.conditions import Condition, asks_for_costs, condition_sql
+from kasuwa.domain.catalogue.conditions import Condition, asks_for_costs, condition_sql, have_indexes
 from kasuwa.domain.catalogue.errors import PageTooDeep, UnknownLocation
 from kasuwa.domain.catalogue.facets import Facet, Facets, count_facets
-from kasuwa.domain.catalogue.filters import JOINS, MOST_COUNTED
+from kasuwa.domain.catalogue.filters import IS_LOW, JOINS, MOST_COUNTED
 from kasuwa.domain.catalogue.lists import STORE_CARD, ListedProduct, ProductPage, shown_body
 from kasuwa.domain.catalogue.sorting import SORTS, is_value
 from kasuwa.domain.permissions import Permission
@@ -65,6 +65,15 @@ _FOUND = """
       GROUP BY s.found_id
     ) f ON f.found_id = p.product_id
 """
+
+
+# Planned with its values, since one brand is rare and another every second product's; and by indexes alone:
+# who expects a few hundred rows too many would rather read every variant of the merchant once.
+BY_INDEXES = (
+    "SET LOCAL plan_cache_mode = force_custom_plan; SET LOCAL enable_hashjoin = off;"
+    " SET LOCAL enable_mergejoin = off"
+)
+_BY_ANY_WAY = "SET LOCAL enable_hashjoin = on; SET LOCAL enable_mergejoin = on"
 
 
 class Order(Struct, frozen=True):
@@ -132,6 +141,9 @@ async def query_stock(context: Context, dialect: str, wanted: StockQuery) -> Fou
         store_ids = await _stores(context, db, wanted.store_ids)
         choice = _choice(context, wanted, store_ids, currency)
         orders = tuple(order for order in orders if order.field != "relevance" or choice.found)
+        by_indexes = not choice.found and have_indexes(wanted.conditions)
+        if by_indexes:
+            await db.execute(BY_INDEXES)
         rows, total = await _page(context, db, dialect, wanted, orders, choice)
         cursor = None
         if len(rows) > wanted.size:
@@ -145,6 +157,8 @@ async def query_stock(context: Context, dialect: str, wanted: StockQuery) -> Fou
             total <= MOST_COUNTED,
             cursor,
         )
+        if by_indexes and wanted.facets:
+            await db.execute(_BY_ANY_WAY)
         facets = await count_facets(db, choice, wanted.facets, currency) if wanted.facets else None
     return FoundPage(page, store_ids, currency, facets)
 
@@ -209,7 +223,8 @@ async def _page(
         WITH chosen AS {"" if choice.found else "NOT"} MATERIALIZED ({chosen})
         SELECT p.product_id, p.number, {body} || '}}' AS body, p.kind = 'variant' AS has_variants,
                p.track_quantity, coalesce(b.on_hand, 0) AS on_hand, coalesce(b.reserved, 0) AS reserved,
-               b.reorder_level, b.reorder_quantity, p.keys, c.stale_at <= now() AS is_stale, p.total
+               b.reorder_level, b.reorder_quantity, coalesce({IS_LOW}, false) AS is_low,
+               p.keys, c.stale_at <= now() AS is_stale, p.total
         FROM (
           SELECT p.*, ARRAY[{", ".join([*(f"p.k{i}::text" for i in range(len(keys))), "p.sort_name"])}]
                  AS keys,
@@ -255,6 +270,7 @@ class _Row(Struct, frozen=True):
     reserved: Decimal
     reorder_level: Decimal | None
     reorder_quantity: Decimal | None
+    is_low: bool
     keys: list[str]
     is_stale: bool | None
     total: int
@@ -270,6 +286,7 @@ class _Row(Struct, frozen=True):
             reserved=self.reserved,
             reorder_level=self.reorder_level,
             reorder_quantity=self.reorder_quantity,
+            is_low=self.is_low,
             sort_value="",
         )
 

@@ -97,14 +97,14 @@ def _product_cells(product: Product, paths: Mapping[UUID, str]) -> dict[str, str
         "unit": escape(product.unit),
         "tags": escape(join_list(product.tags, ";")),
         "categories": escape(join_list(sorted(paths[c.category_id] for c in product.categories), ";")),
-        "taxable": _cell(product.tax.taxable),
-        "tax rate": _cell(product.tax.rate),
+        "taxable": cell_text(product.tax.taxable),
+        "tax rate": cell_text(product.tax.rate),
         "vat type": product.tax.vat_type or "",
         "tax code": escape(product.tax.code or ""),
-        "track quantity": _cell(product.track_quantity),
-        "visible online": _cell(product.visible_online),
-        "weight grams": _cell(product.weight_grams),
-        "expiry date": _cell(product.expiry_date),
+        "track quantity": cell_text(product.track_quantity),
+        "visible online": cell_text(product.visible_online),
+        "weight grams": cell_text(product.weight_grams),
+        "expiry date": cell_text(product.expiry_date),
         "currency": product.main.price.currency,
     }
 
@@ -114,20 +114,20 @@ def _variant_cells(variant: Variant) -> dict[str, str]:
         "sku": escape(variant.sku),
         "barcode": escape(variant.barcode or ""),
         "variant name": escape(variant.name),
-        "active": _cell(variant.active),
+        "active": cell_text(variant.active),
     }
 
 
 def _price_cells(price: Price) -> dict[str, str]:
     cells = {
-        name: _cell(None if minor is None else from_minor(minor, price.currency))
+        name: cell_text(None if minor is None else from_minor(minor, price.currency))
         for name, field in MONEY.items()
         for minor in [getattr(price, field.removeprefix("price."))]
     }
     return cells | {
-        "promo starts at": _cell(price.promo_starts_at),
-        "promo ends at": _cell(price.promo_ends_at),
-        "wholesale min quantity": _cell(price.wholesale_min_quantity),
+        "promo starts at": cell_text(price.promo_starts_at),
+        "promo ends at": cell_text(price.promo_ends_at),
+        "wholesale min quantity": cell_text(price.wholesale_min_quantity),
     }
 
 
@@ -140,11 +140,12 @@ def _stock_cells(
         if level is not None:
             figures = (level.on_hand, level.reorder_level, level.reorder_quantity)
             for name, figure in zip(STOCK, figures, strict=True):
-                cells[f"{name} @ {label}"] = _cell(figure)
+                cells[f"{name} @ {label}"] = cell_text(figure)
     return cells
 
 
-def _cell(value: Any) -> str:
+def cell_text(value: Any) -> str:
+    """A value as it stands in a file."""
     match value:
         case None:
             return ""
@@ -176,7 +177,11 @@ async def export_jsonl(context: Context) -> AsyncIterator[bytes]:
 
 
 async def failed_rows(context: Context, import_id: UUID) -> AsyncIterator[bytes]:
-    """The rows of an import that failed, as a file that can be loaded again: with the reason beside each."""
+    """The rows of an import that failed, as a file that can be loaded again: with the reason beside each.
+
+    Raises ImportNotFound.
+    """
+    context.require(Permission.STOCK_WRITE)
     run = await read_run(context, import_id)
     keep = [place for place, name in enumerate(run.header) if name.strip().casefold() not in ("error", "row")]
 

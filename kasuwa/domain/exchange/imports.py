@@ -1,14 +1,13 @@
 """Importing products from a file: read, written and noted by the few hundred rows.
 
 Each part of the file is one transaction with the note of how far the import has come, so that one that was
-cut short goes on where it stopped and makes nothing twice. Nothing but what has been seen (a number for each
-SKU) grows with the file. See docs/decisions/bulk.md.
+cut short goes on where it stopped and makes nothing twice. Nothing but what has been seen (eight bytes for
+each code) grows with the file. See docs/decisions/bulk.md.
 """
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing
-from hashlib import blake2b
 from pathlib import Path
 from time import monotonic
 from uuid import UUID
@@ -17,14 +16,15 @@ import msgspec
 from msgspec.structs import replace
 
 from kasuwa.base.context import Context
-from kasuwa.base.problems import FieldFault
+from kasuwa.base.problems import FieldFault, Forbidden
 from kasuwa.base.tables import Table, TableWrong, open_table
-from kasuwa.base.tables.survey import survey
+from kasuwa.base.tables.survey import Survey, survey
 from kasuwa.domain.catalogue.bulk import write_products
 from kasuwa.domain.catalogue.bulk_records import BulkProduct, Outcome, Unreadable
 from kasuwa.domain.catalogue.queries import sku_key
 from kasuwa.domain.exchange import runs
 from kasuwa.domain.exchange.categories import CategoryPaths
+from kasuwa.domain.exchange.changes import shown_change
 from kasuwa.domain.exchange.columns import Column, read_header
 from kasuwa.domain.exchange.records import (
     MOST_CHANGES,
@@ -34,9 +34,9 @@ from kasuwa.domain.exchange.records import (
     FaultKind,
     ImportOptions,
     ImportRun,
-    ShownChange,
 )
-from kasuwa.domain.exchange.rows import Group, Reader, RowFault, place_fault, printable, shown
+from kasuwa.domain.exchange.rows import Group, Reader, RowFault, place_fault, printable
+from kasuwa.domain.exchange.seen import SeenCodes
 from kasuwa.domain.permissions import Permission
 from kasuwa.domain.stores.queries import currency_of, store_labels
 
@@ -67,6 +67,24 @@ async def begin_import(context: Context, path: Path, file_name: str, options: Im
     )
 
 
+async def check_table(context: Context, path: Path, options: ImportOptions) -> Survey:
+    """What the file is, when its beginning can be read with these options. Raises TableWrong."""
+    found = await asyncio.to_thread(survey, path)
+    currency, stores = await currency_of(context), await _stores(context)
+    table = await asyncio.to_thread(open_table, path, found, delimiter=options.delimiter, sheet=options.sheet)
+    try:
+        home = UUID(int=context.store_id.int)
+        read_header(table.header, currency, home, stores, ignore_unknown=options.ignore_unknown)
+    finally:
+        table.close()
+    return found
+
+
+async def _stores(context: Context) -> dict[str, UUID]:
+    async with context.reading() as db:
+        return {label: store_id for store_id, label in (await store_labels(db)).items()}
+
+
 async def run_import(
     context: Context,
     run: ImportRun,
@@ -81,6 +99,7 @@ async def run_import(
     running, and may be given here again. A file that is wrong as a whole fails the run.
     """
     context.require(Permission.STOCK_WRITE)
+    await runs.note_start(context, run)
     work = _Import(context, run)
     try:
         async with aclosing(work.parts(path)) as parts:
@@ -89,7 +108,8 @@ async def run_import(
                 watch(work.run)
                 if monotonic() > until:
                     return work.run
-    except TableWrong as wrong:
+    except (TableWrong, Forbidden) as wrong:
+        # A permission that only some of the rows need is missed here.
         await work.end("failed", wrong.detail)
     else:
         await work.end("done", "")
@@ -104,22 +124,23 @@ class _Import:
         self._context = context
         self._options = run.options
         self.run = run
-        self._seen: set[int] = set()
+        self._seen = SeenCodes()
         self._columns: list[Column] = []
+        self._currency = ""
         self._categories = CategoryPaths()
 
     async def parts(self, path: Path) -> AsyncGenerator[_PART]:
         """The file's parts that are to be taken. Raises TableWrong."""
         context, options = self._context, self._options
-        currency = await currency_of(context)
+        currency, stores = await currency_of(context), await _stores(context)
         async with context.reading() as db:
-            stores = {label: store_id for store_id, label in (await store_labels(db)).items()}
             await self._categories.load(db)
         found = await asyncio.to_thread(survey, path)
         table = await asyncio.to_thread(
             open_table, path, found, delimiter=options.delimiter, sheet=options.sheet
         )
         try:
+            self._currency = currency
             self._read_header(table, currency, stores)
             reader = Reader(self._columns, currency)
             async with aclosing(self._ahead(self._parts(table, reader))) as parts:
@@ -176,14 +197,10 @@ class _Import:
         faults = []
         for place, variant in enumerate(group.row.sold):
             for name, code in (("sku", variant.sku and sku_key(variant.sku)), ("barcode", variant.barcode)):
-                if not code:
-                    continue
-                mark = int.from_bytes(blake2b(f"{name} {code}".encode(), digest_size=8).digest())
-                if mark in self._seen:
+                if code and not self._seen.add(name, code):
                     number = group.rows[min(place, len(group.rows) - 1)].number
                     text = f"An earlier row has this {name}; give another, or leave the row out."
                     faults.append(RowFault(number, name, printable(code), "duplicate", text))
-                self._seen.add(mark)
         if not faults:
             return group
         why = tuple(FieldFault(f.column, f.code, f.message) for f in faults)
@@ -235,9 +252,7 @@ class _Import:
         changes = self.run.changes
         if self._options.dry_run and len(changes) < MOST_CHANGES:
             more = [
-                ShownChange(change.sku, change.field, shown(change.before), shown(change.after))
-                for outcome in outcomes
-                for change in outcome.changes
+                shown_change(change, self._currency) for outcome in outcomes for change in outcome.changes
             ]
             changes = [*changes, *more][:MOST_CHANGES]
         failed_rows = sum(

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import tempfile
-from collections.abc import AsyncIterator
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -15,24 +14,21 @@ from msgspec import Struct
 from kasuwa.base.context import Caller, Context, MerchantId, Services, StoreId, UserId
 from kasuwa.base.db import Database
 from kasuwa.base.jobs import enqueue
-from kasuwa.base.problems import Problem
-from kasuwa.domain.exchange.imports import begin_import, run_import
+from kasuwa.domain.exchange import runs
+from kasuwa.domain.exchange.errors import ImportElsewhere
+from kasuwa.domain.exchange.imports import check_table, run_import
+from kasuwa.domain.exchange.picture_runs import run_pictures
+from kasuwa.domain.exchange.pictures import check_archive
 from kasuwa.domain.exchange.records import ImportOptions, ImportRun
-from kasuwa.domain.exchange.runs import read_run
 from kasuwa.domain.permissions import Permission
 
 IMPORT_JOB = "exchange.import"
+# Of a file that a call brings. It is kept in the database until the import has ended.
 MOST_BYTES = 256 * 1024 * 1024
 
 _PART_BYTES = 1024 * 1024
 # Below the lease of a job: what is left is for the next one.
 _SECONDS = 180.0
-
-
-class FileTooLarge(Problem):
-    status = 413
-    code = "too-large"
-    title = "The file is over the limit"
 
 
 class _Work(Struct, frozen=True, kw_only=True):
@@ -47,31 +43,69 @@ class _Work(Struct, frozen=True, kw_only=True):
     permissions: list[str]
 
 
-async def start_import(
-    context: Context, pieces: AsyncIterator[bytes], file_name: str, options: ImportOptions
-) -> ImportRun:
+async def start_import(context: Context, path: Path, file_name: str, options: ImportOptions) -> ImportRun:
     """Keep the file and have a worker import it; `import_progress` tells how far it is.
 
     The same file with the same options, while it is not done, is the same import. Raises TableWrong for what
-    is no table, FileTooLarge.
+    is no table, and for a header that cannot be taken.
     """
     context.require(Permission.STOCK_WRITE)
-    path = await asyncio.to_thread(_temporary)
-    try:
-        await _spool(pieces, path)
-        async with context.transaction() as db:
-            run = await begin_import(context, path, file_name, options)
-            await _keep(db, run.import_id, path)
-            await _enqueue(context, db, run)
-    finally:
-        await asyncio.to_thread(path.unlink)
+    if options.set_stock:
+        context.require(Permission.STOCK_QUANTITY)
+    found = await check_table(context, path, options)
+    async with context.transaction() as db:
+        run = await runs.open_run(
+            context,
+            file_name=file_name,
+            file_sha256=found.sha256,
+            size_bytes=found.size_bytes,
+            options=options,
+        )
+        await _keep(db, run.import_id, path)
+        await _enqueue(context, db, run)
+    return run
+
+
+async def start_pictures(context: Context, path: Path, file_name: str) -> ImportRun:
+    """Keep the zip and have a worker show its pictures on the products that their names tell.
+
+    The same file, while it is not done, is the same import. Raises ArchiveWrong.
+    """
+    context.require(Permission.STOCK_WRITE)
+    found = await asyncio.to_thread(check_archive, path)
+    async with context.transaction() as db:
+        run = await runs.open_run(
+            context,
+            file_name=file_name,
+            file_sha256=found.sha256,
+            size_bytes=found.size_bytes,
+            options=ImportOptions(),
+            kind="pictures",
+        )
+        await _keep(db, run.import_id, path)
+        await _enqueue(context, db, run)
     return run
 
 
 async def import_progress(context: Context, import_id: UUID) -> ImportRun:
-    """How far an import has come. Raises ImportNotFound."""
+    """How far an import of the caller's store has come. Raises ImportNotFound."""
     context.require(Permission.STOCK_WRITE)
-    return await read_run(context, import_id)
+    return await runs.read_run(context, import_id)
+
+
+async def list_imports(context: Context, *, before: UUID | None, size: int) -> list[ImportRun]:
+    """The imports of the caller's store, the newest first; without notes, faults, changes and header."""
+    context.require(Permission.STOCK_WRITE)
+    return await runs.list_runs(context, before=before, size=size)
+
+
+async def cancel_import(context: Context, import_id: UUID) -> ImportRun:
+    """Take no more of the file; what is done stays. Raises ImportNotFound, ImportEnded."""
+    context.require(Permission.STOCK_WRITE)
+    async with context.transaction() as db:
+        await runs.cancel_run(context, db, import_id)
+        await _drop_file(db, import_id)
+        return await runs.read_run(context, import_id)
 
 
 async def run_import_job(services: Services, merchant_id: UUID | None, payload: Any) -> None:
@@ -79,23 +113,30 @@ async def run_import_job(services: Services, merchant_id: UUID | None, payload: 
     assert merchant_id is not None
     work = msgspec.convert(payload, _Work)
     context = _context(services, merchant_id, work)
-    run = await read_run(context, work.import_id)
-    if run.status != "running":
-        return
-    path = await asyncio.to_thread(_temporary)
-    try:
-        await _fetch(context, run.import_id, path)
-        run = await run_import(context, run, path, until=monotonic() + _SECONDS)
-    finally:
-        await asyncio.to_thread(path.unlink)
+    run = await runs.read_run(context, work.import_id)
+    if run.status == "running":
+        run = await _go_on(context, run)
     async with context.transaction() as db:
         if run.status == "running":
             await _enqueue(context, db, run)
         else:
-            await db.execute(
-                "DELETE FROM import_file WHERE merchant_id = current_merchant() AND import_id = :import_id",
-                import_id=run.import_id,
-            )
+            await _drop_file(db, run.import_id)
+
+
+async def _go_on(context: Context, run: ImportRun) -> ImportRun:
+    path = await asyncio.to_thread(temporary_file)
+    carry_out = run_import if run.kind == "products" else run_pictures
+    try:
+        await _fetch(context, run.import_id, path)
+        return await carry_out(context, run, path, until=monotonic() + _SECONDS)
+    except ImportElsewhere:
+        now = await runs.read_run(context, run.import_id)
+        if now.status == "running":
+            raise
+        # It was cancelled meanwhile: what was being written is undone.
+        return now
+    finally:
+        await asyncio.to_thread(path.unlink)
 
 
 async def _enqueue(context: Context, db: Database, run: ImportRun) -> None:
@@ -125,20 +166,11 @@ def _context(services: Services, merchant_id: UUID, work: _Work) -> Context:
     return Context(services, caller, request_id=f"import {work.import_id}")
 
 
-def _temporary() -> Path:
+def temporary_file() -> Path:
+    """An empty file of our own, for whoever removes it."""
     handle, name = tempfile.mkstemp(prefix="kasuwa-import-")
     os.close(handle)
     return Path(name)
-
-
-async def _spool(pieces: AsyncIterator[bytes], path: Path) -> None:
-    size = 0
-    with await asyncio.to_thread(path.open, "wb") as out:
-        async for piece in pieces:
-            size += len(piece)
-            if size > MOST_BYTES:
-                raise FileTooLarge(f"A file has at most {MOST_BYTES // 2**20} MB here; part it.")
-            await asyncio.to_thread(out.write, piece)
 
 
 async def _keep(db: Database, import_id: UUID, path: Path) -> None:
@@ -156,6 +188,13 @@ async def _keep(db: Database, import_id: UUID, path: Path) -> None:
                 content=content,
             )
             part += 1
+
+
+async def _drop_file(db: Database, import_id: UUID) -> None:
+    await db.execute(
+        "DELETE FROM import_file WHERE merchant_id = current_merchant() AND import_id = :import_id",
+        import_id=import_id,
+    )
 
 
 async def _fetch(context: Context, import_id: UUID, path: Path) -> None:

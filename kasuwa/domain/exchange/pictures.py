@@ -10,10 +10,12 @@ from uuid import UUID
 from msgspec import Struct
 
 from kasuwa.base.context import Context
-from kasuwa.base.problems import Problem
+from kasuwa.base.problems import Problem, Unavailable
 from kasuwa.base.tables import TableWrong
-from kasuwa.base.tables.xlsx import DAMAGED
+from kasuwa.base.tables.archives import DAMAGED, open_archive
+from kasuwa.base.tables.survey import Fingerprint, fingerprint
 from kasuwa.domain.catalogue.queries import find_sku, get_product
+from kasuwa.domain.exchange.errors import ArchiveWrong
 from kasuwa.domain.media.actions import show_picture
 from kasuwa.domain.media.keeping import keep_bytes
 from kasuwa.domain.media.records import MOST_BYTES, STOREHARMONY_FORMATS, Place
@@ -31,7 +33,7 @@ class PictureOutcome(Struct, frozen=True):
     reason: str = ""
 
 
-class _Named(Struct, frozen=True, order=True):
+class Named(Struct, frozen=True, order=True):
     """A file, and what its name says: the stem as it is, and as a SKU with a place."""
 
     stem: str
@@ -45,26 +47,43 @@ async def import_pictures(
     """Show the zip's pictures on the products that their names tell; answer how many of each status.
 
     What a product shows already is skipped, so that an import that was cut short may be repeated.
-    Raises TableWrong for what is no zip.
+    Raises ArchiveWrong for what is no zip.
     """
     context.require(Permission.STOCK_WRITE)
     counts = {"shown": 0, "skipped": 0, "failed": 0}
-    try:
-        archive = zipfile.ZipFile(path)
-    except DAMAGED as error:
-        raise TableWrong(f"The pictures are no zip archive: {error}.") from None
-    with archive:
-        for named in sorted(_named(archive)):
-            outcome = await _import_one(context, archive, named)
+    with open_pictures(path) as archive:
+        for named in named_pictures(archive):
+            outcome = await import_picture(context, archive, named)
             counts[outcome.status] += 1
             watch(outcome)
     return counts
 
 
-def _named(archive: zipfile.ZipFile) -> Iterator[_Named]:
+def check_archive(path: Path) -> Fingerprint:
+    """What the file is, when it is a zip with files. Raises ArchiveWrong."""
+    with open_pictures(path) as archive:
+        if not named_pictures(archive):
+            raise ArchiveWrong("The zip has no pictures: put in SKU.jpg, SKU-2.jpg and so on.")
+    return fingerprint(path)
+
+
+def open_pictures(path: Path) -> zipfile.ZipFile:
+    """The zip, for whoever closes it. Raises ArchiveWrong."""
+    try:
+        return open_archive(path, "The file")
+    except TableWrong as wrong:
+        raise ArchiveWrong(wrong.detail) from None
+
+
+def named_pictures(archive: zipfile.ZipFile) -> list[Named]:
+    """The files of the zip, always in the same order: the first picture of a product before its second."""
+    return sorted(_named(archive))
+
+
+def _named(archive: zipfile.ZipFile) -> Iterator[Named]:
     members = archive.infolist()
     if len(members) > MOST_FILES:
-        raise TableWrong(f"The archive has more than {MOST_FILES} files.")
+        raise ArchiveWrong(f"The zip has more than {MOST_FILES} files: part it.")
     for info in members:
         name = PurePosixPath(info.filename.replace("\\", "/"))
         # What macOS and file managers add.
@@ -72,12 +91,13 @@ def _named(archive: zipfile.ZipFile) -> Iterator[_Named]:
             continue
         numbered = _NUMBERED.fullmatch(name.stem)
         if numbered:
-            yield _Named(numbered["sku"], int(numbered["place"]), info.filename)
+            yield Named(numbered["sku"], int(numbered["place"]), info.filename)
         else:
-            yield _Named(name.stem, 1, info.filename)
+            yield Named(name.stem, 1, info.filename)
 
 
-async def _import_one(context: Context, archive: zipfile.ZipFile, named: _Named) -> PictureOutcome:
+async def import_picture(context: Context, archive: zipfile.ZipFile, named: Named) -> PictureOutcome:
+    """Show one file of the zip on the product that its name tells. Raises Unavailable: try again later."""
     try:
         product_id, place = await _product_of(context, named)
         if product_id is None:
@@ -92,12 +112,15 @@ async def _import_one(context: Context, archive: zipfile.ZipFile, named: _Named)
         await show_picture(context, product_id, kept, Place(position=place, alt_text=alt))
     except TableWrong as wrong:
         return PictureOutcome(named.member, "failed", wrong.detail)
+    except Unavailable:
+        # It is not the picture's fault that the server has too much to do.
+        raise
     except Problem as problem:
         return PictureOutcome(named.member, "failed", problem.detail or problem.title)
     return PictureOutcome(named.member, "shown")
 
 
-async def _product_of(context: Context, named: _Named) -> tuple[UUID | None, int]:
+async def _product_of(context: Context, named: Named) -> tuple[UUID | None, int]:
     """A SKU may itself end in a number: the whole name wins."""
     stem = PurePosixPath(named.member.replace("\\", "/")).stem
     async with context.reading() as db:

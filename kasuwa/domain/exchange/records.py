@@ -1,7 +1,7 @@
 """The words of importing and exporting."""
 
 from datetime import datetime
-from typing import Literal
+from typing import Literal, TypeAlias
 from uuid import UUID
 
 from msgspec import Struct
@@ -14,6 +14,10 @@ MOST_ROWS = 1_000_000
 MOST_FAULT_KINDS = 100
 MOST_PLACES = 5
 MOST_CHANGES = 500
+
+
+ImportKind: TypeAlias = Literal["products", "pictures"]
+ImportStatus: TypeAlias = Literal["running", "done", "failed", "cancelled"]
 
 
 class ImportOptions(Struct, frozen=True, kw_only=True):
@@ -47,15 +51,21 @@ class ShownChange(Struct, frozen=True):
 
 
 class ImportRun(Struct, frozen=True, kw_only=True):
-    """How far an import has come. Counts are of products, `failed_rows` of rows of the file."""
+    """How far an import has come.
+
+    Of products: counts are of products, `failed_rows` of rows of the file. Of pictures: each file of the zip
+    is a row, `created` are those that are shown now, `skipped` those that were. `started_at` is None while it
+    waits for a worker.
+    """
 
     import_id: UUID
     store_id: UUID
+    kind: ImportKind
     file_name: str
     file_sha256: str
     size_bytes: int
     options: ImportOptions
-    status: Literal["running", "done", "failed", "cancelled"]
+    status: ImportStatus
     reason: str
     rows_done: int
     fraction: float
@@ -70,3 +80,23 @@ class ImportRun(Struct, frozen=True, kw_only=True):
     header: list[str]
     created_at: datetime
     updated_at: datetime
+    started_at: datetime | None
+    ended_at: datetime | None
+
+    @property
+    def rows_per_second(self) -> float | None:
+        """Since it was begun; None while nothing is done."""
+        seconds = self._seconds()
+        return self.rows_done / seconds if seconds > 0 and self.rows_done else None
+
+    @property
+    def seconds_left(self) -> float | None:
+        """A guess from the part of the file that is done; None when there is nothing to guess from."""
+        if self.status != "running" or not self.fraction or not self._seconds():
+            return None
+        return self._seconds() * (1 - self.fraction) / self.fraction
+
+    def _seconds(self) -> float:
+        if self.started_at is None:
+            return 0.0
+        return max(0.0, ((self.ended_at or self.updated_at) - self.started_at).total_seconds())

@@ -1,7 +1,6 @@
 """Rows of a file put together to products, as BulkProduct has them."""
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -237,12 +236,3 @@ def place_fault(group: Group, fault: FieldFault, columns: Sequence[Column]) -> R
     name = next((_COLUMNS[word] for word in reversed(words) if word in _COLUMNS), "")
     value = next((source.cells[n] for n, c in enumerate(columns) if c.name == name and name), "")
     return RowFault(source.number, name, printable(value), fault.code, fault.message)
-
-
-def shown(value: object) -> str:
-    """A value of a change, for people."""
-    if isinstance(value, datetime):
-        return value.isoformat()
-    if isinstance(value, tuple | list):
-        return "; ".join(shown(part) for part in value)
-    return "" if value is None else str(value)

@@ -9,14 +9,25 @@ import msgspec
 from kasuwa.base.context import Context
 from kasuwa.base.db import Database
 from kasuwa.base.ids import new_id
-from kasuwa.domain.exchange.errors import ImportElsewhere, ImportNotFound
-from kasuwa.domain.exchange.records import FaultKind, ImportOptions, ImportRun, ShownChange
+from kasuwa.domain.exchange.errors import ImportElsewhere, ImportEnded, ImportNotFound
+from kasuwa.domain.exchange.records import FaultKind, ImportKind, ImportOptions, ImportRun, ShownChange
 
 _COLUMNS = """
-    import_id, store_id, file_name, file_sha256, size_bytes, options, status, reason, rows_done,
+    import_id, store_id, kind, file_name, file_sha256, size_bytes, options, status, reason, rows_done,
     fraction, created, updated, skipped, failed, failed_rows, notes, faults, changes, header, created_at,
-    updated_at
+    updated_at, started_at, ended_at
 """
+# What a list leaves out: it may be long, and is read one import at a time.
+_SHORT_COLUMNS = _COLUMNS.replace(
+    "notes, faults, changes, header",
+    ", ".join(f"'[]'::jsonb AS {name}" for name in ("notes", "faults", "changes", "header")),
+)
+LIST_RUNS = f"""
+    SELECT {_SHORT_COLUMNS} FROM import_run
+    WHERE merchant_id = current_merchant() AND store_id = :store_id
+      AND (:before::uuid IS NULL OR import_id < :before)
+    ORDER BY import_id DESC LIMIT :size
+"""  # noqa: S608 - our own column names
 
 
 def _run(**row: Any) -> ImportRun:
@@ -40,20 +51,23 @@ async def open_run(
     file_sha256: str,
     size_bytes: int,
     options: ImportOptions,
+    kind: ImportKind = "products",
 ) -> ImportRun:
     """The unfinished run of this file with these options at the caller's store, or a new one."""
     async with context.transaction() as db:
         await db.execute(
             """
-            INSERT INTO import_run (merchant_id, import_id, store_id, file_name, file_sha256, size_bytes,
-                                    options, created_by)
-            VALUES (current_merchant(), :import_id, :store_id, :file_name, :file_sha256, :size_bytes,
+            INSERT INTO import_run (merchant_id, import_id, store_id, kind, file_name, file_sha256,
+                                    size_bytes, options, created_by)
+            VALUES (current_merchant(), :import_id, :store_id, :kind, :file_name, :file_sha256, :size_bytes,
                     :options, :user_id)
-            ON CONFLICT (merchant_id, store_id, file_sha256, md5(options::text)) WHERE status = 'running'
+            ON CONFLICT (merchant_id, store_id, kind, file_sha256, md5(options::text))
+              WHERE status = 'running'
             DO NOTHING
             """,
             import_id=new_id(),
             store_id=context.store_id,
+            kind=kind,
             file_name=file_name[:255],
             file_sha256=file_sha256,
             size_bytes=size_bytes,
@@ -63,26 +77,65 @@ async def open_run(
         return await db.one(
             f"""
             SELECT {_COLUMNS} FROM import_run
-            WHERE merchant_id = current_merchant() AND store_id = :store_id AND file_sha256 = :file_sha256
-              AND md5(options::text) = md5(:options::jsonb::text) AND status = 'running'
+            WHERE merchant_id = current_merchant() AND store_id = :store_id AND kind = :kind
+              AND file_sha256 = :file_sha256 AND md5(options::text) = md5(:options::jsonb::text)
+              AND status = 'running'
             """,  # noqa: S608 - our own column names
             into=_run,
             store_id=context.store_id,
+            kind=kind,
             file_sha256=file_sha256,
             options=_json(options),
         )
 
 
 async def read_run(context: Context, import_id: UUID) -> ImportRun:
-    """Raises ImportNotFound."""
+    """An import of the caller's store. Raises ImportNotFound."""
     async with context.reading() as db:
         return await db.one(
             f"SELECT {_COLUMNS} FROM import_run"  # noqa: S608 - our own column names
-            " WHERE merchant_id = current_merchant() AND import_id = :import_id",
+            " WHERE merchant_id = current_merchant() AND store_id = :store_id AND import_id = :import_id",
             into=_run,
             missing=ImportNotFound(),
+            store_id=context.store_id,
             import_id=import_id,
         )
+
+
+async def list_runs(context: Context, *, before: UUID | None, size: int) -> list[ImportRun]:
+    """The imports of the caller's store, the newest first; without notes, faults, changes and header."""
+    async with context.reading() as db:
+        return await db.all(LIST_RUNS, into=_run, store_id=context.store_id, before=before, size=size)
+
+
+async def note_start(context: Context, run: ImportRun) -> None:
+    """Somebody begins with it, or goes on."""
+    async with context.transaction() as db:
+        await db.execute(
+            """
+            UPDATE import_run SET started_at = now(), updated_at = now()
+            WHERE merchant_id = current_merchant() AND import_id = :import_id AND started_at IS NULL
+            """,
+            import_id=run.import_id,
+        )
+
+
+async def cancel_run(context: Context, db: Database, import_id: UUID) -> None:
+    """What is done stays; the rest of the file is not taken. Raises ImportNotFound, ImportEnded."""
+    found = await db.find(
+        """
+        UPDATE import_run SET status = 'cancelled', ended_at = now(), updated_at = now()
+        WHERE merchant_id = current_merchant() AND store_id = :store_id AND import_id = :import_id
+          AND status = 'running'
+        RETURNING import_id
+        """,
+        into=lambda import_id: import_id,
+        store_id=context.store_id,
+        import_id=import_id,
+    )
+    if found is None:
+        await read_run(context, import_id)
+        raise ImportEnded("What it has done stays. Start a new import to take the rest of the file.")
 
 
 async def note_progress(db: Database, before: ImportRun, now: ImportRun) -> None:
@@ -93,7 +146,8 @@ async def note_progress(db: Database, before: ImportRun, now: ImportRun) -> None
           status = :status, reason = :reason, rows_done = :rows_done, fraction = :fraction,
           created = :created, updated = :updated, skipped = :skipped, failed = :failed,
           failed_rows = :failed_rows, notes = :notes,
-          faults = :faults, changes = :changes, header = :header, updated_at = now()
+          faults = :faults, changes = :changes, header = :header, updated_at = now(),
+          ended_at = CASE WHEN :status <> 'running' THEN now() END
         WHERE merchant_id = current_merchant() AND import_id = :import_id AND rows_done = :rows_before
           AND status = 'running'
         """,

@@ -11,7 +11,7 @@ from kasuwa.base.context import Context
 from kasuwa.base.db import Database
 from kasuwa.base.problems import FieldFault
 from kasuwa.domain.catalogue.records import OpeningStock
-from kasuwa.domain.inventory.errors import NotStocked, VariantUnknown, WrongQuantity
+from kasuwa.domain.inventory.errors import NoSuchVariant, NotStocked, WrongQuantity
 from kasuwa.domain.inventory.lines import COLUMNS, MovedRow, settled, write_lines
 from kasuwa.domain.inventory.records import Move, Moved, Pack
 from kasuwa.domain.permissions import Permission
@@ -141,21 +141,23 @@ async def set_levels(db: Database, opened: Sequence[Opening]) -> None:
 async def set_packs(context: Context, variant_id: UUID, packs: Sequence[Pack]) -> None:
     """The packs of a variant, in place of those it had. What was moved stays as it was counted.
 
-    Raises VariantUnknown, WrongQuantity (a pack named twice, or without units).
+    Raises NoSuchVariant, WrongQuantity (a pack named twice, or without units).
     """
     context.require(Permission.STOCK_WRITE)
     names = [pack.name.strip().lower() for pack in packs]
-    if len(set(names)) != len(names) or not all(names) or any(pack.units <= 0 for pack in packs):
+    units = [round(pack.units, 3) for pack in packs]
+    if len(set(names)) != len(names) or not all(names) or any(one <= 0 for one in units):
         fault = FieldFault("/packs", "pack", "Give each pack once, with a name and more than no units.")
         raise WrongQuantity(faults=[fault])
     async with context.transaction() as db:
         product_id = await db.value(
             "SELECT product_id FROM variant"
-            " WHERE merchant_id = current_merchant() AND variant_id = :variant_id FOR UPDATE",
+            " WHERE merchant_id = current_merchant() AND variant_id = :variant_id AND NOT archived"
+            " FOR UPDATE",
             variant_id=variant_id,
         )
         if product_id is None:
-            raise VariantUnknown(faults=[FieldFault("/variantId", "unknown", "Name another.")])
+            raise NoSuchVariant()
         await db.execute(
             "DELETE FROM variant_pack WHERE merchant_id = current_merchant() AND variant_id = :variant_id",
             variant_id=variant_id,
@@ -163,12 +165,12 @@ async def set_packs(context: Context, variant_id: UUID, packs: Sequence[Pack]) -
         await db.execute(
             """
             INSERT INTO variant_pack (merchant_id, variant_id, pack, units)
-            SELECT current_merchant(), :variant_id, p.name, p.units
+            SELECT current_merchant(), :variant_id, lower(p.name), p.units
             FROM unnest(:names::text[], :units::numeric[]) AS p (name, units)
             """,
             variant_id=variant_id,
             names=names,
-            units=[pack.units for pack in packs],
+            units=units,
         )
         await write_audit(
             context, db, "product.set_packs", "product", product_id, after={"packs": list(packs)}
@@ -218,9 +220,10 @@ async def close_stock(db: Database, variant_ids: Sequence[UUID]) -> None:
     )
 
 
-# By way of the product, for which balances have an index.
+# By way of the product, for which balances have an index. What was taken off is not to be ordered again.
 CLOSE_STOCK = """
-    UPDATE stock_balance b SET closed = true
+    UPDATE stock_balance b
+    SET closed = true, reorder_level = CASE WHEN v.removed_at IS NULL THEN b.reorder_level END
     FROM variant v
     WHERE v.merchant_id = current_merchant() AND v.variant_id = ANY(:variant_ids::uuid[])
       AND b.merchant_id = v.merchant_id AND b.product_id = v.product_id AND b.variant_id = v.variant_id

@@ -43,6 +43,11 @@ class VariantUnknown(Invalid):
     title = "The product has no such variant"
 
 
+class NoSuchVariant(NotFound):
+    code = "variant-not-found"
+    title = "There is no such variant"
+
+
 SERIAL_TAKEN_AT_ONCE = SerialElsewhere(
     faults=[
         FieldFault(

@@ -212,8 +212,8 @@ PAGE = f"""
       (SELECT m.movement_id AS line_id, m.at, m.kind AS action, m.store_id, m.variant_id,
               split_part(m.actor, ':', 1) AS actor_kind, m.user_id, m.state, m.quantity,
               m.before AS quantity_before, m.after AS quantity_after, nullif(m.reason, '') AS reason,
-              nullif(m.note, '') AS note, nullif(m.reference, '') AS reference, NULL::jsonb AS before,
-              NULL::jsonb AS after
+              nullif(m.note, '') AS note, nullif(m.reference, '') AS reference, NULL::json AS before,
+              NULL::json AS after
        {_MOVEMENTS}
          AND (m.at, m.movement_id) < (:after_at, :after_id)
        ORDER BY m.at DESC, m.movement_id DESC LIMIT :most)

@@ -155,6 +155,7 @@ async def _put(context: Context, rendered: Rendered) -> list[Rendition]:
             r.height_px,
             f"{MEDIA_PATH}{folder}{r.name}-{r.width_px}x{r.height_px}.{_EXTENSIONS[r.content_type]}",
             len(r.content),
+            hashlib.sha256(r.content).hexdigest(),
         )
         for r in rendered.renditions
     ]

@@ -25,6 +25,7 @@ from kasuwa.domain.merchants.records import (
     OpenedStore,
 )
 from kasuwa.domain.permissions import PERMISSIONS_OF_ROLE, PERMISSIONS_OF_SCOPE, Role
+from kasuwa.settings import Settings
 
 
 async def found_merchant(context: Context, store: NewStore, owner: NewOwner) -> tuple[Context, Founded]:
@@ -128,7 +129,7 @@ async def open_session(
 ) -> OpenedSession:
     """A session of a user at a store. `replaces` is the hash of one that ends at this one's first use."""
     token = new_token()
-    settings = context.services.settings
+    idle, absolute = _lifetimes(context.services.settings, kind)
     expires_at: datetime = await db.value(
         """
         SELECT open_session(:token_hash, :kind, :user_id, :store_id, :from_store, :platform, :idle, :absolute,
@@ -140,11 +141,27 @@ async def open_session(
         store_id=store_id,
         from_store=from_store or store_id,
         platform=platform,
-        idle=timedelta(days=settings.session_idle_days),
-        absolute=timedelta(days=settings.session_absolute_days),
+        idle=idle,
+        absolute=absolute,
         replaces=replaces,
     )
     return OpenedSession(token, expires_at)
+
+
+def _lifetimes(settings: Settings, kind: str) -> tuple[timedelta, timedelta]:
+    """How long a session may lie unused, and how long it lasts: a browser is left open on a counter."""
+    if kind == "web":
+        return (
+            timedelta(minutes=settings.web_session_idle_minutes),
+            timedelta(hours=settings.web_session_absolute_hours),
+        )
+    return timedelta(days=settings.session_idle_days), timedelta(days=settings.session_absolute_days)
+
+
+async def end_session(context: Context, wanted: bytes) -> None:
+    """End the session of the caller's merchant whose token has this hash; a missing one is fine."""
+    async with context.transaction() as db:
+        await db.value("SELECT end_session(:wanted)", wanted=wanted)
 
 
 async def create_access_token(

@@ -59,7 +59,8 @@ class TokenFacts(Struct, frozen=True):
 
 
 async def resolve_session(pool: Pool, token: str, *, kind: str = "store") -> SessionFacts | None:
-    """The session behind a `sessiontoken` (kind "store") or an account's access token (kind "account")."""
+    """The session behind a `sessiontoken` (kind "store"), an account's access token ("account") or a
+    browser's cookie ("web")."""
     if not token or len(token) > _LONGEST_TOKEN:
         return None
     async with pool.autocommit() as db:

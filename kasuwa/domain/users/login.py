@@ -11,6 +11,7 @@ from kasuwa.base.db import Database
 from kasuwa.base.passwords import hash_password, is_outdated, verify_password
 from kasuwa.base.tries import Tries, forgive_tries, take_tries
 from kasuwa.domain.merchants.actions import open_session
+from kasuwa.domain.merchants.records import OpenedSession
 from kasuwa.domain.users.actions import add_link, as_user, find_by_link, use_link
 from kasuwa.domain.users.errors import NotVerified, StoreNotOpen, WrongCredentials
 from kasuwa.domain.users.queries import find_credentials, get_user, login_name
@@ -19,6 +20,7 @@ from kasuwa.domain.users.records import LoggedIn, StoreAccess, User
 ENTER_PATH = "/enter"
 ENTER_PURPOSE = "enter"
 ENTER_LINK_LIFETIME = timedelta(minutes=5)
+WEB_SESSION = "web"
 
 # One address may be a whole market behind one line, so it has many more free tries than one account there.
 _ADDRESS_FACTOR = 20
@@ -74,16 +76,25 @@ async def log_in_at(
     return acting, user, opened, account_token
 
 
-async def enter_by_link(context: Context, token: str) -> tuple[Context, User]:
-    """Use up the link that log-in gave for the web. Raises LinkNotFound, LinkUsed, WrongCredentials."""
+async def enter_by_link(context: Context, token: str) -> OpenedSession:
+    """Use up the link that log-in gave for the web, and open a session of the pages.
+
+    Raises LinkNotFound, LinkUsed, WrongCredentials, StoreNotOpen.
+    """
     acting, user_id = await find_by_link(context, token, ENTER_PURPOSE)
     async with acting.transaction() as db:
         await use_link(db, token, ENTER_PURPOSE)
         user = await get_user(db, user_id)
         if user.status != "active":
             raise WrongCredentials()
-        await _note(acting, db, user_id, "web")
-    return acting, user
+        stores = await _stores_of(db, user)
+        if not stores:
+            raise StoreNotOpen("None of your stores is open.")
+        opened = await open_session(
+            acting, db, user_id, stores[0].store_id, kind=WEB_SESSION, platform=WEB_SESSION
+        )
+        await _note(acting, db, user_id, WEB_SESSION)
+    return opened
 
 
 async def open_account_session(

@@ -1,12 +1,8 @@
 """Roles, database and extensions, on the embedded server and on one that is reached by address."""
 
 import asyncio
-import secrets
 import shutil
-import signal
-import socket
 import tempfile
-import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,17 +12,14 @@ import asyncpg
 import pytest
 from msgspec import Struct
 
-from kasuwa.base.postgres import folder, process
-from kasuwa.base.postgres.binaries import Binaries, find_binaries, inspect_binaries
+from kasuwa.base.postgres.binaries import find_binaries
 from kasuwa.base.postgres.bootstrap import APPLICATION, OWNER, SEARCH, bootstrap
 from kasuwa.base.postgres.errors import BootstrapIncomplete
-from kasuwa.base.postgres.folder import Layout
 from kasuwa.base.postgres.server import EmbeddedPostgres
+from tests.base.postgres.addressed import DEBIAN, addressed_server
 
 if TYPE_CHECKING:
     Connection = asyncpg.Connection[asyncpg.Record]
-
-DEBIAN = inspect_binaries(Path("/usr/lib/postgresql/15/bin"))
 
 
 class Server(Struct, frozen=True):
@@ -58,30 +51,9 @@ def embedded(place: Path) -> Iterator[Server]:
 
 @pytest.fixture(scope="module")
 def addressed(place: Path) -> Iterator[Server]:
-    """Somebody else's PostgreSQL (Debian's 15 where it is installed): TCP and passwords, no socket."""
-    binaries: Binaries = DEBIAN or find_binaries()
-    layout = Layout(data=place / "addressed")
-    user = folder.plain_user_for(layout)
-    folder.prepare_data_folder(layout, user)
-    usable = folder.reachable_binaries(binaries, layout, user)
-    password = secrets.token_hex(8)
-    folder.write_file(layout.data / "password", password, user)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    with tempfile.TemporaryFile() as output:
-        words = [str(usable.initdb), "-D", str(layout.cluster), "-U", "admin", "-A", "scram-sha-256"]
-        words += [f"--pwfile={layout.data}/password", "--locale=C", "--encoding=UTF8"]
-        assert process.spawn(words, user, output=output.fileno()).wait() == 0
-        words = [str(usable.postgres), "-D", str(layout.cluster), "-c", "listen_addresses=127.0.0.1"]
-        words += ["-c", f"port={port}", "-c", "unix_socket_directories="]
-        child = process.spawn(words, user, output=output.fileno())
-        while not (layout.postmaster_pid.exists() and "ready" in layout.postmaster_pid.read_text()):
-            assert child.poll() is None
-            time.sleep(0.01)
-        yield Server(f"postgresql://admin:{password}@127.0.0.1:{port}/postgres", by_address=True)
-        child.send_signal(signal.SIGINT)
-        assert child.wait() == 0
+    """Somebody else's PostgreSQL, Debian's 15 where it is installed."""
+    with addressed_server(place / "addressed", DEBIAN or find_binaries()) as admin_dsn:
+        yield Server(admin_dsn, by_address=True)
 
 
 @pytest.fixture(params=["embedded", "addressed"])

@@ -1,11 +1,12 @@
 """XLSX files as spreadsheets write them, and as somebody who means harm would."""
 
+import struct
 import zipfile
 from pathlib import Path
 
 import pytest
 
-from kasuwa.base.tables import BadRow, Table, TableWrong, open_table
+from kasuwa.base.tables import BadRow, Table, TableWrong, archives, open_table
 from kasuwa.base.tables.survey import survey
 
 BOOK = (
@@ -129,6 +130,23 @@ def test_more_texts_than_memory_should_hold_are_not_read(file: Path, monkeypatch
     monkeypatch.setattr("kasuwa.base.tables.xlsx.MOST_TEXT_BYTES", 100)
     with pytest.raises(TableWrong, match="save the table as CSV"):
         rows_of(write(file, sheet()))
+
+
+def test_a_crowd_of_names_is_not_made_into_objects(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whichever of an archive's ends says how long its list is, also for one who reads only the other."""
+    content = write(file, sheet()).read_bytes()
+    at = content.rindex(b"PK\x05\x06")
+    plain = content[: at + 12] + struct.pack("<L", 9 * 2**20) + content[at + 16 :]
+    wide_end = b"PK\x06\x06" + bytes(36) + struct.pack("<Q", 9 * 2**20) + bytes(8)
+    wide = content[:at] + wide_end + b"PK\x06\x07" + bytes(16) + content[at:]
+    for crowded in (plain, wide):
+        file.write_bytes(crowded)
+        with pytest.raises(TableWrong, match="too many files"):
+            rows_of(file)
+    monkeypatch.setattr(archives, "MOST_LIST_BYTES", 10 * 2**20)
+    file.write_bytes(plain)
+    with pytest.raises(TableWrong, match="damaged archive"):
+        rows_of(file)
 
 
 def test_far_columns_and_long_cells_are_refused(file: Path) -> None:

@@ -1,7 +1,8 @@
-"""Reading request bodies: whole, as a form, or as a picture written as a JSON array."""
+"""Reading request bodies: whole, into a file, as a form, or as a picture written as a JSON array."""
 
 from kasuwa.base.http.body.byte_array import read_byte_array
 from kasuwa.base.http.body.form import Form, UploadedFile, read_form
+from kasuwa.base.http.body.spooled import spool_body
 from kasuwa.base.http.body.whole import (
     BodyMemory,
     ClientDisconnected,
@@ -22,4 +23,5 @@ __all__ = [
     "read_byte_array",
     "read_form",
     "require_media_type",
+    "spool_body",
 ]

@@ -31,6 +31,14 @@ async def list_messages(
 ) -> list[MessageSummary]:
     """The merchant's messages, the newest first, those older than `after` where it is given."""
     context.require(Permission.AUDIT_READ)
+    async with context.reading() as db:
+        return await read_page(db, wanted, after=after, size=size)
+
+
+async def read_page(
+    db: Database, wanted: MessageFilter, *, after: UUID | None, size: int
+) -> list[MessageSummary]:
+    """A page of the merchant's messages, for whoever may see it."""
     conditions, values = ["merchant_id = current_merchant()"], dict[str, object]()
     for name, value in (("status", wanted.status), ("channel", wanted.channel)):
         if value is not None:
@@ -40,16 +48,15 @@ async def list_messages(
         # An id begins with its time, so the key's order is that of the messages.
         conditions.append("message_id < :after")
         values["after"] = after
-    async with context.reading() as db:
-        return await db.all(
-            f"""
-            SELECT {_COLUMNS} FROM message WHERE {" AND ".join(conditions)}
-            ORDER BY message_id DESC LIMIT :size
-            """,  # noqa: S608 - conditions of ours
-            into=MessageSummary,
-            size=size,
-            **values,
-        )
+    return await db.all(
+        f"""
+        SELECT {_COLUMNS} FROM message WHERE {" AND ".join(conditions)}
+        ORDER BY message_id DESC LIMIT :size
+        """,  # noqa: S608 - conditions of ours
+        into=MessageSummary,
+        size=size,
+        **values,
+    )
 
 
 async def find_summary(db: Database, message_id: UUID) -> MessageSummary | None:

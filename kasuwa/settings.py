@@ -119,6 +119,13 @@ class Settings(Struct, frozen=True, kw_only=True):
     sms_codes_per_day: int = _setting(5000, "Codes by SMS in a day in all: what they may cost you at most.")
     message_seconds: float = _setting(30.0, "Longest that one try to send a message takes.")
     message_days: int = _setting(90, "How long the list of messages goes back.")
+    bank_lookup: str = _setting(
+        "",
+        "Who is asked for the holder of a bank account: paystack or flutterwave; empty: nobody.",
+    )
+    bank_lookup_url: str = _setting("", "Address of that provider; empty: its own.")
+    bank_lookup_key: str = _setting("", "Secret key of an account with that provider.")
+    bank_lookup_seconds: float = _setting(5.0, "How long the provider may take; then there is no name.")
     log_level: str = _setting("info", "debug, info, warning or error.")
 
     def data_folder(self) -> Path:
@@ -128,6 +135,17 @@ class Settings(Struct, frozen=True, kw_only=True):
 
     def host_names(self) -> tuple[str, ...]:
         return words(self.hosts)
+
+    def check_bank_lookup(self) -> None:
+        """Raises SettingWrong for a provider of account holders that is not known, or has no key."""
+        if self.bank_lookup not in ("", "paystack", "flutterwave"):
+            raise SettingWrong(
+                f"KASUWA_BANK_LOOKUP must be paystack, flutterwave or empty, not {self.bank_lookup!r}"
+            )
+        if self.bank_lookup and not self.bank_lookup_key:
+            raise SettingWrong(
+                "KASUWA_BANK_LOOKUP needs a secret key of that provider in KASUWA_BANK_LOOKUP_KEY"
+            )
 
     def picture_sizes(self) -> dict[str, tuple[int, int]]:
         return {

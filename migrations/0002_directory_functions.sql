@@ -88,8 +88,9 @@ BEGIN
     FROM membership m
     JOIN user_account u ON u.merchant_id = m.merchant_id AND u.user_id = m.user_id
     JOIN merchant t ON t.merchant_id = m.merchant_id
+    JOIN store l ON l.merchant_id = m.merchant_id AND l.store_id = m.store_id
     WHERE m.merchant_id = s.merchant_id AND m.user_id = s.user_id AND m.store_id = s.store_id
-      AND u.status = 'active' AND t.status = 'active';
+      AND u.status = 'active' AND t.status = 'active' AND l.status = 'active';
 END $$;
 
 CREATE FUNCTION end_session(wanted bytea) RETURNS void
@@ -139,6 +140,13 @@ AS $$ INSERT INTO developer_key (key_hash, key_id, name) VALUES (new_hash, new_i
 CREATE FUNCTION resolve_developer_key(wanted bytea) RETURNS uuid
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp
 AS $$ SELECT key_id FROM developer_key WHERE key_hash = wanted AND revoked_at IS NULL $$;
+
+CREATE FUNCTION revoke_developer_key(wanted uuid) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+BEGIN
+  UPDATE developer_key SET revoked_at = now() WHERE key_id = wanted AND revoked_at IS NULL;
+  RETURN FOUND;
+END $$;
 
 -- One-time links --------------------------------------------------------------------------------
 

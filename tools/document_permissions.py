@@ -26,22 +26,32 @@ HEAD = """\
 A session belongs to a person at a store and brings the permissions of their role there. A token belongs to a
 store and has the scope `read_product` or `write_product`. An app key is a developer key. `yes` is an answer,
 `401` says that these are no credentials of this operation, `403` that they do not suffice. Only what is built
-is listed. This page is written by `python -m tools.document_permissions`.
+is listed. `+ app key` after the permission: a person's session needs an app key beside it. This page is
+written by `python -m tools.document_permissions`.
 """
 
 
 def cell(dialect: str, operation: Operation, caller: str) -> str:
-    """`yes`, `401` or `403`."""
-    schemes = {scheme for alternative in operation.security for scheme in alternative}
-    if not schemes:
+    """`yes`, `401` or `403`: the best that any of the operation's alternatives gives."""
+    if not operation.security:
         return "yes"
-    if schemes & {"developerKey", "bearerAuth"} and "sessiontoken" not in schemes:
-        return "yes" if caller == "app key" else "401"
+    found = [_cell_of(set(alternative), dialect, operation, caller) for alternative in operation.security]
+    return min(found, key=("yes", "403", "401").index)
+
+
+def needs_both(operation: Operation) -> bool:
+    """Whether a session alone does not do: an app key must come with it."""
+    return any({"developerKey", "sessiontoken"} <= set(alternative) for alternative in operation.security)
+
+
+def _cell_of(schemes: set[str], dialect: str, operation: Operation, caller: str) -> str:
     if "sessiontoken" in schemes:
         if caller not in _ROLES:
             return "401"
         held = PERMISSIONS_OF_ROLE[_ROLES[caller]]
         return "yes" if operation.permission is None or operation.permission in held else "403"
+    if schemes & {"developerKey", "bearerAuth"}:
+        return "yes" if caller == "app key" else "401"
     if caller not in _SCOPES:
         return "401"
     return "yes" if _permission_of(operation) in PERMISSIONS_OF_SCOPE[_SCOPES[caller]] else "403"
@@ -62,6 +72,7 @@ def page() -> str:
         for operation_id in sorted(api.registered):
             operation = api.registered[operation_id].operation
             needs = operation.scope or _permission_of(operation) or "–"
+            needs += " + app key" if needs_both(operation) else ""
             cells = " | ".join(cell(name, operation, caller) for caller in CALLERS)
             parts.append(f"| `{operation_id}` | {needs} | {cells} |")
     return "\n".join(parts) + "\n"

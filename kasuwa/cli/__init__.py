@@ -160,6 +160,114 @@ def token_create(
     create_token(read_settings(data=data), store, scopes, name, as_json=as_json)
 
 
+@key_app.command("list")
+def key_list(as_json: Json = False, data: Data = None) -> None:
+    """List the developer keys, but not what they are."""
+    from kasuwa.cli.operating import list_keys
+    from kasuwa.settings import read_settings
+
+    list_keys(read_settings(data=data), as_json=as_json)
+
+
+@key_app.command("revoke")
+def key_revoke(key: Annotated[str, typer.Argument(help="Id of the key.")], data: Data = None) -> None:
+    """End a developer key, from the next request on."""
+    from kasuwa.cli.operating import end_key
+    from kasuwa.settings import read_settings
+
+    end_key(read_settings(data=data), key)
+
+
+@token_app.command("list")
+def token_list(
+    store: Annotated[str | None, typer.Option(help="Those of this store alone.")] = None,
+    as_json: Json = False,
+    data: Data = None,
+) -> None:
+    """List the tokens, but not what they are."""
+    from kasuwa.cli.operating import list_tokens
+    from kasuwa.settings import read_settings
+
+    list_tokens(read_settings(data=data), store, as_json=as_json)
+
+
+@token_app.command("revoke")
+def token_revoke(token: Annotated[str, typer.Argument(help="Id of the token.")], data: Data = None) -> None:
+    """End a token, from the next request on."""
+    from kasuwa.cli.operating import end_token
+    from kasuwa.settings import read_settings
+
+    end_token(read_settings(data=data), token)
+
+
+merchant_app = typer.Typer(help="The merchants on this server.", no_args_is_help=True)
+store_app = typer.Typer(help="Their stores.", no_args_is_help=True)
+app.add_typer(merchant_app, name="merchant")
+app.add_typer(store_app, name="store")
+
+
+@merchant_app.command("list")
+def merchant_list(as_json: Json = False, data: Data = None) -> None:
+    """List the merchants with what they keep here."""
+    from kasuwa.cli.operating import list_merchants
+    from kasuwa.settings import read_settings
+
+    list_merchants(read_settings(data=data), as_json=as_json)
+
+
+MerchantId = Annotated[str, typer.Argument(help="Id of the merchant.")]
+StoreId = Annotated[str, typer.Argument(help="Id of the store.")]
+
+
+@merchant_app.command("suspend")
+def merchant_suspend(merchant: MerchantId, data: Data = None) -> None:
+    """Let nobody of the merchant in, from the next request on. Nothing is deleted."""
+    from kasuwa.cli.operating import change_merchant
+    from kasuwa.settings import read_settings
+
+    change_merchant(read_settings(data=data), merchant, "suspended")
+
+
+@merchant_app.command("resume")
+def merchant_resume(merchant: MerchantId, data: Data = None) -> None:
+    """Let a suspended merchant go on."""
+    from kasuwa.cli.operating import change_merchant
+    from kasuwa.settings import read_settings
+
+    change_merchant(read_settings(data=data), merchant, "active")
+
+
+@store_app.command("list")
+def store_list(
+    merchant: Annotated[str | None, typer.Option(help="Those of this merchant alone.")] = None,
+    as_json: Json = False,
+    data: Data = None,
+) -> None:
+    """List the stores."""
+    from kasuwa.cli.operating import list_stores
+    from kasuwa.settings import read_settings
+
+    list_stores(read_settings(data=data), merchant, as_json=as_json)
+
+
+@store_app.command("disable")
+def store_disable(store: StoreId, data: Data = None) -> None:
+    """Refuse every session and token of the store, from the next request on."""
+    from kasuwa.cli.operating import change_store
+    from kasuwa.settings import read_settings
+
+    change_store(read_settings(data=data), store, "disabled")
+
+
+@store_app.command("enable")
+def store_enable(store: StoreId, data: Data = None) -> None:
+    """Let a disabled store go on."""
+    from kasuwa.cli.operating import change_store
+    from kasuwa.settings import read_settings
+
+    change_store(read_settings(data=data), store, "active")
+
+
 import_app = typer.Typer(help="Bring data in from files.", no_args_is_help=True)
 export_app = typer.Typer(help="Write data out to files.", no_args_is_help=True)
 app.add_typer(import_app, name="import")

@@ -20,6 +20,7 @@ from kasuwa.settings import Settings, SettingWrong, setting_environment
 
 def run_server(settings: Settings, *, demo: bool = False) -> int:
     """Serve until SIGTERM or SIGINT; the exit code. Raises DatabaseFault and SettingWrong."""
+    settings.check_bank_lookup()
     keys = sealing_keys(settings) if settings.secret_key else []
     for line in public_address_warnings(settings, keys):
         warn(line)

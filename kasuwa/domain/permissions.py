@@ -2,6 +2,8 @@
 
 from enum import StrEnum
 
+from msgspec import Struct
+
 
 class Permission(StrEnum):
     STOCK_READ = "stock.read"
@@ -52,3 +54,31 @@ PERMISSIONS_OF_SCOPE: dict[str, frozenset[str]] = {
 def permissions_of_scopes(scopes: list[str]) -> frozenset[str]:
     """What a token with these scopes may do."""
     return frozenset().union(*(PERMISSIONS_OF_SCOPE.get(scope, frozenset()) for scope in scopes))
+
+
+class RoleFacts(Struct, frozen=True):
+    """A role as people read it. `level` is its rank, up to 100: who grants roles grants lower ones only."""
+
+    role: Role
+    name: str
+    description: str
+    level: int
+
+    @property
+    def permissions(self) -> frozenset[str]:
+        return PERMISSIONS_OF_ROLE[self.role]
+
+
+ROLES = (
+    RoleFacts(Role.OWNER, "Owner", "Everything, bank accounts and other people's roles included.", 100),
+    RoleFacts(Role.MANAGER, "Manager", "Runs the shop: products, prices, stock and reports.", 50),
+    RoleFacts(Role.CASHIER, "Cashier", "Sells and counts; sees neither costs nor bank accounts.", 10),
+)
+"""Every role, the highest first."""
+
+
+def may_grant(granter: str, role: Role) -> bool:
+    """Whether somebody with the role `granter` may give `role` to another: a lower one than their own."""
+    levels = {facts.role.value: facts.level for facts in ROLES}
+    may_write = Permission.USER_WRITE in PERMISSIONS_OF_ROLE.get(granter, frozenset())
+    return may_write and levels[role] < levels.get(granter, 0)

@@ -243,11 +243,7 @@ async def test_what_the_merchant_wrote_is_shown_and_secrets_are_masked(
 ) -> None:
     written = """{"site_title": "Ada online", "live_store": true, "bvn_last4": "6789",
       "google_credentials": "AIza-secret", "features": {"cashOnDelivery": true, "googleCredentials": "AIza"},
-      "delivery_points": [{"pname": "Ojota", "pid": "1"}],
-      "bank_accounts": [
-        {"bankCode": "011", "bankFullName": "First", "userBankAccNo": "1", "userBankAccName": "A"},
-        {"bankCode": "044", "bankFullName": "Second", "userBankAccNo": "2", "userBankAccName": "A",
-         "defaultAccount": true}]}"""
+      "delivery_points": [{"pname": "Ojota", "pid": "1"}]}"""
     await schema_owner.execute(
         "UPDATE store SET settings = $1 WHERE store_id = $2", written, shop.second_store_id
     )
@@ -262,7 +258,6 @@ async def test_what_the_merchant_wrote_is_shown_and_secrets_are_masked(
     assert "AIza" not in answer.text
     assert store["features"]["cashOnDelivery"] is True
     assert store["deliveryPoints"] == [{"pname": "Ojota", "pid": "1"}]
-    assert store["defaultBank"]["bankCode"] == "044"
 
 
 async def test_another_merchant_finds_nothing_and_unknown_looks_the_same(

@@ -26,6 +26,7 @@ from kasuwa.domain.transfers.records import NewTransfer, Receipt, WantedLine
 from kasuwa.domain.upkeep.jobs import CARDS_JOB, DAILY_JOB, LEDGER_JOB, enqueue_daily, enqueue_rebuild
 from kasuwa.handover import WorkerSetup
 from kasuwa.settings import Settings, read_settings
+from tests.banking import new_account
 from tests.cli.staging import Installation, add_product
 from tests.shop import Shop, new_shop
 from tests.transfers import at_store
@@ -55,6 +56,7 @@ async def merchant_id(settings: Settings, urls: DatabaseUrls) -> str:
             await add_product(shop.owner, seed)
         await create_category(shop.owner, "Rice", parent_id=await create_category(shop.owner, "Food"))
         await send_some(shop)
+        await new_account(shop.owner)
         return str(shop.merchant_id)
 
 
@@ -164,6 +166,40 @@ async def test_broken_rows_are_found(
     assert not report.ok
     assert set(red(report)) == {check}
     assert words in red(report)[check]
+    assert (await examine(settings, urls)).ok
+
+
+BROKEN_ACCOUNTS = {
+    "its number is not what was written": (
+        "UPDATE bank_account SET last_digits = translate(last_digits, '0123456789', '1234567890')",
+        "UPDATE bank_account SET last_digits = translate(last_digits, '1234567890', '0123456789')",
+    ),
+    "its number is not found any more": (
+        "UPDATE bank_account SET number_mark = number_mark || '\\x00'",
+        "UPDATE bank_account SET number_mark = substr(number_mark, 1, 32)",
+    ),
+    "its number cannot be opened": (
+        "UPDATE bank_account SET sealed_number = '\\x41'::bytea || sealed_number",
+        "UPDATE bank_account SET sealed_number = substr(sealed_number, 2)",
+    ),
+    "no account is the default": (
+        "UPDATE bank_account SET is_default = false",
+        "UPDATE bank_account SET is_default = true",
+    ),
+}
+
+
+@pytest.mark.parametrize("words", BROKEN_ACCOUNTS)
+async def test_broken_bank_accounts_are_found(
+    words: str, settings: Settings, urls: DatabaseUrls, merchant_id: str
+) -> None:
+    break_it, mend_it = BROKEN_ACCOUNTS[words]
+    async with superuser(settings, urls) as connection:
+        await connection.execute(break_it)
+        report = await examine(settings, urls)
+        await connection.execute(mend_it)
+    assert set(red(report)) == {"bank accounts"}
+    assert words in red(report)["bank accounts"]
     assert (await examine(settings, urls)).ok
 
 
@@ -334,7 +370,9 @@ async def test_now_is_refused_beside_a_server(
 
 async def test_another_sealing_key_is_found(settings: Settings, urls: DatabaseUrls, merchant_id: str) -> None:
     other = msgspec.structs.replace(settings, secret_key=new_key())
-    assert "another key" in red(await examine(other, urls))["secret key"]
+    told = red(await examine(other, urls))
+    assert "another key" in told["secret key"]
+    assert "cannot be opened" in told["bank accounts"]
     both = msgspec.structs.replace(settings, secret_key=f"{new_key()},{sealing_keys(settings)[0]}")
     assert (await examine(both, urls)).ok
 

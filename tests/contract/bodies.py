@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from kasuwa.base.ids import new_id
+from tests import banking
 from tests.conftest import picture_bytes
 from tests.contract.cast import Cast
 
@@ -78,6 +79,10 @@ def _first_variants(cast: Cast) -> Json:
 
 def _more_variants(cast: Cast) -> Json:
     return {"variants": [_variant(cast, f"{cast.mark} size", f"{cast.mark} {next(_sizes)}")]}
+
+
+def _bank_account(cast: Cast) -> Json:
+    return banking.body(userBankAccName=f"{cast.mark} Stores", accountType="savings")
 
 
 def _stock_query(cast: Cast) -> Json:
@@ -196,6 +201,16 @@ BODIES: dict[tuple[str, str], Callable[[Cast], Any]] = {
         "prices": {"sellingPrice": 1600, "promoPrice": 1400, "promoEndsAt": "2031-01-01T00:00:00Z"},
         "variantPrices": [{"variantId": str(cast.variant_id), "prices": {"costPrice": 950}}],
         "reason": f"{cast.mark} costs more",
+    },
+    ("storeharmony", "createStoreBankAccount"): _bank_account,
+    ("storeharmony", "updateStoreBankAccount"): _bank_account,
+    ("storeharmony", "deactivateStoreBankAccount"): lambda cast: {
+        "reason": f"{cast.mark} closed",
+        "replacementBankId": str(cast.bank_id),
+    },
+    ("storeharmony", "setDefaultWalletBankAccount"): lambda cast: {
+        "storeId": str(cast.store_id),
+        "internalAccountNo": str(cast.bank_id),
     },
     ("bigcommerce", "createProductImage"): _bc_image,
     ("bigcommerce", "updateProductImage"): _bc_image,

@@ -37,6 +37,7 @@ from kasuwa.domain.transfers.actions import draft_transfer, send
 from kasuwa.domain.transfers.records import NewTransfer, WantedLine
 from kasuwa.domain.users.actions import VERIFY_LINK_LIFETIME, VERIFY_PURPOSE, add_link
 from kasuwa.domain.users.login import open_account_session
+from tests.banking import new_account
 from tests.client import ORIGIN
 from tests.conftest import picture_bytes
 from tests.shop import Shop, new_developer_key, new_shop
@@ -77,6 +78,10 @@ class Cast(Struct, frozen=True, kw_only=True):
     doomed_id: UUID
     # One that failed and whose words are kept.
     message_id: UUID
+    # The store's default bank account and its number, and one more.
+    bank_id: UUID
+    bank_number: str
+    spare_bank_id: UUID
     # A simple product whose shelf is empty: it may get variants.
     bare_product_id: UUID
 
@@ -122,6 +127,7 @@ async def new_cast(services: Services, *, password: str = "the cast's own passwo
         context, NewProduct(name=f"{mark} mug", variants=(NewVariant(price=price, opening=empty),))
     )
     placed = await show_picture(context, product.product_id, kept, Place(alt_text=f"{mark} front"))
+    bank, spare = [await new_account(context, holder_name=f"{mark} Stores") for _ in range(2)]
     stocktake = await start_stocktake(context, name=f"{mark} year's end", blind=False)
     return Cast(
         mark=mark,
@@ -147,6 +153,9 @@ async def new_cast(services: Services, *, password: str = "the cast's own passwo
         varied_variant_id=varied.variants[0].variant_id,
         **await _transfers(mark, shop),
         message_id=await _failed_message(mark, shop),
+        bank_id=bank.bank_account_id,
+        bank_number=bank.number,
+        spare_bank_id=spare.bank_account_id,
         bare_product_id=bare.product_id,
     )
 

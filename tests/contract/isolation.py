@@ -20,6 +20,10 @@ TELLS: dict[tuple[str, str], str] = {
         "nobody is logged in yet: the id that registering gave is all the operation can ask for, and the"
         " answer is only how far that registration is"
     ),
+    **{
+        (operation, "storeid"): "a shop's public pages: whoever has its address sees that it is there"
+        for operation in ("getCountries_1", "getCountryStates_1", "getCountryStatesLGARegion_1")
+    },
 }
 
 _SAME_ID = {"x-request-id": "same-request", "request-id": "same-request"}

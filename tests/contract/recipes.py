@@ -15,6 +15,7 @@ from msgspec import UNSET, Struct, UnsetType
 from kasuwa.app import APIS
 from kasuwa.base.http.api import Api, Registered
 from kasuwa.base.ids import new_id
+from tests.banking import new_number
 from tests.client import ORIGIN, Web
 from tests.contract.bodies import BODIES, FILES, QUERIES
 from tests.contract.cast import Caller, Cast
@@ -41,6 +42,10 @@ def _number(field: str) -> Identity:
     return Identity(lambda cast: int(getattr(cast, field)), lambda: 2_000_000_011)
 
 
+def _everybodys(value: str) -> Identity:
+    return Identity(lambda cast: value, lambda: value)
+
+
 def _unknown_url() -> str:
     digest = new_id().hex + new_id().hex
     return f"{ORIGIN}/media/{new_id()}/{digest[:2]}/{digest}/zoom.png"
@@ -65,6 +70,14 @@ IDENTITIES: dict[str, dict[str, Identity]] = {
         "transferid": _uuid("transfer_id"),
         "removeimageids": _uuid("picture_id"),
         "variantids": _uuid("varied_variant_id"),
+        "bankid": _uuid("bank_id"),
+        "internalaccountno": _uuid("bank_id"),
+        "replacementbankid": _uuid("bank_id"),
+        # The world's, not a shop's: the same for everybody.
+        "countrycode": _everybodys("NG"),
+        "statecode": _everybodys("NG-LA"),
+        "bankcode": _everybodys("058"),
+        "accountno": _everybodys(new_number("058", "246813579")),
         "sku": Identity(lambda cast: cast.sku, lambda: f"SKU-{new_id().hex[:18]}"),
         "username": _EMAIL,
         "usertoken": _EMAIL,
@@ -111,6 +124,9 @@ OF_OPERATION: dict[tuple[str, str], Identity] = {
     ("changeTransfer", "transferid"): _uuid("draft_id"),
     ("shipTransfer", "transferid"): _uuid("ready_id"),
     ("cancelTransfer", "transferid"): _uuid("doomed_id"),
+    ("deleteStoreBankAccount", "bankid"): _uuid("spare_bank_id"),
+    ("deactivateStoreBankAccount", "bankid"): _uuid("spare_bank_id"),
+    ("setDefaultStoreBank", "bankid"): _uuid("spare_bank_id"),
     ("cancelProductImport", "importid"): _uuid("running_import_id"),
 }
 """By operation and name: an operation that works on a thing of its own kind."""
@@ -134,6 +150,7 @@ _ALSO_IDS = frozenset(
         "sku:in",
         "username",
         "usertoken",
+        "internalaccountno",
         "src",
         "image_url",
         "categories",

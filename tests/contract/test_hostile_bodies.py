@@ -113,6 +113,8 @@ async def test_a_hostile_body_is_refused_and_writes_nothing(
     good = json.dumps(values).encode()
     before = await rows_of(superuser, cast)
     surely = {**whole_bodies(good), **spoilt_leaves(values, _TEXTS, _NUMBERS)}
+    if not entry.operation.body_required:
+        del surely["empty"]
     for name, content in surely.items():
         answer = await send(web, call, content, "application/json")
         assert answer.is_client_error, f"{name}: {answer.status_code} {answer.text[:300]}"

@@ -35,9 +35,10 @@ CANARIES = (
     "22212345678",  # a BVN
     "zq.canary@leak.example",
     "+2348099911223",
+    "2190463754",  # a bank account
 )
 _SENT_HEADERS = ("User-Agent", "Referer", "Cookie", "X-Forwarded-For", "If-None-Match")
-_SECRET_NAMES = ("password", "token", "code", "pan", "bvn", "email", "note")
+_SECRET_NAMES = ("password", "token", "code", "pan", "bvn", "email", "note", "userBankAccNo")
 
 
 def with_canaries(call: Call) -> Iterator[Call]:
@@ -107,7 +108,15 @@ def told(lines: bytes) -> str:
 
 def secrets_of(caller: Caller) -> list[str]:
     cast = caller.cast
-    return [*CANARIES, *caller.secrets.values(), cast.password, cast.email, cast.mark, cast.link_token]
+    return [
+        *CANARIES,
+        *caller.secrets.values(),
+        cast.password,
+        cast.email,
+        cast.mark,
+        cast.link_token,
+        cast.bank_number,
+    ]
 
 
 async def ask(web: Web, call: Call) -> httpx.Response:

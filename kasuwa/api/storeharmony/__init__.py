@@ -1,11 +1,13 @@
 """The StoreHarmony API. Importing it registers every operation that is built, and its card."""
 
 from kasuwa.api.storeharmony import access as _access
+from kasuwa.api.storeharmony import banks as _banks
 from kasuwa.api.storeharmony import bulk_products as _bulk_products
 from kasuwa.api.storeharmony import categories as _categories
 from kasuwa.api.storeharmony import pictures as _pictures
 from kasuwa.api.storeharmony import prices as _prices
 from kasuwa.api.storeharmony import products as _products
+from kasuwa.api.storeharmony import reference as _reference
 from kasuwa.api.storeharmony import stock as _stock
 from kasuwa.api.storeharmony import stock_audit as _stock_audit
 from kasuwa.api.storeharmony import stock_query as _stock_query
@@ -23,11 +25,13 @@ register_price_line(LINE_VERSION, price_line)
 
 __all__ = [
     "_access",
+    "_banks",
     "_bulk_products",
     "_categories",
     "_pictures",
     "_prices",
     "_products",
+    "_reference",
     "_stock",
     "_stock_audit",
     "_stock_query",

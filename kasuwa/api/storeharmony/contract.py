@@ -3672,7 +3672,7 @@ class ShippingInformationQuery(Struct, frozen=True, kw_only=True):
 class StateRegion(Struct, frozen=True, kw_only=True):
     """A region within a state; a Local Government Area in Nigeria."""
 
-    code: Annotated[str, Meta(pattern="^[A-Z]{2}-[A-Z0-9]{1,3}-[A-Z0-9]{2,8}$")]
+    code: Annotated[str, Meta(pattern="^[A-Z]{2}-[A-Z0-9]{1,3}-[A-Z0-9]{1,8}$")]
     name: Annotated[str, Meta(max_length=80)]
     stateCode: Annotated[str, Meta(pattern="^[A-Z]{2}-[A-Z0-9]{1,3}$")]
     countryCode: Annotated[str, Meta(pattern="^[A-Z]{2}$")]
@@ -7963,7 +7963,7 @@ OPERATIONS: dict[str, Operation] = {
         path="/user/{accountid}/setDefaultWalletBank",
         tags=("User Operations",),
         security=(("sessiontoken",),),
-        permission=None,
+        permission="bank.write",
         scope=None,
         safe=False,
         idempotent=False,
@@ -8155,7 +8155,7 @@ OPERATIONS: dict[str, Operation] = {
         path="/user/{accountid}/bank/{internalaccountno}",
         tags=("User Operations",),
         security=(("sessiontoken",),),
-        permission=None,
+        permission="bank.read",
         scope=None,
         safe=True,
         idempotent=False,
@@ -8335,7 +8335,7 @@ OPERATIONS: dict[str, Operation] = {
         path="/utils/store/{storeid}/credentials",
         tags=("Utility Operations",),
         security=(("developerKey", "sessiontoken"),),
-        permission=None,
+        permission="store.write",
         scope=None,
         safe=True,
         idempotent=False,

@@ -15,8 +15,11 @@ from kasuwa.domain.merchants.authentication import (
     resolve_session,
 )
 
-# Their path names another store of the user's, which they look for among the user's own.
+# Their path names another store of the user's, which they look for among the user's own. What is open to
+# everybody looks for the store itself too.
 _OF_ANY_STORE = frozenset({"switchStoreLocation", "getStoreLocationDetails"})
+
+_KNOWN_SCHEMES = frozenset({"sessiontoken", "developerKey"})
 
 
 class StoreHarmony(StoreSessions):
@@ -28,7 +31,7 @@ class StoreHarmony(StoreSessions):
 
     def _check_path(self, exchange: Exchange, caller: Caller) -> None:
         assert exchange.operation is not None
-        if exchange.operation.operation_id not in _OF_ANY_STORE:
+        if exchange.operation.operation_id not in _OF_ANY_STORE and exchange.operation.security:
             super()._check_path(exchange, caller)
         account = exchange.request.path_params.get("accountid")
         if account is not None and str(caller.user_id) != account.lower():
@@ -41,15 +44,32 @@ class StoreHarmony(StoreSessions):
         return exchange.operation.status_for(problem.status)
 
     async def _prove(self, exchange: Exchange) -> Caller:
+        """By the first alternative of the contract that what came suffices for."""
         assert exchange.operation is not None
-        schemes = {name for alternative in exchange.operation.security for name in alternative}
-        if "sessiontoken" in schemes:
-            return await self._prove_user(exchange)
-        if "developerKey" in schemes:
-            return await self._prove_app(exchange.request, exchange)
-        if schemes:
-            raise Unauthenticated("This operation is not open yet.")
-        return Caller(kind="nobody", id=caller_address(exchange.request))
+        if not exchange.operation.security:
+            return Caller(kind="nobody", id=caller_address(exchange.request))
+        has_session = "sessiontoken" in exchange.request.headers
+        alternatives = sorted(
+            (one for one in exchange.operation.security if _KNOWN_SCHEMES & set(one)),
+            # A session that came is meant; its refusal is what the caller is told.
+            key=lambda one: ("sessiontoken" in one) != has_session,
+        )
+        refusal = Unauthenticated("This operation is not open yet.")
+        for place, alternative in enumerate(alternatives):
+            try:
+                return await self._prove_by(alternative, exchange)
+            except Unauthenticated as problem:
+                refusal = refusal if place else problem
+        raise refusal
+
+    async def _prove_by(self, alternative: tuple[str, ...], exchange: Exchange) -> Caller:
+        """By all that the alternative names: with a session and an app the caller is the session's user."""
+        callers = []
+        if "sessiontoken" in alternative:
+            callers.append(await self._prove_user(exchange))
+        if "developerKey" in alternative:
+            callers.append(await self._prove_app(exchange.request, exchange))
+        return callers[0]
 
     async def _prove_app(self, request: AnyRequest, exchange: Exchange) -> Caller:
         """A developer key, in its own header or as a bearer token; or the access token of an account."""

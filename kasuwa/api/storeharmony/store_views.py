@@ -1,5 +1,6 @@
 """Stores in StoreHarmony's words. docs/storeharmony.md says where each field comes from."""
 
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -57,7 +58,6 @@ SWITCHES_OF_SETTINGS = {"enableLiveStore": "live_store", "mergeWithCentral": "me
 # Objects as the contract has them, under these names in the settings.
 LISTS_OF_SETTINGS: dict[str, tuple[str, Any]] = {
     "paymentGateways": ("payment_gateways", list[PaymentGatewayInfo]),
-    "bankAccounts": ("bank_accounts", list[BankAccountData]),
     "deliveryPoints": ("delivery_points", list[DeliveryPoints]),
     "banners": ("banners", list[ProductBanner]),
     "ads": ("ads", list[AdBanner]),
@@ -66,8 +66,11 @@ LISTS_OF_SETTINGS: dict[str, tuple[str, Any]] = {
 MASK = "********"
 
 
-def store_profile(location: Location, *, staff_id: str) -> StoreProfile:
-    """The store as one of its users may see it. Passwords have fields in the contract and are never there."""
+def store_profile(location: Location, accounts: Sequence[BankAccountData], *, staff_id: str) -> StoreProfile:
+    """The store as one of its users may see it. Passwords have fields in the contract and are never there.
+
+    `accounts` are those in use, the default one first.
+    """
     settings = location.settings
     latitude, longitude = _degrees(location.latitude), _degrees(location.longitude)
     written: dict[str, Any] = {
@@ -82,9 +85,10 @@ def store_profile(location: Location, *, staff_id: str) -> StoreProfile:
         written["storeGpsLatitude"] = latitude
     if longitude is not None:
         written["storeGpsLongitude"] = longitude
-    for field in ("bankAccounts", "paymentGateways"):
-        if written[field]:
-            written["defaultBank" if field == "bankAccounts" else "defaultGateway"] = _default(written[field])
+    if written["paymentGateways"]:
+        written["defaultGateway"] = _default(written["paymentGateways"])
+    if accounts and accounts[0].defaultAccount is True:
+        written["defaultBank"] = accounts[0]
     return StoreProfile(
         id=str(location.store_id),
         sitename=location.site_name,
@@ -107,14 +111,15 @@ def store_profile(location: Location, *, staff_id: str) -> StoreProfile:
         monthlyFees=0,
         googleCredentials=MASK if settings.get("google_credentials") else "",
         features=_features(location, latitude, longitude),
+        bankAccounts=list(accounts),
         **written,
     )
 
 
-def entered_profile(entered: Entered, *, staff_id: str) -> StoreProfile:
+def entered_profile(entered: Entered, accounts: Sequence[BankAccountData], *, staff_id: str) -> StoreProfile:
     """The store with the tokens of a session that was just opened there."""
     return msgspec.structs.replace(
-        store_profile(entered.location, staff_id=staff_id),
+        store_profile(entered.location, accounts, staff_id=staff_id),
         success=True,
         sessionId=entered.session_token,
         accessToken=entered.access_token,

@@ -2,7 +2,9 @@
 
 import msgspec
 
+from kasuwa.api.storeharmony.banks import account_data
 from kasuwa.api.storeharmony.contract import (
+    BankAccountData,
     GetStoreLocationDetailsPath,
     GetUserStoreLocationsQuery,
     StoreLocationRequest,
@@ -15,17 +17,18 @@ from kasuwa.api.storeharmony.store_views import entered_profile, location_summar
 from kasuwa.base.context import Context
 from kasuwa.base.http.api import Exchange
 from kasuwa.base.ids import read_id, token_hash
+from kasuwa.domain.banking.queries import accounts_shown
 from kasuwa.domain.reference.contacts import read_email
 from kasuwa.domain.reference.places import read_currency, read_degrees, read_tax_rate
 from kasuwa.domain.stores.actions import open_location, switch_location
 from kasuwa.domain.stores.queries import get_location, list_locations
-from kasuwa.domain.stores.records import LocationWish
+from kasuwa.domain.stores.records import Entered, Location, LocationWish
 
 
 @api.operation("createNewStoreLocation")
 async def create_new_store_location(context: Context, body: StoreLocationRequest) -> StoreProfile:
     entered = await open_location(context, _wish(body))
-    return entered_profile(entered, staff_id=str(context.caller.user_id))
+    return await _entered(context, entered)
 
 
 @api.operation("getUserStoreLocations")
@@ -44,13 +47,24 @@ async def switch_store_location(
 ) -> StoreProfile:
     present = token_hash(exchange.request.headers["sessiontoken"])
     entered = await switch_location(context, read_id(path.storeid), replaces=present)
-    return entered_profile(entered, staff_id=str(context.caller.user_id))
+    return await _entered(context, entered)
 
 
 @api.operation("getStoreLocationDetails")
 async def get_store_location_details(context: Context, path: GetStoreLocationDetailsPath) -> StoreProfile:
     location = await get_location(context, read_id(path.storeid))
-    return store_profile(location, staff_id=str(context.caller.user_id))
+    accounts = await _accounts(context, location)
+    return store_profile(location, accounts, staff_id=str(context.caller.user_id))
+
+
+async def _entered(context: Context, entered: Entered) -> StoreProfile:
+    accounts = await _accounts(context, entered.location)
+    return entered_profile(entered, accounts, staff_id=str(context.caller.user_id))
+
+
+async def _accounts(context: Context, location: Location) -> list[BankAccountData]:
+    shown = await accounts_shown(context, location.store_id, location.role)
+    return [account_data(account) for account in shown]
 
 
 def _wish(body: StoreLocationRequest) -> LocationWish:

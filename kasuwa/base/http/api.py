@@ -44,7 +44,10 @@ _KEY = re.compile(r"[A-Za-z0-9._:-]{8,128}")
 
 
 class Answer(Struct, frozen=True):
-    """What a handler gives when it is not just the success body of the contract."""
+    """What a handler gives when it is not just the success body of the contract.
+
+    A read with `Cache-Control: no-store` among its headers has no ETag; any other may be kept by the caller.
+    """
 
     body: Any = None
     status: int | None = None
@@ -319,8 +322,13 @@ async def _finished(exchange: Exchange, result: Any) -> KeptAnswer | BegunStream
 async def _read_json(exchange: Exchange) -> Any:
     operation = exchange.operation
     assert operation is not None
+    # A body that may be left out needs no media type then.
+    content = None if operation.body_required else await read_body(exchange.request, BODY_BYTES)
+    if content == b"":
+        return None
     media_type = require_media_type(exchange.request, operation.body.keys())
-    content = await read_body(exchange.request, BODY_BYTES)
+    if content is None:
+        content = await read_body(exchange.request, BODY_BYTES)
     exchange.fingerprint = content
     kind, checks = operation.body[media_type], exchange.dialect.checks
     if len(content) > _DECODED_IN_PLACE_BYTES:
@@ -362,7 +370,8 @@ def _given(exchange: Exchange, result: Any) -> KeptAnswer:
     body = exchange.dialect.success(result, exchange)
     content = body.content if isinstance(body, RawJson) else encode(body)
     headers["Content-Type"] = "application/json"
-    if operation.method.upper() == "GET" and operation.safe and status == 200:
+    is_kept = headers.get("Cache-Control") != "no-store"
+    if operation.method.upper() == "GET" and operation.safe and status == 200 and is_kept:
         tag = etag(content)
         headers["ETag"] = tag
         headers["Cache-Control"] = "private, no-cache"

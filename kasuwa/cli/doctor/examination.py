@@ -11,6 +11,7 @@ from rich.table import Table
 from kasuwa.base.context import Services
 from kasuwa.base.http.health import LEAST_FREE_SHARE
 from kasuwa.base.problems import Conflict
+from kasuwa.cli.doctor.banks import check_bank_accounts
 from kasuwa.cli.doctor.cards import check_cards
 from kasuwa.cli.doctor.contents import check_contents
 from kasuwa.cli.doctor.files import (
@@ -89,6 +90,7 @@ async def _checks(settings: Settings, owner: Owner, services: Services, *, quick
         checks.append(await check_contents(owner, services.blobs))
     checks.append(await check_strays(await find_strays(owner), services.blobs, files))
     checks.append(await check_probe(owner, services.sealer))
+    checks.append(await check_bank_accounts(owner, services.sealer))
     checks.append(check_disk(settings))
     return checks
 

@@ -13,6 +13,16 @@ class StoreNotFound(NotFound):
     title = "There is no such store"
 
 
+class MerchantNotFound(NotFound):
+    code = "merchant-not-found"
+    title = "There is no such merchant"
+
+
+class TokenNotFound(NotFound):
+    code = "token-not-found"
+    title = "There is no such token or key"
+
+
 class UnknownScope(Invalid):
     code = "unknown-scope"
     title = "There is no such scope"

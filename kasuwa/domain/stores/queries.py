@@ -1,13 +1,15 @@
 """Questions about stores."""
 
+from datetime import datetime
 from uuid import UUID
 
 import msgspec
 from msgspec import Struct
 
-from kasuwa.base.context import Context
+from kasuwa.base.context import Context, MerchantId, StoreId
 from kasuwa.base.db import Database
 from kasuwa.base.problems import Unauthenticated
+from kasuwa.domain.permissions import Permission
 from kasuwa.domain.stores.errors import LocationNotFound
 from kasuwa.domain.stores.records import Location
 
@@ -84,6 +86,73 @@ async def get_location(context: Context, store_id: UUID | None) -> Location:
             store_id=store_id,
         )
     return found
+
+
+async def visit_store(context: Context, store_id: UUID | None) -> Context:
+    """The request at that store for somebody who need not prove anything: a visitor of its shop.
+
+    Raises LocationNotFound for a store that is not there or not open; None is an id that no store can have.
+    """
+    if store_id is None:
+        raise LocationNotFound()
+    async with context.services.pool.autocommit() as db:
+        merchant_id = await db.value("SELECT find_store(:store_id)", store_id=store_id)
+    if merchant_id is None:
+        raise LocationNotFound()
+    visiting = context.acting_as(
+        msgspec.structs.replace(
+            context.caller, merchant_id=MerchantId(UUID(int=merchant_id.int)), store_id=StoreId(store_id)
+        )
+    )
+    async with visiting.reading() as db:
+        is_open = await db.value(
+            """
+            SELECT 1 FROM store s JOIN merchant m ON m.merchant_id = s.merchant_id
+            WHERE s.merchant_id = current_merchant() AND s.store_id = :store_id
+              AND s.status = 'active' AND m.status = 'active'
+            """,
+            store_id=store_id,
+        )
+    if not is_open:
+        raise LocationNotFound()
+    return visiting
+
+
+class StoreIdentity(Struct, frozen=True, kw_only=True):
+    """How a store is known to apps. `scopes` are those of its API tokens that hold."""
+
+    store_id: UUID
+    site_name: str
+    name: str
+    domain: str
+    status: str
+    created_at: datetime
+    scopes: list[str]
+    newest_token_at: datetime | None
+
+    @property
+    def public_key(self) -> str:
+        """What a browser may carry to say which store it means. It proves nothing."""
+        return f"pk_{self.store_id.hex}"
+
+
+async def get_identity(context: Context) -> StoreIdentity:
+    """The API identity of the caller's store, without any secret."""
+    context.require(Permission.STORE_WRITE)
+    async with context.reading() as db:
+        return await db.one(
+            """
+            SELECT s.store_id, s.site_name, s.name, coalesce(s.settings->>'domain', '') AS domain, s.status,
+                   s.created_at, t.newest_token_at,
+                   coalesce((SELECT array_agg(DISTINCT scope) FROM tokens_of_store(s.store_id) k,
+                             unnest(k.scopes) scope), '{}') AS scopes
+            FROM store s
+            CROSS JOIN (SELECT max(created_at) AS newest_token_at FROM tokens_of_store(:store_id)) t
+            WHERE s.merchant_id = current_merchant() AND s.store_id = :store_id
+            """,
+            into=StoreIdentity,
+            store_id=context.store_id,
+        )
 
 
 async def list_locations(context: Context, *, active: bool | None, page: int, size: int) -> list[Location]:

@@ -54,8 +54,10 @@ async def find_credentials(pool: Pool, name: str) -> Credentials | None:
     async with pool.transaction(merchant_id) as db:
         return await db.find(
             """
-            SELECT merchant_id, user_id, password_hash, status FROM user_account
-            WHERE merchant_id = current_merchant() AND user_id = :user_id
+            SELECT u.merchant_id, u.user_id, u.password_hash,
+                   CASE WHEN m.status = 'active' THEN u.status ELSE m.status END AS status
+            FROM user_account u JOIN merchant m ON m.merchant_id = u.merchant_id
+            WHERE u.merchant_id = current_merchant() AND u.user_id = :user_id
             """,
             into=Credentials,
             user_id=user_id,

@@ -1,0 +1,161 @@
+"""`kasuwa merchant`, `kasuwa store`, and the lists of keys and tokens: the operator's view of a platform.
+
+Lists are read as the owner of the tables: the application sees one merchant at a time.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+
+from kasuwa.base.context import Context
+from kasuwa.base.ids import read_id
+from kasuwa.cli.output import fail, say, say_json
+from kasuwa.cli.stores import store_id_of
+from kasuwa.cli.visiting import at_the_database
+from kasuwa.database import visiting_database
+from kasuwa.domain.merchants.switching import (
+    MerchantStatus,
+    StoreStatus,
+    revoke_developer_key,
+    revoke_token,
+    switch_merchant,
+    switch_store,
+)
+from kasuwa.settings import Settings
+
+_MERCHANTS = """
+    SELECT m.merchant_id, m.business_name AS name, m.status, m.created_at,
+           (SELECT count(*) FROM store s
+            WHERE s.merchant_id = m.merchant_id AND s.status <> 'closed') AS stores,
+           (SELECT count(*) FROM user_account u WHERE u.merchant_id = m.merchant_id) AS users,
+           (SELECT coalesce(sum(c.value), 0)::bigint FROM merchant_counter c
+            WHERE c.merchant_id = m.merchant_id
+              AND c.name IN ('products.active', 'products.inactive')) AS products,
+           (SELECT coalesce(sum(p.size_bytes), 0)::bigint FROM picture p
+            WHERE p.merchant_id = m.merchant_id AND p.format IS NOT NULL) AS picture_bytes
+    FROM merchant m ORDER BY m.created_at, m.merchant_id
+"""
+_STORES = """
+    SELECT s.store_id, s.merchant_id, s.name, s.status, s.store_hash, s.site_name AS shop, s.currency,
+           s.created_at
+    FROM store s WHERE $1::uuid IS NULL OR s.merchant_id = $1
+    ORDER BY s.merchant_id, s.created_at, s.store_id
+"""
+_KEYS = "SELECT key_id, name, created_at, revoked_at FROM developer_key ORDER BY created_at, key_id"
+_TOKENS = """
+    SELECT t.token_id, t.merchant_id, t.store_id, t.name, t.scopes, t.created_at, t.revoked_at
+    FROM access_token t WHERE $1::uuid IS NULL OR t.store_id = $1
+    ORDER BY t.created_at, t.token_id
+"""
+
+
+def list_merchants(settings: Settings, *, as_json: bool) -> None:
+    """Print each merchant with its size: originals of pictures in bytes."""
+    rows = _read(settings, _MERCHANTS)
+    _show(
+        rows,
+        lambda r: (
+            f"{r['merchant_id']}  {r['status']:9}  {r['name']}: {r['stores']} stores, {r['users']} users, "
+            f"{r['products']} products, {r['picture_bytes'] / 1e6:.1f} MB of pictures"
+        ),
+        as_json=as_json,
+    )
+
+
+def list_stores(settings: Settings, merchant: str | None, *, as_json: bool) -> None:
+    """Print each store, of one merchant or of all."""
+    rows = _read(settings, _STORES, None if merchant is None else _id(merchant, "merchant"))
+    _show(rows, lambda r: f"{r['store_id']}  {r['status']:9}  {r['name']} ({r['shop']})", as_json=as_json)
+
+
+def list_keys(settings: Settings, *, as_json: bool) -> None:
+    """Print each developer key, but not what it is."""
+    _show(_read(settings, _KEYS), lambda r: f"{r['key_id']}  {_state(r)}  {r['name']}", as_json=as_json)
+
+
+def list_tokens(settings: Settings, store: str | None, *, as_json: bool) -> None:
+    """Print each token, of one store or of all, but not what it is."""
+    rows = _read(settings, _TOKENS, None if store is None else store_id_of(store))
+    _show(
+        rows,
+        lambda r: (
+            f"{r['token_id']}  {_state(r)}  {','.join(r['scopes'])}  store {r['store_id']}  {r['name']}"
+        ),
+        as_json=as_json,
+    )
+
+
+def change_merchant(settings: Settings, merchant: str, status: MerchantStatus) -> None:
+    """Suspend a merchant or let it go on. Raises MerchantNotFound."""
+    merchant_id = _id(merchant, "merchant")
+    changed = at_the_database(settings, lambda context: switch_merchant(context, merchant_id, status))
+    say(f"merchant {merchant_id} is {'now' if changed else 'already'} {status}")
+
+
+def change_store(settings: Settings, store: str, status: StoreStatus) -> None:
+    """Disable a store or enable it. Raises StoreNotFound."""
+    store_id = store_id_of(store)
+    changed = at_the_database(settings, lambda context: switch_store(context, store_id, status))
+    say(f"store {store_id} is {'now' if changed else 'already'} {status}")
+
+
+def end_key(settings: Settings, key: str) -> None:
+    """Revoke a developer key. Raises TokenNotFound."""
+    key_id = _id(key, "key")
+    at_the_database(settings, lambda context: revoke_developer_key(context, key_id))
+    say(f"key {key_id} is revoked: apps that send it can open no session")
+
+
+def end_token(settings: Settings, token: str) -> None:
+    """Revoke a token of the BigCommerce and Shoplazza APIs. Raises TokenNotFound."""
+    token_id = _id(token, "token")
+    found = _read(settings, "SELECT merchant_id FROM access_token WHERE token_id = $1", token_id)
+    if not found:
+        fail(f"no token has the id {token_id}: see `kasuwa token list`")
+    merchant_id = UUID(int=found[0]["merchant_id"].int)
+
+    async def act(context: Context) -> None:
+        await revoke_token(context, merchant_id, token_id)
+
+    at_the_database(settings, act)
+    say(f"token {token_id} is revoked")
+
+
+def _read(settings: Settings, sql: str, *values: UUID | None) -> list[dict[str, Any]]:
+    async def ask(owner_url: str) -> list[dict[str, Any]]:
+        owner = await asyncpg.connect(owner_url)
+        try:
+            return [dict(row) for row in await owner.fetch(sql, *values)]
+        finally:
+            await owner.close()
+
+    with visiting_database(settings) as urls:
+        return asyncio.run(ask(urls.owner))
+
+
+def _show(rows: list[dict[str, Any]], line: Callable[[dict[str, Any]], str], *, as_json: bool) -> None:
+    if as_json:
+        say_json([{name: _plain(value) for name, value in row.items()} for row in rows])
+        return
+    for row in rows:
+        say(line(row))
+    if not rows:
+        say("none")
+
+
+def _plain(value: Any) -> Any:
+    return str(value) if isinstance(value, UUID) else value
+
+
+def _state(row: dict[str, Any]) -> str:
+    return "revoked" if row["revoked_at"] else "valid  "
+
+
+def _id(text: str, what: str) -> UUID:
+    found = read_id(text)
+    if found is None:
+        fail(f"{text!r} is no id of a {what}: it is a UUID, as `kasuwa {what} list` prints it")
+    return found

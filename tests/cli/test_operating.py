@@ -1,0 +1,167 @@
+"""The operator of a platform: merchants and stores switched off and on, keys and tokens taken away."""
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+
+from tests.cli.staging import Installation, serving
+
+
+class Platform:
+    """A running server with the demo's merchant, and how its people and apps reach it."""
+
+    def __init__(self, installation: Installation, url: str, said: str) -> None:
+        self.installation = installation
+        self.url = url
+        self.session = found(r"sessiontoken: (\S+?)'", said)
+        self.token = found(r"X-Auth-Token: (\S+?)'", said)
+        self.store_id = found(r"cloudapi/app/([0-9a-f-]{36})/", said)
+        self.store_hash = found(r"/stores/(\w+)/v3", said)
+        self.password = found(r"with the password (\S+)", said)
+        [merchant] = self.listed("merchant")
+        self.merchant_id: str = merchant["merchant_id"]
+        key = json.loads(installation.ask("key", "create", "--name", "till", "--json"))
+        self.key: str = key["key"]
+
+    def listed(self, what: str, *words: str) -> list[dict[str, Any]]:
+        rows: list[dict[str, Any]] = json.loads(self.installation.ask(what, "list", *words, "--json"))
+        return rows
+
+    def answers(self) -> dict[str, int]:
+        """What each way in answers, on every worker: several connections are asked."""
+        return {
+            "StoreHarmony": self._status(
+                f"/cloudapi/app/{self.store_id}/stock", {"sessiontoken": self.session}
+            ),
+            "BigCommerce": self._status(
+                f"/stores/{self.store_hash}/v3/catalog/products", {"X-Auth-Token": self.token}
+            ),
+            "Shoplazza": self._status("/openapi/2022-01/products", {"Access-Token": self.token}),
+            "log-in": self.log_in().status_code,
+        }
+
+    def _status(self, path: str, headers: dict[str, str]) -> int:
+        seen = {httpx.get(self.url + path, headers=headers).status_code for _ in range(8)}
+        assert len(seen) == 1, f"{path} answered {seen}"
+        return seen.pop()
+
+    def log_in(self) -> httpx.Response:
+        return httpx.post(
+            f"{self.url}/cloudapi/app/access/login",
+            headers={"Authorization": f"Bearer {self.key}"},
+            json={"userToken": "demo", "passToken": self.password},
+        )
+
+
+def found(pattern: str, text: str) -> str:
+    match = re.search(pattern, text)
+    assert match is not None, f"no {pattern!r} in:\n{text}"
+    return match.group(1)
+
+
+@pytest.fixture(scope="module")
+def platform(new_installation: Callable[[], Installation]) -> Iterator[Platform]:
+    installation = new_installation()
+    with serving(installation, "--demo", "--workers", "2") as running:
+        running.wait_for(r"Shoplazza:\n +curl .*\n")
+        yield Platform(installation, running.url, running.said)
+
+
+OPEN = {"StoreHarmony": 200, "BigCommerce": 200, "Shoplazza": 200, "log-in": 200}
+
+
+def test_the_merchant_is_listed_with_what_it_keeps(platform: Platform) -> None:
+    [row] = platform.listed("merchant")
+    assert (row["status"], row["stores"], row["users"]) == ("active", 2, 1)
+    assert row["products"] >= 30
+    assert row["picture_bytes"] > 1_000_000
+    said = platform.installation.ask("merchant", "list")
+    assert f"{platform.merchant_id}  active" in said
+    assert "2 stores, 1 users" in said
+
+
+def test_a_suspended_merchant_is_refused_at_once_and_goes_on_afterwards(platform: Platform) -> None:
+    assert platform.answers() == OPEN
+    said = platform.installation.ask("merchant", "suspend", platform.merchant_id)
+    assert said == f"merchant {platform.merchant_id} is now suspended\n"
+    refused = platform.answers()
+    assert refused == dict.fromkeys(OPEN, 401), "a wrong password looks the same"
+    again = platform.installation.ask("merchant", "suspend", platform.merchant_id)
+    assert again == f"merchant {platform.merchant_id} is already suspended\n"
+    platform.installation.ask("merchant", "resume", platform.merchant_id)
+    assert platform.answers() == OPEN
+
+
+def test_a_disabled_store_is_refused_and_its_merchant_enters_another(platform: Platform) -> None:
+    platform.installation.ask("store", "disable", platform.store_id)
+    refused = platform.answers()
+    assert refused == OPEN | {"StoreHarmony": 401, "BigCommerce": 403, "Shoplazza": 403}
+    words = httpx.get(
+        f"{platform.url}/openapi/2022-01/products", headers={"Access-Token": platform.token}
+    ).text
+    assert "store is not active" in words
+    statuses = {row["store_id"]: row["status"] for row in platform.listed("store")}
+    assert sorted(statuses.values()) == ["active", "disabled"]
+    assert statuses[platform.store_id] == "disabled"
+    assert platform.log_in().json()["user"]["defStore"]["id"] != platform.store_id
+    platform.installation.ask("store", "enable", platform.store_id)
+    assert platform.answers() == OPEN
+
+
+def test_a_revoked_key_opens_no_session_and_a_revoked_token_reads_nothing(platform: Platform) -> None:
+    made = json.loads(
+        platform.installation.ask(
+            "token", "create", "--store", platform.store_id, "--scopes", "read_product", "--json"
+        )
+    )
+    address = f"{platform.url}/stores/{made['store_hash']}/v3/catalog/products"
+    headers = {"X-Auth-Token": made["access_token"]}
+    assert httpx.get(address, headers=headers).status_code == 200
+    *_, token = platform.listed("token", "--store", platform.store_id)
+    assert (token["scopes"], token["revoked_at"]) == (["read_product"], None)
+    platform.installation.ask("token", "revoke", token["token_id"])
+    assert httpx.get(address, headers=headers).status_code == 401
+    assert platform.answers() == OPEN, "the others hold"
+    [key] = [row for row in platform.listed("key") if row["name"] == "till"]
+    platform.installation.ask("key", "revoke", key["key_id"])
+    assert platform.answers() == OPEN | {"log-in": 401}
+    assert "revoked" in platform.installation.ask("key", "list")
+    listed = json.dumps([platform.listed("token"), platform.listed("key")])
+    assert made["access_token"] not in listed
+    assert platform.key not in listed
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (("merchant", "suspend", str(uuid4())), "No merchant has the id"),
+        (("merchant", "resume", "7"), "'7' is no id of a merchant"),
+        (("store", "disable", str(uuid4())), "No store has the id"),
+        (("store", "enable", "Lagos"), "is no store id"),
+        (("key", "revoke", str(uuid4())), "see `kasuwa key list`"),
+        (("token", "revoke", str(uuid4())), "see `kasuwa token list`"),
+    ],
+    ids=["suspend", "resume", "disable", "enable", "key", "token"],
+)
+def test_what_is_not_there_is_refused_with_advice(
+    platform: Platform, words: tuple[str, ...], reason: str
+) -> None:
+    done = platform.installation.run(*words)
+    assert done.returncode == 1
+    assert reason in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_every_switch_is_in_the_audit_trail(platform: Platform) -> None:
+    answer = httpx.get(
+        f"{platform.url}/manage/{platform.store_id}/audit?size=200",
+        headers={"sessiontoken": platform.session},
+    )
+    actions = {entry["action"] for entry in answer.json()["data"]}
+    assert {"merchant.suspend", "merchant.resume", "store.disable", "store.enable"} <= actions
+    assert "token.revoke" in actions

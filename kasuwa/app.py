@@ -49,6 +49,7 @@ from kasuwa.domain.catalogue.following import FOLLOW_JOB, run_follow
 from kasuwa.domain.exchange.jobs import IMPORT_JOB, run_import_job
 from kasuwa.domain.media.jobs import run_sweep
 from kasuwa.domain.media.keeping import SWEEP_JOB
+from kasuwa.domain.messages.courier import Courier
 from kasuwa.domain.messages.jobs import SEND_JOB, SEND_SEALED_JOB, run_send, run_send_sealed
 from kasuwa.domain.upkeep.jobs import (
     CARDS_JOB,
@@ -117,6 +118,7 @@ async def open_services(setup: WorkerSetup) -> AsyncIterator[Services]:
     fetcher = Fetcher(
         allow=words(settings.fetch_allow), user_agent=settings.fetch_user_agent, count=_count_fetch
     )
+    courier = Courier(settings)
     jobs = JobQueue(pool)
     services = Services(
         pool=pool,
@@ -129,8 +131,8 @@ async def open_services(setup: WorkerSetup) -> AsyncIterator[Services]:
         settings=settings,
     )
     jobs.handle(SWEEP_JOB, partial(run_sweep, services))
-    jobs.handle(SEND_JOB, partial(run_send, services))
-    jobs.handle(SEND_SEALED_JOB, partial(run_send_sealed, services))
+    jobs.handle(SEND_JOB, partial(run_send, services, courier))
+    jobs.handle(SEND_SEALED_JOB, partial(run_send_sealed, services, courier))
     jobs.handle(RESET_JOB, partial(run_send_reset, services))
     jobs.handle(DAILY_JOB, partial(run_daily, services))
     jobs.handle(LEDGER_JOB, partial(run_ledger_check, services))
@@ -142,6 +144,7 @@ async def open_services(setup: WorkerSetup) -> AsyncIterator[Services]:
     try:
         yield services
     finally:
+        await courier.close()
         await fetcher.close()
         await imaging.close()
         await blobs.close()

@@ -97,7 +97,28 @@ class Settings(Struct, frozen=True, kw_only=True):
         "",
         "Mail server, such as smtp://user:password@host:587; empty: outbox.jsonl in the data folder.",
     )
+    smtp_password_file: str = _setting("", "File with the mail server's password, instead of in the URL.")
     mail_from: str = _setting("Kasuwa <no-reply@localhost>", "Sender of mails.")
+    sms_url: str = _setting(
+        "", "SMS or WhatsApp provider, asked for each message; empty: outbox.jsonl in the data folder."
+    )
+    sms_body: str = _setting("", "What the provider is sent, JSON or a form; empty: GET, all is in the URL.")
+    sms_headers: str = _setting("", 'Headers for the provider, a JSON object such as {"apiKey": "{key}"}.')
+    sms_key: str = _setting("", "The provider's secret, {key} in the three settings before.")
+    sms_key_file: str = _setting("", "File with the provider's secret, instead of KASUWA_SMS_KEY.")
+    sms_accepted: str = _setting(
+        "", "Text that the provider's answer has when it took the message; empty: a status of 2xx is enough."
+    )
+    sms_private: bool = _setting(False, "The provider is at a private address, such as a gateway next door.")
+    sms_codes_per_number: int = _setting(10, "Codes that one number is sent by SMS in a day.")
+    sms_codes_per_address: int = _setting(
+        100,
+        "Codes by SMS in a day that one IP address asks for (a /64 of IPv6); a mobile network shares one.",
+    )
+    sms_codes_per_merchant: int = _setting(300, "Codes by SMS in a day to the people of one merchant.")
+    sms_codes_per_day: int = _setting(5000, "Codes by SMS in a day in all: what they may cost you at most.")
+    message_seconds: float = _setting(30.0, "Longest that one try to send a message takes.")
+    message_days: int = _setting(90, "How long the list of messages goes back.")
     bank_lookup: str = _setting(
         "",
         "Who is asked for the holder of a bank account: paystack or flutterwave; empty: nobody.",

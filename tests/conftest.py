@@ -48,6 +48,8 @@ def worker_setup(data_folder: Path, database_urls: DatabaseUrls) -> WorkerSetup:
         bigcommerce_requests_per_window=1_000_000,
         shoplazza_burst=1_000_000,
         shoplazza_store_burst=1_000_000,
+        sms_codes_per_address=1_000_000,
+        sms_codes_per_day=1_000_000,
     )
     return WorkerSetup(settings, database_urls.application, sealing_keys(settings))
 

@@ -12,7 +12,7 @@ import re
 import socket
 import ssl
 import zlib
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 from urllib.parse import quote, urljoin, urlsplit
@@ -83,11 +83,24 @@ _FORBIDDEN_IPV6 = tuple(
 
 
 class Fetched(Struct, frozen=True):
-    """What an address gave: `url` after redirects, `content_type` in lower case without parameters."""
+    """What an address gave: `url` after redirects, `content_type` in lower case without parameters.
+
+    `retry_after_seconds` is how long it asked to wait, 0 where it did not.
+    """
 
     url: str
     status: int
     content_type: str
+    content: bytes
+    retry_after_seconds: float = 0.0
+
+
+class Question(Struct, frozen=True):
+    """One request as it is to be sent; `headers` win over the fetcher's own."""
+
+    method: Literal["GET", "POST"]
+    url: str
+    headers: Mapping[str, str]
     content: bytes
 
 
@@ -311,13 +324,18 @@ class Fetcher:
         ports: Collection[int] = PORTS,
         connections: int = 32,
         ssl_context: ssl.SSLContext | None = None,
+        keep_alive: bool = True,
         count: Callable[[str], None] = lambda _outcome: None,
     ) -> None:
-        """Raise ValueError for an entry of `allow` that is not host:port."""
+        """Raise ValueError for an entry of `allow` that is not host:port.
+
+        Without `keep_alive` each request has a connection of its own: on a used one the client may ask twice.
+        """
         self._guard = Guard(resolver or SystemResolver(), allow, ports)
         self._headers = {"User-Agent": user_agent, "Accept": ACCEPT, "Accept-Encoding": "identity"}
         self._connections = connections
         self._ssl_context = ssl_context
+        self._keep_alive = keep_alive
         self._count = count
         self._http: HttpClient | None = None
         self._opening = asyncio.Lock()
@@ -336,9 +354,20 @@ class Fetcher:
         Raises FetchRefused where we do not go (an unreadable URL too), FetchFailed for all else.
         """
         http = await self._open()
+        return await self._bounded(self._follow(http, url, max_bytes), seconds)
+
+    async def ask(self, question: Question, *, seconds: float, max_bytes: int) -> Fetched:
+        """Ask once, follow nothing, and answer what came whatever its status; a long body is cut.
+
+        For an address that the operator wrote, not a caller. Raises FetchRefused, FetchFailed.
+        """
+        http = await self._open()
+        return await self._bounded(self._ask(http, question, max_bytes), seconds)
+
+    async def _bounded(self, work: Awaitable[Fetched], seconds: float) -> Fetched:
         try:
             async with asyncio.timeout(seconds):
-                fetched = await self._follow(http, url, max_bytes)
+                fetched = await work
         except TimeoutError as error:
             self._count("timeout")
             raise FetchFailed("timeout") from error
@@ -351,13 +380,25 @@ class Fetcher:
         self._count("ok")
         return fetched
 
+    async def _ask(self, http: "HttpClient", question: Question, max_bytes: int) -> Fetched:
+        try:
+            target = read_url(question.url)
+        except UrlUnreadable as error:
+            raise FetchRefused() from error
+        self._guard.check(target)
+        return await http.ask_once(target, question, max_bytes)
+
     async def _open(self) -> "HttpClient":
         async with self._opening:
             if self._http is None:
                 # In a thread: meanwhile the others go on.
                 module = await asyncio.to_thread(importlib.import_module, "kasuwa.base.fetch_http")
                 self._http = module.HttpClient(
-                    self._guard, self._headers, self._connections, self._ssl_context
+                    self._guard,
+                    self._headers,
+                    self._connections,
+                    self._ssl_context,
+                    keep_alive=self._keep_alive,
                 )
             return self._http
 

@@ -1,17 +1,20 @@
 """The HTTP of the fetcher: aiohttp, with the guard as its only resolver and maker of sockets."""
 
+import asyncio
 import socket
 import ssl
 import zlib
 from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
-from kasuwa.base.fetch import Fetched, FetchFailed, FetchRefused, Guard, ParsedUrl
+from kasuwa.base.fetch import Fetched, FetchFailed, FetchRefused, Guard, ParsedUrl, Question
 
 CHUNK_BYTES = 64 * 1024
+BODY_SECONDS = 5.0
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
@@ -42,7 +45,13 @@ class HttpClient:
     """Asks one checked address at a time, without redirects, cookies, proxies or a time of its own."""
 
     def __init__(
-        self, guard: Guard, headers: Mapping[str, str], connections: int, ssl_context: ssl.SSLContext | None
+        self,
+        guard: Guard,
+        headers: Mapping[str, str],
+        connections: int,
+        ssl_context: ssl.SSLContext | None,
+        *,
+        keep_alive: bool = True,
     ) -> None:
         connector = aiohttp.TCPConnector(
             resolver=_Resolver(guard),
@@ -50,6 +59,7 @@ class HttpClient:
             use_dns_cache=False,
             socket_factory=guard.open_socket,
             limit=connections,
+            force_close=not keep_alive,
             ssl=ssl_context or True,
         )
         self._session = aiohttp.ClientSession(
@@ -66,12 +76,25 @@ class HttpClient:
 
     async def ask(self, target: ParsedUrl, max_bytes: int) -> Fetched | str:
         """Answer the file, or where it has moved to. Raises FetchFailed."""
-        asked = URL(target.text, encoded=True)
-        # Two readers of one URL must not disagree about where it leads.
-        if (asked.host, asked.port) != (target.host, target.port):
-            raise FetchRefused()
         try:
-            return await self._answer(asked, target.text, max_bytes)
+            return await self._answer(_read_again(target), target.text, max_bytes)
+        except aiohttp.ClientError as error:
+            raise FetchFailed("unreachable") from error
+
+    async def ask_once(self, target: ParsedUrl, question: Question, max_bytes: int) -> Fetched:
+        """Answer whatever status came, with as much of the body as there is. Raises FetchFailed."""
+        try:
+            async with self._session.request(
+                question.method,
+                _read_again(target),
+                headers=question.headers,
+                data=question.content or None,
+                allow_redirects=False,
+            ) as response:
+                content = await _read_some(response, max_bytes)
+                return Fetched(
+                    target.text, response.status, _content_type(response), content, _retry_after(response)
+                )
         except aiohttp.ClientError as error:
             raise FetchFailed("unreachable") from error
 
@@ -91,6 +114,26 @@ class HttpClient:
             return Fetched(text, response.status, _content_type(response), bytes(content))
 
 
+def _read_again(target: ParsedUrl) -> URL:
+    """The URL as the client reads it. Raises FetchRefused where two readers disagree about where it leads."""
+    asked = URL(target.text, encoded=True)
+    if (asked.host, asked.port) != (target.host, target.port):
+        raise FetchRefused()
+    return asked
+
+
+async def _read_some(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
+    """What can be read of the body: the status has said already what became of the request."""
+    content = bytearray()
+    with suppress(aiohttp.ClientError, TimeoutError, zlib.error):
+        async with asyncio.timeout(BODY_SECONDS):
+            async for chunk in _decode(response, max_bytes):
+                content += chunk
+                if len(content) >= max_bytes:
+                    break
+    return bytes(content[:max_bytes])
+
+
 async def _decode(response: aiohttp.ClientResponse, max_bytes: int) -> AsyncIterator[bytes]:
     """Yield the body, unpacked by at most `max_bytes` a step: some hosts send gzip to whom did not ask."""
     packed = response.headers.get("Content-Encoding", "").strip().lower() in ("gzip", "x-gzip", "deflate")
@@ -99,6 +142,11 @@ async def _decode(response: aiohttp.ClientResponse, max_bytes: int) -> AsyncIter
         yield unpack.decompress(chunk, max_bytes + 1) if unpack else chunk
     if unpack and not unpack.eof:
         raise zlib.error("the packed body is cut short")
+
+
+def _retry_after(response: aiohttp.ClientResponse) -> float:
+    text = response.headers.get("Retry-After", "")
+    return float(text) if text.isascii() and text.isdigit() and len(text) < 8 else 0.0
 
 
 def _content_type(response: aiohttp.ClientResponse) -> str:

@@ -13,6 +13,7 @@ from kasuwa.base.http.server import ServerOptions, serve
 from kasuwa.base.postgres.process import dies_with
 from kasuwa.cli.output import say, warn
 from kasuwa.database import sealing_keys, serving_database
+from kasuwa.domain.messages.courier import check_couriers
 from kasuwa.handover import WorkerSetup, handed
 from kasuwa.settings import Settings, SettingWrong, setting_environment
 
@@ -24,6 +25,7 @@ def run_server(settings: Settings, *, demo: bool = False) -> int:
     for line in public_address_warnings(settings, keys):
         warn(line)
     certificate, key = _tls(settings)
+    check_couriers(settings)
     with serving_database(settings) as urls:
         setup = WorkerSetup(settings, urls.application, sealing_keys(settings))
         options = ServerOptions(

@@ -23,6 +23,7 @@ class Permission(StrEnum):
     BANK_WRITE = "bank.write"
     STORE_WRITE = "store.write"
     AUDIT_READ = "audit.read"
+    MESSAGE_SEND = "message.send"
 
 
 class Role(StrEnum):

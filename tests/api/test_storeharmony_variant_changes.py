@@ -274,8 +274,8 @@ async def test_the_audit_trail_tells_what_came_and_went(web: Web, shop: Shop) ->
     async with shop.owner.reading() as db:
         entries: list[dict[str, Any]] = await db.all(
             """
-            SELECT action, jsonb_path_query_array(before, '$.variants[*].name')::text AS before,
-                   jsonb_path_query_array(after, '$.variants[*].name')::text AS after
+            SELECT action, jsonb_path_query_array(before::jsonb, '$.variants[*].name')::text AS before,
+                   jsonb_path_query_array(after::jsonb, '$.variants[*].name')::text AS after
             FROM audit_entry WHERE subject_id = :id ORDER BY at, audit_id
             """,
             into=dict,

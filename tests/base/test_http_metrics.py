@@ -21,6 +21,9 @@ MOVES: dict[str, Callable[[], object]] = {
     "kasuwa_db_pool_wait_seconds_count": lambda: metrics.db_pool_wait_seconds.observe(0.01),
     'kasuwa_imaging_seconds_count{outcome="test"}': lambda: metrics.imaging_seconds.labels("test").observe(1),
     'kasuwa_fetch_refused_total{reason="test"}': lambda: metrics.refused_fetches.labels("test").inc(),
+    'kasuwa_messages_total{channel="test",outcome="sent"}': (
+        lambda: metrics.messages.labels("test", "sent").inc()
+    ),
     'kasuwa_ledger_faults_total{ledger="test"}': lambda: metrics.ledger_faults.labels("test").inc(),
 }
 

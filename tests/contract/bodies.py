@@ -261,6 +261,7 @@ BODIES: dict[tuple[str, str], Callable[[Cast], Any]] = {
     ("shoplazza", "update_product_image"): lambda cast: {
         "image": {"src": cast.media_url, "alt": f"{cast.mark} back"}
     },
+    ("manage", "chooseMessageLanguage"): lambda cast: {"scope": "me", "language": "fr"},
     ("manage", "startStocktake"): lambda cast: {"name": f"{cast.mark} shelves"},
     ("manage", "addStocktakeCounts"): lambda cast: {
         "counts": [{"variantId": str(cast.variant_id), "quantity": 3, "zone": f"{cast.mark} window"}],

@@ -29,6 +29,8 @@ from kasuwa.domain.media.keeping import keep_bytes
 from kasuwa.domain.media.records import STOREHARMONY_FORMATS, Place
 from kasuwa.domain.merchants.actions import create_access_token, join_store, open_session
 from kasuwa.domain.merchants.authentication import resolve_access_token
+from kasuwa.domain.messages.actions import send_message
+from kasuwa.domain.messages.records import Message
 from kasuwa.domain.permissions import Role
 from kasuwa.domain.stocktakes.actions import start_stocktake
 from kasuwa.domain.transfers.actions import draft_transfer, send
@@ -75,6 +77,8 @@ class Cast(Struct, frozen=True, kw_only=True):
     draft_id: UUID
     ready_id: UUID
     doomed_id: UUID
+    # One that failed and whose words are kept.
+    message_id: UUID
     # The store's default bank account and its number, and one more.
     bank_id: UUID
     bank_number: str
@@ -152,6 +156,7 @@ async def new_cast(services: Services, *, password: str = "the cast's own passwo
         varied_product_id=varied.product_id,
         varied_variant_id=varied.variants[0].variant_id,
         **await _transfers(mark, shop),
+        message_id=await _failed_message(mark, shop),
         bank_id=bank.bank_account_id,
         bank_number=bank.number,
         spare_bank_id=spare.bank_account_id,
@@ -181,6 +186,25 @@ async def _mark_people(mark: str, shop: Shop, password_hash: str) -> str:
         )
         link_token, _ = await add_link(db, shop.user_id, VERIFY_PURPOSE, VERIFY_LINK_LIFETIME)
     return link_token
+
+
+async def _failed_message(mark: str, shop: Shop) -> UUID:
+    """A mail that the server refused."""
+    message = Message(
+        channel="email",
+        to=f"{mark}@shop.example",
+        template="password-changed",
+        subject=f"{mark} subject",
+        text=f"{mark} text",
+    )
+    async with shop.owner.transaction() as db:
+        await send_message(shop.owner, db, message)
+        await db.execute(
+            "UPDATE message SET status = 'failed', failed_at = now(), last_error = 'refused'"
+            " WHERE merchant_id = current_merchant()"
+        )
+        found: UUID = await db.value("SELECT message_id FROM message WHERE merchant_id = current_merchant()")
+    return UUID(int=found.int)
 
 
 async def _imports(mark: str, shop: Shop) -> dict[str, UUID]:

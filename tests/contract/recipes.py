@@ -105,6 +105,7 @@ IDENTITIES: dict[str, dict[str, Identity]] = {
         "sku": Identity(lambda cast: cast.sku, lambda: f"SKU-{new_id().hex[:18]}"),
         "subjectid": _uuid("product_id"),
         "transferid": _uuid("transfer_id"),
+        "messageid": _uuid("message_id"),
         "lineid": _uuid("transfer_id"),
         "importid": _uuid("import_id"),
         "destinationstoreid": _uuid("other_store_id"),

@@ -85,6 +85,10 @@ class ChangeTransferPath(Struct, frozen=True, kw_only=True):
     transferid: Annotated[str, Meta(min_length=1, max_length=64)]
 
 
+class ChooseMessageLanguagePath(Struct, frozen=True, kw_only=True):
+    storeid: Annotated[str, Meta(min_length=1, max_length=64)]
+
+
 class CloseStocktakePath(Struct, frozen=True, kw_only=True):
     storeid: Annotated[str, Meta(min_length=1, max_length=64)]
     stocktakeid: Annotated[str, Meta(min_length=1, max_length=64)]
@@ -105,6 +109,10 @@ class ExportProductsQuery(Struct, frozen=True, kw_only=True):
 class GetFailedRowsPath(Struct, frozen=True, kw_only=True):
     storeid: Annotated[str, Meta(min_length=1, max_length=64)]
     importid: Annotated[str, Meta(min_length=1, max_length=64)]
+
+
+class GetMessageLanguagePath(Struct, frozen=True, kw_only=True):
+    storeid: Annotated[str, Meta(min_length=1, max_length=64)]
 
 
 class GetPacksPath(Struct, frozen=True, kw_only=True):
@@ -201,6 +209,17 @@ class ListLowStockEventsPath(Struct, frozen=True, kw_only=True):
 
 
 class ListLowStockEventsQuery(Struct, frozen=True, kw_only=True):
+    size: Annotated[int, Meta(ge=1, le=200)] = 50
+    cursor: Annotated[str, Meta(min_length=1, max_length=512)] | None = None
+
+
+class ListMessagesPath(Struct, frozen=True, kw_only=True):
+    storeid: Annotated[str, Meta(min_length=1, max_length=64)]
+
+
+class ListMessagesQuery(Struct, frozen=True, kw_only=True):
+    status: Literal["queued", "sent", "failed"] | None = None
+    channel: Literal["email", "sms"] | None = None
     size: Annotated[int, Meta(ge=1, le=200)] = 50
     cursor: Annotated[str, Meta(min_length=1, max_length=512)] | None = None
 
@@ -330,6 +349,21 @@ class LowStockPage(Struct, frozen=True, kw_only=True):
     nextCursor: str | None
 
 
+class MessageLanguageChoice(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A language for the shop, or for the caller"""
+
+    scope: Literal["shop", "me"]
+    language: Annotated[str, Meta(min_length=2, max_length=3)] | None
+
+
+class MessageLanguages(Struct, frozen=True, kw_only=True):
+    """Languages by ISO 639 code"""
+
+    known: list[str]
+    shop: str
+    own: str | None
+
+
 class NewPacks(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The packs that a variant shall have"""
 
@@ -417,6 +451,35 @@ class ProductImportPage(Struct, frozen=True, kw_only=True):
 class ReceiveTransferPath(Struct, frozen=True, kw_only=True):
     storeid: Annotated[str, Meta(min_length=1, max_length=64)]
     transferid: Annotated[str, Meta(min_length=1, max_length=64)]
+
+
+class ResendMessagePath(Struct, frozen=True, kw_only=True):
+    storeid: Annotated[str, Meta(min_length=1, max_length=64)]
+    messageid: Annotated[str, Meta(min_length=1, max_length=64)]
+
+
+class SentMessage(Struct, frozen=True, kw_only=True):
+    """A message without its words"""
+
+    messageId: Uuid
+    channel: Literal["email", "sms"]
+    to: str
+    template: str
+    status: Literal["queued", "sent", "failed"]
+    attempts: Annotated[int, Meta(ge=0, le=2147483647)]
+    lastError: str
+    createdAt: DateTime
+    lastTriedAt: DateTime | None
+    sentAt: DateTime | None
+    canResend: bool
+
+
+class SentMessagePage(Struct, frozen=True, kw_only=True):
+    """Page of messages"""
+
+    data: list[SentMessage]
+    size: Annotated[int, Meta(ge=1, le=200)]
+    nextCursor: str | None
 
 
 class SerialNumber(Struct, frozen=True, kw_only=True):
@@ -769,11 +832,13 @@ CHECKS = Checks(
         CancelTransferPath: "CancelTransferPath",
         ChangeStockPath: "ChangeStockPath",
         ChangeTransferPath: "ChangeTransferPath",
+        ChooseMessageLanguagePath: "ChooseMessageLanguagePath",
         CloseStocktakePath: "CloseStocktakePath",
         CreateTransferPath: "CreateTransferPath",
         ExportProductsPath: "ExportProductsPath",
         ExportProductsQuery: "ExportProductsQuery",
         GetFailedRowsPath: "GetFailedRowsPath",
+        GetMessageLanguagePath: "GetMessageLanguagePath",
         GetPacksPath: "GetPacksPath",
         GetProductImportPath: "GetProductImportPath",
         GetStocktakePath: "GetStocktakePath",
@@ -782,6 +847,8 @@ CHECKS = Checks(
         ListAuditEntriesQuery: "ListAuditEntriesQuery",
         ListLowStockEventsPath: "ListLowStockEventsPath",
         ListLowStockEventsQuery: "ListLowStockEventsQuery",
+        ListMessagesPath: "ListMessagesPath",
+        ListMessagesQuery: "ListMessagesQuery",
         ListProductImportsPath: "ListProductImportsPath",
         ListProductImportsQuery: "ListProductImportsQuery",
         ListSerialNumbersPath: "ListSerialNumbersPath",
@@ -794,9 +861,11 @@ CHECKS = Checks(
         ListStocktakesQuery: "ListStocktakesQuery",
         ListTransfersPath: "ListTransfersPath",
         ListTransfersQuery: "ListTransfersQuery",
+        MessageLanguageChoice: "MessageLanguageChoice",
         NewPacks: "NewPacks",
         NewTransfer: "NewTransfer",
         ReceiveTransferPath: "ReceiveTransferPath",
+        ResendMessagePath: "ResendMessagePath",
         SetPacksPath: "SetPacksPath",
         ShipTransferPath: "ShipTransferPath",
         StartPictureImportPath: "StartPictureImportPath",
@@ -1331,5 +1400,76 @@ OPERATIONS: dict[str, Operation] = {
         answer=SerialNumberPage,
         answer_media=("application/json",),
         statuses=frozenset({200, 304, 400, 401, 403, 404, 408, 422, 429, 500, 503}),
+    ),
+    "listMessages": Operation(
+        operation_id="listMessages",
+        method="GET",
+        path="/{storeid}/messages",
+        tags=("Messages",),
+        security=(("sessiontoken",),),
+        permission="audit.read",
+        scope=None,
+        safe=True,
+        idempotent=False,
+        path_parameters=ListMessagesPath,
+        query=ListMessagesQuery,
+        headers=(),
+        success_status=200,
+        answer=SentMessagePage,
+        answer_media=("application/json",),
+        statuses=frozenset({200, 304, 400, 401, 403, 404, 408, 422, 429, 500, 503}),
+    ),
+    "resendMessage": Operation(
+        operation_id="resendMessage",
+        method="POST",
+        path="/{storeid}/messages/{messageid}/resend",
+        tags=("Messages",),
+        security=(("sessiontoken",),),
+        permission="message.send",
+        scope=None,
+        safe=False,
+        idempotent=False,
+        path_parameters=ResendMessagePath,
+        headers=(HeaderParameter(name="Idempotency-Key", pattern="^[A-Za-z0-9._:-]{8,128}$"),),
+        success_status=200,
+        answer=SentMessage,
+        answer_media=("application/json",),
+        statuses=frozenset({200, 400, 401, 403, 404, 408, 409, 422, 429, 500, 503}),
+    ),
+    "getMessageLanguage": Operation(
+        operation_id="getMessageLanguage",
+        method="GET",
+        path="/{storeid}/message-language",
+        tags=("Messages",),
+        security=(("sessiontoken",),),
+        permission=None,
+        scope=None,
+        safe=True,
+        idempotent=False,
+        path_parameters=GetMessageLanguagePath,
+        headers=(),
+        success_status=200,
+        answer=MessageLanguages,
+        answer_media=("application/json",),
+        statuses=frozenset({200, 304, 400, 401, 403, 404, 408, 422, 429, 500, 503}),
+    ),
+    "chooseMessageLanguage": Operation(
+        operation_id="chooseMessageLanguage",
+        method="PUT",
+        path="/{storeid}/message-language",
+        tags=("Messages",),
+        security=(("sessiontoken",),),
+        permission=None,
+        scope=None,
+        safe=False,
+        idempotent=False,
+        path_parameters=ChooseMessageLanguagePath,
+        headers=(HeaderParameter(name="Idempotency-Key", pattern="^[A-Za-z0-9._:-]{8,128}$"),),
+        body={"application/json": MessageLanguageChoice},
+        body_required=True,
+        success_status=200,
+        answer=MessageLanguages,
+        answer_media=("application/json",),
+        statuses=frozenset({200, 400, 401, 403, 404, 408, 409, 413, 415, 422, 429, 500, 503}),
     ),
 }

@@ -63,13 +63,14 @@ async def register_new_store(
 
 @api.operation("verifyUserRegistration")
 async def verify_user_registration(
-    context: Context, body: RegistrationVerification
+    context: Context, exchange: Exchange, body: RegistrationVerification
 ) -> RegistrationVerificationResult:
     user_id = read_id(body.accountId)
     if user_id is None:
         raise UserNotFound()
     if body.code is UNSET:
-        return _verified(await send_verification_code(context, user_id, body.channel))
+        address = caller_address(exchange.request)
+        return _verified(await send_verification_code(context, user_id, body.channel, address=address))
     return _verified(await verify_by_code(context, user_id, body.channel, body.code))
 
 

@@ -12,6 +12,8 @@ from kasuwa.api.storeharmony.contract import (
 )
 from kasuwa.api.storeharmony.service import api
 from kasuwa.base.context import Context
+from kasuwa.base.http.api import Exchange
+from kasuwa.base.http.origin import caller_address
 from kasuwa.base.problems import FieldFault, Invalid
 from kasuwa.domain.reference.contacts import describe_mobile, read_email, read_mobile
 from kasuwa.domain.users.checks import Check, send_check, try_check
@@ -19,14 +21,16 @@ from kasuwa.domain.users.records import Channel
 
 
 @api.operation("verifyEmailAddress")
-async def verify_email_address(context: Context, query: VerifyEmailAddressQuery) -> EmailVerification:
+async def verify_email_address(
+    context: Context, exchange: Exchange, query: VerifyEmailAddressQuery
+) -> EmailVerification:
     email = read_email(query.email, "#/query/email")
-    check = await _check(context, "email", email, query.code, query.reference)
+    check = await _check(exchange, "email", email, query.code, query.reference)
     return EmailVerification(email=email, valid=True, **_state(check))
 
 
 @api.operation("verifyMobile")
-async def verify_mobile(context: Context, query: VerifyMobileQuery) -> MobileVerification:
+async def verify_mobile(context: Context, exchange: Exchange, query: VerifyMobileQuery) -> MobileVerification:
     mobile = read_mobile(query.mobile, query.countrycode, "#/query/mobile")
     facts = describe_mobile(mobile)
     known: dict[str, Any] = {
@@ -36,15 +40,16 @@ async def verify_mobile(context: Context, query: VerifyMobileQuery) -> MobileVer
     if not facts.is_valid:
         # Its length is right and no network has it: a code would reach nobody.
         return MobileVerification(mobile=mobile, valid=False, codeSent=False, verified=False, **known)
-    check = await _check(context, "mobile", mobile, query.code, query.reference)
+    check = await _check(exchange, "mobile", mobile, query.code, query.reference)
     return MobileVerification(mobile=mobile, valid=True, **_state(check), **known)
 
 
 async def _check(
-    context: Context, channel: Channel, address: str, code: str | None, reference: str | None
+    exchange: Exchange, channel: Channel, address: str, code: str | None, reference: str | None
 ) -> Check:
+    context = exchange.context
     if code is None:
-        return await send_check(context, channel, address)
+        return await send_check(context, channel, address, caller=caller_address(exchange.request))
     if reference is None:
         fault = FieldFault("#/query/reference", "required", "Give back what came with the code.")
         raise Invalid(faults=[fault])

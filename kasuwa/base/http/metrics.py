@@ -53,6 +53,12 @@ refused_fetches = Counter(
 ledger_faults = Counter(
     "kasuwa_ledger_faults", "Ledger checks that did not add up.", ["ledger"], registry=_registry
 )
+messages = Counter(
+    "kasuwa_messages",
+    "Tries to send a message: it was sent, will be retried, or failed for good.",
+    ["channel", "outcome"],
+    registry=_registry,
+)
 
 Samples = dict[str, float]
 Source = Callable[[], Awaitable[dict[str, Samples]]]

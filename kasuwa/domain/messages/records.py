@@ -1,14 +1,20 @@
 """The words of messages."""
 
+from datetime import datetime
 from typing import Literal
+from uuid import UUID
 
 from msgspec import Struct
 
 Channel = Literal["email", "sms"]
+Status = Literal["queued", "sent", "failed"]
 
 
 class Message(Struct, frozen=True, kw_only=True):
-    """A message to a person. `code` is set where it carries one."""
+    """A message to one person. `code` is set where it carries one, `expires_at` when the code ends.
+
+    `to` is an e-mail address, or a number in E.164.
+    """
 
     channel: Channel
     to: str
@@ -16,3 +22,28 @@ class Message(Struct, frozen=True, kw_only=True):
     subject: str
     text: str
     code: str | None = None
+    expires_at: datetime | None = None
+
+
+class MessageSummary(Struct, frozen=True, kw_only=True):
+    """What became of a message, without its words. `masked_to` is enough for its owner to know it again."""
+
+    message_id: UUID
+    channel: Channel
+    masked_to: str
+    template: str
+    status: Status
+    attempts: int
+    last_error: str
+    created_at: datetime
+    tried_at: datetime | None
+    sent_at: datetime | None
+    can_resend: bool
+
+
+class Languages(Struct, frozen=True):
+    """Languages of texts: those there are, the shop's, and the caller's own where they chose one."""
+
+    known: tuple[str, ...]
+    shop: str
+    own: str | None

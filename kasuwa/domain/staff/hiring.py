@@ -14,12 +14,11 @@ from kasuwa.base.tries import Tries, require_no_wait, take_tries
 from kasuwa.domain.merchants.actions import login_key
 from kasuwa.domain.merchants.errors import LoginNameTaken
 from kasuwa.domain.messages.actions import send_message
-from kasuwa.domain.messages.records import Message
-from kasuwa.domain.messages.texts import words_of
 from kasuwa.domain.staff.records import NewStaff
 from kasuwa.domain.users.actions import check_password, check_username, send_code
 from kasuwa.domain.users.addresses import find_colleague
-from kasuwa.domain.users.codes import issue_code
+from kasuwa.domain.users.codes import issue_code, require_sms_code
+from kasuwa.domain.users.letters import compose
 from kasuwa.domain.users.queries import get_user, looks_like_mobile
 from kasuwa.domain.users.records import Channel, User
 
@@ -45,6 +44,8 @@ class Hire(Struct, frozen=True):
         if new.password is not None:
             about = (new.username, new.email.partition("@")[0], new.first_name, new.last_name)
             check_password(new.password, *about, pointer="/password")
+        if new.mobile:
+            await require_sms_code(context, new.mobile)
         # Nobody knows the password of an invited person, who must take as long to be refused as others.
         return cls(new, await hash_password(new.password or new_token()))
 
@@ -158,7 +159,7 @@ async def _invite(context: Context, db: Database, user: User) -> None:
     channel = reached[0]
     code, until = await issue_code(context, db, user.user_id, "reset", channel, lifetime=INVITATION_LIFETIME)
     await _send(
-        context, db, user, channel, f"invitation-{channel}", code=code, until=f"{until:%d %B, %H:%M} UTC"
+        context, db, user, channel, f"invitation-{channel}", code=code, until=f"{until:%d/%m %H:%M} UTC"
     )
 
 
@@ -194,18 +195,7 @@ async def _send(
     channel: Channel,
     template: str,
     code: str | None = None,
-    until: str = "",
+    **values: str,
 ) -> None:
-    words = words_of(template, code=code or "", until=until)
-    await send_message(
-        context,
-        db,
-        Message(
-            channel="sms" if channel == "mobile" else "email",
-            to=user.address(channel),
-            template=template,
-            subject=words.subject,
-            text=words.text,
-            code=code,
-        ),
-    )
+    message = await compose(db, user, channel, template, code=code, values=values)
+    await send_message(context, db, message)

@@ -48,6 +48,8 @@ async def run_daily(services: Services, merchant_id: UUID | None, payload: Any) 
                 kind=kind,
                 round=datetime.now(UTC).date().isoformat(),
             )
+    async with services.pool.transaction() as db:
+        await db.value("SELECT forget_messages(:keep)", keep=timedelta(days=services.settings.message_days))
     gone = _BATCH
     while gone >= _BATCH:
         async with services.pool.transaction() as db:

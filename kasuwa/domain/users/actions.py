@@ -15,14 +15,18 @@ from kasuwa.base.tries import Tries, require_no_wait, take_tries
 from kasuwa.domain.merchants.actions import as_founder, found_in, login_key
 from kasuwa.domain.merchants.errors import LoginNameTaken
 from kasuwa.domain.merchants.records import NewOwner, NewStore
-from kasuwa.domain.messages.actions import send_message
+from kasuwa.domain.messages.actions import refuse_message, send_message
+from kasuwa.domain.messages.queries import language_of
 from kasuwa.domain.messages.records import Message
 from kasuwa.domain.messages.texts import words_of
 from kasuwa.domain.users.codes import (
     CODE_LIFETIME,
+    TOO_MANY_SMS,
     TRIES_PER_CODE,
     allow_sending,
+    allow_sms_code,
     issue_code,
+    require_sms_code,
     spend_try,
     use_code,
 )
@@ -42,7 +46,8 @@ _FREE_TAKEN_NAMES = 20
 async def register(context: Context, store: NewStore, applicant: Applicant, *, address: str) -> Registered:
     """Open an account with its first store, and send a code to each of its owner's addresses.
 
-    `address` is where the request came from. Raises WeakPassword, UsernameRefused, LoginNameTaken.
+    `address` is where the request came from. When enough SMS were sent for today, the account is opened all
+    the same and proved by mail. Raises WeakPassword, UsernameRefused, LoginNameTaken.
     """
     check_username(applicant.username, applicant.email, applicant.mobile)
     check_password(
@@ -64,17 +69,19 @@ async def register(context: Context, store: NewStore, applicant: Applicant, *, a
         last_name=applicant.last_name,
         password_hash=await hash_password(applicant.password),
     )
+    sms_wait = await allow_sms_code(context, applicant.mobile, address=address, merchant_id=None)
     acting = as_founder(context)
     try:
         async with acting.transaction() as db:
             founded = await found_in(acting, db, store, owner)
             user = await get_user(db, founded.user_id)
-            await send_code(acting, db, user, "mobile")
+            await send_code(acting, db, user, "mobile", refused=sms_wait > 0)
             expires_at = await send_code(acting, db, user, "email")
     except LoginNameTaken:
         await take_tries(context.services.pool, [asking])
         raise
-    return Registered(founded.user_id, founded.store_id, ("email", "mobile"), expires_at)
+    channels: tuple[Channel, ...] = ("email",) if sms_wait else ("email", "mobile")
+    return Registered(founded.user_id, founded.store_id, channels, expires_at)
 
 
 async def verify_by_code(context: Context, user_id: UUID, channel: Channel, code: str) -> Verification:
@@ -91,8 +98,13 @@ async def verify_by_code(context: Context, user_id: UUID, channel: Channel, code
         return Verification(await prove_address(acting, db, user_id, channel))
 
 
-async def send_verification_code(context: Context, user_id: UUID, channel: Channel) -> Verification:
-    """Send a new code, unless the address is proved. Raises UserNotFound, TooManyRequests."""
+async def send_verification_code(
+    context: Context, user_id: UUID, channel: Channel, *, address: str
+) -> Verification:
+    """Send a new code, unless the address is proved. `address` is where the request came from.
+
+    Raises UserNotFound, TooManyRequests.
+    """
     acting, user = await _acting_for(context, user_id)
     if user.is_verified(channel):
         return Verification(user)
@@ -101,6 +113,8 @@ async def send_verification_code(context: Context, user_id: UUID, channel: Chann
         fault = FieldFault("/channel", "unknown", f"The account has no address of this kind: give {other}.")
         raise Invalid(faults=[fault])
     await allow_sending(context, f"{user_id}/{channel}")
+    if channel == "mobile":
+        await require_sms_code(acting, user.mobile, address=address)
     async with acting.transaction() as db:
         await send_code(acting, db, user, channel)
     return Verification(user, code_sent=True, tries_left=TRIES_PER_CODE)
@@ -249,34 +263,40 @@ async def _acting_for(context: Context, user_id: UUID) -> tuple[Context, User]:
     return as_user(context, merchant_id, user_id), user
 
 
-async def send_code(context: Context, db: Database, user: User, channel: Channel) -> datetime:
-    """Issue a code for the address and queue its message; answer when the code ends."""
+async def send_code(
+    context: Context, db: Database, user: User, channel: Channel, *, refused: bool = False
+) -> datetime:
+    """Issue a code for the address and queue its message; answer when the code ends.
+
+    `refused`: the message is noted, but does not leave.
+    """
     code, expires_at = await issue_code(context, db, user.user_id, channel, channel)
     minutes = str(int(CODE_LIFETIME.total_seconds()) // 60)
+    language = await language_of(db, user.user_id)
     if channel == "mobile":
-        words = words_of("verify-mobile", code=code, minutes=minutes)
+        words = words_of("verify-mobile", language, channel="sms", code=code, minutes=minutes)
     else:
         token, _ = await add_link(db, user.user_id, VERIFY_PURPOSE, VERIFY_LINK_LIFETIME)
         # A link in a message begins with the configured address alone: a request's Host may be forged.
         public = context.services.settings.public_url
-        link = (
-            f"Or open this link: {link_to(public, VERIFY_PATH, token)}"
-            if public
-            else f"A website may ask for this instead of the code: {token}"
-        )
-        words = words_of("verify-email", code=code, minutes=minutes, link=link)
-    await send_message(
-        context,
-        db,
-        Message(
-            channel="sms" if channel == "mobile" else "email",
-            to=user.address(channel),
-            template=f"verify-{channel}",
-            subject=words.subject,
-            text=words.text,
-            code=code,
-        ),
+        if public:
+            link = link_to(public, VERIFY_PATH, token)
+            words = words_of("verify-email", language, code=code, minutes=minutes, link=link)
+        else:
+            words = words_of("verify-email-by-token", language, code=code, minutes=minutes, token=token)
+    message = Message(
+        channel="sms" if channel == "mobile" else "email",
+        to=user.address(channel),
+        template=f"verify-{channel}",
+        subject=words.subject,
+        text=words.text,
+        code=code,
+        expires_at=expires_at,
     )
+    if refused:
+        await refuse_message(context, db, message, TOO_MANY_SMS)
+    else:
+        await send_message(context, db, message)
     return expires_at
 
 

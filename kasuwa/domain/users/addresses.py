@@ -9,10 +9,9 @@ from kasuwa.base.db import Database
 from kasuwa.base.problems import FieldFault
 from kasuwa.domain.merchants.errors import LoginNameTaken
 from kasuwa.domain.messages.actions import send_message
-from kasuwa.domain.messages.records import Message
-from kasuwa.domain.messages.texts import words_of
 from kasuwa.domain.users.actions import send_code
-from kasuwa.domain.users.codes import allow_sending, drop_codes
+from kasuwa.domain.users.codes import allow_sending, drop_codes, require_sms_code
+from kasuwa.domain.users.letters import compose
 from kasuwa.domain.users.queries import get_user
 from kasuwa.domain.users.records import Channel, User
 
@@ -35,8 +34,10 @@ class NewAddresses(Struct, frozen=True, kw_only=True):
 
 async def allow_addresses(context: Context, user: User, new: NewAddresses) -> None:
     """Count the codes that the change will send. Before its transaction. Raises TooManyRequests."""
-    for channel in new.changed(user):
+    for channel, address in new.changed(user).items():
         await allow_sending(context, f"{user.user_id}/{channel}")
+        if channel == "mobile" and user.status != "pending":
+            await require_sms_code(context, address)
 
 
 async def change_addresses(context: Context, db: Database, user_id: UUID, new: NewAddresses) -> bool:
@@ -98,15 +99,4 @@ async def find_colleague(
 
 
 async def _tell_old(context: Context, db: Database, user: User, channel: Channel) -> None:
-    words = words_of("address-changed", what="mobile number" if channel == "mobile" else "e-mail address")
-    await send_message(
-        context,
-        db,
-        Message(
-            channel="sms" if channel == "mobile" else "email",
-            to=user.address(channel),
-            template="address-changed",
-            subject=words.subject,
-            text=words.text,
-        ),
-    )
+    await send_message(context, db, await compose(db, user, channel, "address-changed"))

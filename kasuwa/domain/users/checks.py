@@ -6,6 +6,7 @@ who proves an address of their own account has it verified.
 
 import hmac
 from datetime import datetime
+from typing import Literal
 from uuid import UUID
 
 import msgspec
@@ -20,7 +21,7 @@ from kasuwa.domain.messages.jobs import SEND_SEALED_JOB
 from kasuwa.domain.messages.records import Message
 from kasuwa.domain.messages.texts import words_of
 from kasuwa.domain.users.actions import prove_address
-from kasuwa.domain.users.codes import CODE_LIFETIME, TRIES_PER_CODE, allow_sending
+from kasuwa.domain.users.codes import CODE_LIFETIME, TRIES_PER_CODE, allow_sending, require_sms_code
 from kasuwa.domain.users.queries import get_me
 from kasuwa.domain.users.records import Channel
 
@@ -44,13 +45,18 @@ class _Spent(Struct, frozen=True):
     expires_at: datetime
 
 
-async def send_check(context: Context, channel: Channel, address: str) -> Check:
-    """Send a code to the address, normalised. Raises TooManyRequests."""
+async def send_check(context: Context, channel: Channel, address: str, *, caller: str) -> Check:
+    """Send a code to the address, normalised. `caller` is where the request came from.
+
+    Raises TooManyRequests.
+    """
     allowance = await context.services.limits.take(_OF_A_CALLER, context.caller.id)
     if not allowance.accepted:
         wait = max(1, round(allowance.resets_in_seconds))
         raise TooManyRequests(f"Enough codes were sent. Try again in {wait} s.", headers=_after(wait))
     await allow_sending(context, f"check/{channel}/{address}")
+    if channel == "mobile":
+        await require_sms_code(context, address, address=caller)
     code, reference = new_code(), new_token()
     message = _message(channel, address, code)
     async with context.transaction() as db:
@@ -105,9 +111,11 @@ async def try_check(context: Context, channel: Channel, address: str, reference:
 
 
 def _message(channel: Channel, address: str, code: str) -> Message:
-    words = words_of(f"check-{channel}", code=code, minutes=str(int(CODE_LIFETIME.total_seconds()) // 60))
+    over: Literal["email", "sms"] = "sms" if channel == "mobile" else "email"
+    minutes = str(int(CODE_LIFETIME.total_seconds()) // 60)
+    words = words_of(f"check-{channel}", channel=over, code=code, minutes=minutes)
     return Message(
-        channel="sms" if channel == "mobile" else "email",
+        channel=over,
         to=address,
         template=f"check-{channel}",
         subject=words.subject,

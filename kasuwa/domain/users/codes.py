@@ -1,9 +1,11 @@
 """Six digits that prove an address: kept as a keyed hash, for ten minutes, five tries, once."""
 
 import hmac
+import ipaddress
 from datetime import datetime, timedelta
 from uuid import UUID
 
+import structlog
 from msgspec import Struct
 
 from kasuwa.base.context import Context, MerchantId
@@ -14,11 +16,16 @@ from kasuwa.base.problems import TooManyRequests
 from kasuwa.domain.users.errors import WrongCode
 from kasuwa.domain.users.records import Channel, Purpose
 
+log = structlog.get_logger("kasuwa.users")
+
 CODE_LIFETIME = timedelta(minutes=10)
 TRIES_PER_CODE = 5
 
 # Each new code brings new tries, so there are few: an hour's codes give a guesser 25 tries in a million.
 _SENDING = (Quota("codes.hour", requests=5, seconds=3600), Quota("codes.day", requests=15, seconds=86_400))
+
+
+_DAY_SECONDS = 86_400.0
 
 
 class SpentTry(Struct, frozen=True):
@@ -38,6 +45,53 @@ async def allow_sending(context: Context, subject: str) -> None:
                 f"Enough codes were sent. Ask for another one in {wait} s.",
                 headers={"Retry-After": str(wait)},
             )
+
+
+async def allow_sms_code(
+    context: Context, mobile: str, *, address: str, merchant_id: MerchantId | None
+) -> float:
+    """Count one code by SMS against what a number, an address, a merchant and the server may have a day.
+
+    0 when it may leave, else the seconds to wait. `merchant_id` is None for one that is being founded. Not
+    inside a transaction: the quotas have a connection of their own.
+    """
+    settings = context.services.settings
+    quotas = [
+        ("number", settings.sms_codes_per_number, mobile),
+        ("address", settings.sms_codes_per_address, _network_of(address)),
+        ("merchant", settings.sms_codes_per_merchant, merchant_id and str(merchant_id)),
+        ("day", settings.sms_codes_per_day, "all"),
+    ]
+    for name, most, subject in quotas:
+        if subject:
+            quota = Quota(f"sms.{name}", requests=most, seconds=_DAY_SECONDS)
+            allowance = await context.services.limits.take(quota, subject)
+            if not allowance.accepted:
+                log.warning("codes.capped", by=name)
+                return max(1.0, allowance.resets_in_seconds)
+    return 0.0
+
+
+async def require_sms_code(context: Context, mobile: str, *, address: str = "") -> None:
+    """Count one code by SMS that the caller asked for. Raises TooManyRequests; see `allow_sms_code`."""
+    merchant_id = None if context.caller.merchant_id is None else context.merchant_id
+    wait = await allow_sms_code(context, mobile, address=address, merchant_id=merchant_id)
+    if wait:
+        raise TooManyRequests(
+            "Enough codes were sent by SMS today. Use an e-mail address instead, or try again tomorrow.",
+            headers={"Retry-After": str(round(wait))},
+        )
+
+
+def _network_of(address: str) -> str:
+    """Whoever has one address of IPv6 has a whole /64 of them."""
+    try:
+        read = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    if read.version == 4:
+        return address
+    return str(ipaddress.ip_network((read, 64), strict=False))
 
 
 async def issue_code(
@@ -117,6 +171,9 @@ async def drop_codes(db: Database, user_id: UUID) -> None:
         "DELETE FROM verification_code WHERE merchant_id = current_merchant() AND user_id = :user_id",
         user_id=user_id,
     )
+
+
+TOO_MANY_SMS = "Not sent: enough codes by SMS were sent today. See KASUWA_SMS_CODES_PER_… in the settings."
 
 
 def wrong_code() -> WrongCode:

@@ -18,20 +18,21 @@ from kasuwa.base.problems import FieldFault
 from kasuwa.base.tries import Tries, forgive_tries, take_tries
 from kasuwa.domain.merchants.actions import open_session
 from kasuwa.domain.merchants.records import OpenedSession
-from kasuwa.domain.messages.actions import send_message
-from kasuwa.domain.messages.records import Message
-from kasuwa.domain.messages.texts import Words, words_of
+from kasuwa.domain.messages.actions import refuse_message, send_message
 from kasuwa.domain.reference.contacts import mask_email, mask_mobile
 from kasuwa.domain.users.actions import as_user, check_password, prove_address
 from kasuwa.domain.users.codes import (
     CODE_LIFETIME,
+    TOO_MANY_SMS,
     allow_sending,
+    allow_sms_code,
     drop_codes,
     issue_code,
     spend_try,
     use_code,
 )
 from kasuwa.domain.users.errors import WeakPassword, WrongPassword
+from kasuwa.domain.users.letters import compose
 from kasuwa.domain.users.queries import find_login, get_me, get_user, login_name, looks_like_mobile
 from kasuwa.domain.users.records import Channel, User
 
@@ -58,11 +59,12 @@ class PasswordChanged(Struct, frozen=True):
 
 
 class _ResetOrder(Struct, frozen=True):
-    """The job's payload. The name is sealed: it may be somebody's address."""
+    """The job's payload, sealed: the name may be somebody's address. `address` is where the caller was."""
 
     name: str
     channel: Channel
     expires_at: datetime
+    address: str
 
 
 async def ask_for_reset(context: Context, typed_name: str, channel: Channel, *, address: str) -> ResetAsked:
@@ -73,7 +75,7 @@ async def ask_for_reset(context: Context, typed_name: str, channel: Channel, *, 
     name = login_name(typed_name, context.services.settings.country)
     await allow_sending(context, f"reset/{name}/{address}")
     expires_at = datetime.now(UTC) + CODE_LIFETIME
-    order = _ResetOrder(name, channel, expires_at)
+    order = _ResetOrder(name, channel, expires_at, address)
     sealed = context.services.sealer.seal(msgspec.json.encode(order))
     async with context.transaction() as db:
         await enqueue(db, RESET_JOB, sealed.decode())
@@ -92,15 +94,25 @@ async def run_send_reset(services: Services, merchant_id: UUID | None, payload: 
     if not allowance.accepted:
         return
     context = as_user(Context(services, request_id="job"), tenant, user_id)
-    async with context.transaction() as db:
+    async with context.reading() as db:
         user = await get_user(db, user_id)
-        if user.status == "suspended":
-            return
-        channel = _proved_channel(user, order.channel)
-        code, _ = await issue_code(context, db, user_id, "reset", channel, lifetime=lifetime)
+    if user.status == "suspended":
+        return
+    channel = _proved_channel(user, order.channel)
+    # The caller was answered before anybody looked: no cap is told from an unknown name.
+    refused = channel == "mobile" and bool(
+        await allow_sms_code(context, user.mobile, address=order.address, merchant_id=tenant)
+    )
+    async with context.transaction() as db:
+        code, expires_at = await issue_code(context, db, user_id, "reset", channel, lifetime=lifetime)
         minutes = str(max(1, round(lifetime.total_seconds() / 60)))
-        words = words_of("reset-password", code=code, minutes=minutes)
-        await _send(context, db, user, channel, "reset-password", words, code)
+        message = await compose(
+            db, user, channel, "reset-password", code=code, expires_at=expires_at, values={"minutes": minutes}
+        )
+        if refused:
+            await refuse_message(context, db, message, TOO_MANY_SMS)
+        else:
+            await send_message(context, db, message)
 
 
 async def finish_reset(context: Context, typed_name: str, code: str, new_password: str) -> None:
@@ -118,8 +130,7 @@ async def finish_reset(context: Context, typed_name: str, code: str, new_passwor
         await set_password(acting, db, user_id, password_hash)
         # The code came over this channel: whoever typed it has the address.
         user = await prove_address(acting, db, user_id, spent.channel)
-        words = words_of("password-changed")
-        await _send(acting, db, user, spent.channel, "password-changed", words, None)
+        await send_message(acting, db, await compose(db, user, spent.channel, "password-changed"))
 
 
 async def change_password(
@@ -166,8 +177,7 @@ async def change_password(
         channels: tuple[Channel, ...] = ("email", "mobile")
         proved = [channel for channel in channels if user.is_verified(channel)]
         for channel in proved[:1]:
-            words = words_of("password-changed")
-            await _send(context, db, user, channel, "password-changed", words, None)
+            await send_message(context, db, await compose(db, user, channel, "password-changed"))
     return PasswordChanged(changed_at, ended, opened, account.token)
 
 
@@ -215,23 +225,3 @@ def _mask(name: str, channel: Channel) -> str | None:
     if channel == "email":
         return mask_email(name) if "@" in name else None
     return mask_mobile(name) if looks_like_mobile(name) else None
-
-
-async def _send(
-    context: Context,
-    db: Database,
-    user: User,
-    channel: Channel,
-    template: str,
-    words: Words,
-    code: str | None,
-) -> None:
-    message = Message(
-        channel="sms" if channel == "mobile" else "email",
-        to=user.address(channel),
-        template=template,
-        subject=words.subject,
-        text=words.text,
-        code=code,
-    )
-    await send_message(context, db, message)

@@ -1,0 +1,170 @@
+"""Codes by SMS have a roof: for a number, an address, a merchant and the day, over all workers."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+from uuid import UUID
+
+import msgspec
+import pytest
+
+from kasuwa.base.context import Context, MerchantId, Services
+from kasuwa.base.ids import new_id
+from kasuwa.base.limits import Limits
+from kasuwa.base.problems import TooManyRequests
+from kasuwa.domain.merchants.records import NewStore
+from kasuwa.domain.messages.queries import MessageFilter, list_messages
+from kasuwa.domain.permissions import Permission
+from kasuwa.domain.users.actions import as_user, register, send_verification_code
+from kasuwa.domain.users.codes import TOO_MANY_SMS, allow_sms_code
+from kasuwa.domain.users.passwords import ask_for_reset
+from tests.accounts import messages_to
+from tests.conftest import SchemaOwner
+from tests.domain.test_users import STORE, applicant, merchant_of
+
+NOBODY = "203.0.113.7"
+
+
+def worker(services: Services, **settings: int) -> Services:
+    """Another worker: the same database, limits of its own in memory."""
+    wide = dict.fromkeys(
+        ("sms_codes_per_number", "sms_codes_per_address", "sms_codes_per_merchant", "sms_codes_per_day"),
+        10**6,
+    )
+    return Services(
+        pool=services.pool,
+        blobs=services.blobs,
+        imaging=services.imaging,
+        fetcher=services.fetcher,
+        sealer=services.sealer,
+        jobs=services.jobs,
+        limits=Limits(services.pool, workers=3),
+        settings=msgspec.structs.replace(services.settings, **(wide | settings)),
+    )
+
+
+@pytest.fixture(autouse=True)
+async def fresh_quotas(schema_owner: SchemaOwner) -> AsyncIterator[None]:
+    """The day's own quota is one for the whole server."""
+    await schema_owner.execute("DELETE FROM rate_bucket")
+    yield
+    await schema_owner.execute("DELETE FROM rate_bucket")
+
+
+def a_number() -> str:
+    return f"+23480{new_id().int % 10**8:08d}"
+
+
+async def spend(workers: list[Services], calls: int, **fixed: Any) -> int:
+    """How many of so many codes may leave, asked at once of all workers."""
+
+    async def ask(number: int) -> bool:
+        context = Context(workers[number % len(workers)], request_id="test")
+        wait = await allow_sms_code(
+            context,
+            fixed.get("mobile") or a_number(),
+            address=fixed.get("address") or str(new_id()),
+            merchant_id=fixed.get("merchant_id") or MerchantId(new_id()),
+        )
+        return wait == 0
+
+    return sum(await asyncio.gather(*(ask(number) for number in range(calls))))
+
+
+@pytest.mark.parametrize(
+    ("setting", "fixed"),
+    [
+        ("sms_codes_per_number", {"mobile": "+2348031234567"}),
+        ("sms_codes_per_address", {"address": NOBODY}),
+        ("sms_codes_per_merchant", {"merchant_id": MerchantId(UUID(int=7))}),
+        ("sms_codes_per_day", {}),
+    ],
+)
+async def test_the_roof_holds_over_several_workers_and_without_it_there_is_none(
+    services: Services, setting: str, fixed: dict[str, Any]
+) -> None:
+    workers = [worker(services, **{setting: 6}) for _ in range(3)]
+    assert await spend(workers, 40, **fixed) == 6
+    # A worker that is new knows it too.
+    assert await spend([worker(services, **{setting: 6})], 5, **fixed) == 0
+    # The control: the same calls without that roof.
+    assert await spend([worker(services) for _ in range(3)], 40, **fixed) == 40
+
+
+async def test_zero_is_none(services: Services) -> None:
+    assert await spend([worker(services, sms_codes_per_day=0)], 3) == 0
+
+
+async def test_whoever_has_a_network_of_ipv6_has_one_address(services: Services) -> None:
+    workers = [worker(services, sms_codes_per_address=2)]
+    left = [await spend(workers, 1, address=f"2001:db8:1:2::{n}") for n in range(4)]
+    assert left == [1, 1, 0, 0]
+    assert await spend(workers, 1, address="2001:db8:1:3::1") == 1
+
+
+# What the caller is told --------------------------------------------------------------------------
+
+
+async def opened(services: Services, mobile: str) -> tuple[Any, list[dict[str, Any]]]:
+    store: NewStore = STORE
+    found = await register(
+        Context(services, request_id="test"), store, applicant(mobile=mobile), address=new_id().hex
+    )
+    return found, await messages_to(services, mobile)
+
+
+async def test_beyond_the_roof_an_account_is_opened_and_its_sms_is_seen_as_refused(
+    services: Services,
+) -> None:
+    capped = worker(services, sms_codes_per_day=1)
+    first, sent = await opened(capped, a_number())
+    assert (first.channels, len(sent)) == (("email", "mobile"), 1)
+    second, sent = await opened(capped, a_number())
+    assert (second.channels, sent) == (("email",), [])
+    nobody = Context(services, request_id="test")
+    acting = as_user(nobody, await merchant_of(services, second.user_id), second.user_id)
+    reader = acting.acting_as(
+        msgspec.structs.replace(acting.caller, permissions=frozenset({Permission.AUDIT_READ}))
+    )
+    refused, mail = sorted(
+        await list_messages(reader, MessageFilter(), after=None, size=9), key=lambda one: one.channel != "sms"
+    )
+    assert (refused.channel, refused.status, refused.last_error) == ("sms", "failed", TOO_MANY_SMS)
+    assert (refused.can_resend, refused.attempts) == (False, 0)
+    assert (mail.channel, mail.status) == ("email", "sent")
+
+
+async def test_a_known_account_that_asks_for_another_code_is_told_to_wait(services: Services) -> None:
+    capped = worker(services, sms_codes_per_number=2)
+    mobile = a_number()
+    account, _ = await opened(capped, mobile)
+    nobody = Context(capped, request_id="test")
+    assert (await send_verification_code(nobody, account.user_id, "mobile", address=NOBODY)).code_sent
+    with pytest.raises(TooManyRequests) as told:
+        await send_verification_code(nobody, account.user_id, "mobile", address=NOBODY)
+    assert 0 < int(told.value.headers["Retry-After"]) <= 86_400
+    # Mail costs nothing and goes on.
+    assert (await send_verification_code(nobody, account.user_id, "email", address=NOBODY)).code_sent
+    assert len(await messages_to(services, mobile)) == 2
+
+
+async def test_a_reset_is_answered_alike_within_the_roof_beyond_it_and_for_nobody(
+    services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mobile, stranger = a_number(), a_number()
+    await opened(services, mobile)
+    # The job runs in the server that the tests have: its roof is what counts.
+    answers = []
+    for roof in (10**6, 0):
+        monkeypatch.setattr(
+            services, "settings", msgspec.structs.replace(services.settings, sms_codes_per_day=roof)
+        )
+        monkeypatch.setattr(services, "limits", Limits(services.pool))
+        for name in (mobile, stranger):
+            asked = await ask_for_reset(
+                Context(services, request_id="test"), name, "mobile", address=new_id().hex
+            )
+            answers.append((type(asked), asked.sent_to is not None, asked.codes_expire_at is not None))
+        sent = [one["template"] for one in await messages_to(services, mobile)]
+        assert sent == ["verify-mobile", "reset-password"]
+    assert len(set(answers)) == 1

@@ -15,9 +15,14 @@ from kasuwa.base.problems import TooManyRequests
 from kasuwa.domain.merchants.records import NewStore
 from kasuwa.domain.messages.queries import MessageFilter, list_messages
 from kasuwa.domain.permissions import Permission
+from kasuwa.domain.staff.hiring import Hire
+from kasuwa.domain.staff.records import NewStaff
 from kasuwa.domain.users.actions import as_user, register, send_verification_code
+from kasuwa.domain.users.addresses import NewAddresses, allow_addresses
+from kasuwa.domain.users.checks import send_check
 from kasuwa.domain.users.codes import TOO_MANY_SMS, allow_sms_code
 from kasuwa.domain.users.passwords import ask_for_reset
+from kasuwa.domain.users.queries import get_me
 from tests.accounts import messages_to
 from tests.conftest import SchemaOwner
 from tests.domain.test_users import STORE, applicant, merchant_of
@@ -168,3 +173,28 @@ async def test_a_reset_is_answered_alike_within_the_roof_beyond_it_and_for_nobod
         sent = [one["template"] for one in await messages_to(services, mobile)]
         assert sent == ["verify-mobile", "reset-password"]
     assert len(set(answers)) == 1
+
+
+@pytest.mark.parametrize("way", ["a check", "another number", "an invitation"])
+@pytest.mark.parametrize("most", [1, 2])
+async def test_every_way_to_an_sms_counts(services: Services, context: Context, way: str, most: int) -> None:
+    """With two for a number, the control, the second one leaves."""
+    capped = Context(worker(services, sms_codes_per_number=most), context.caller, request_id="test")
+    number = a_number()
+
+    async def ask() -> None:
+        if way == "a check":
+            await send_check(capped, "mobile", number, caller=NOBODY)
+        elif way == "another number":
+            await allow_addresses(capped, await get_me(capped), NewAddresses(mobile=number))
+        else:
+            await Hire.prepared(
+                capped, NewStaff(first_name="Ada", last_name="Obi", role="CASHIER", mobile=number)
+            )
+
+    await ask()
+    if most == 1:
+        with pytest.raises(TooManyRequests, match="by SMS today"):
+            await ask()
+    else:
+        await ask()

@@ -145,6 +145,9 @@ CREATE TABLE membership (
   store_id uuid NOT NULL,
   role text NOT NULL,
   created_at timestamptz NOT NULL DEFAULT now(),
+  status text NOT NULL DEFAULT 'active' CHECK (status IN ('active', 'suspended')),
+  -- Beyond what the role brings, at this location.
+  extra_permissions text[] NOT NULL DEFAULT '{}',
   PRIMARY KEY (merchant_id, user_id, store_id),
   FOREIGN KEY (merchant_id, user_id) REFERENCES user_account (merchant_id, user_id),
   FOREIGN KEY (merchant_id, store_id) REFERENCES store (merchant_id, store_id)

@@ -58,9 +58,11 @@ AS $$
   RETURNING expires_at
 $$;
 
+-- Asked at every request: a role, a right or a suspension holds from the next one on, on every worker.
 CREATE FUNCTION resolve_session(wanted bytea, wanted_kind text)
 RETURNS TABLE (
-  merchant_id uuid, user_id uuid, store_id uuid, original_store_id uuid, role text, expires_at timestamptz
+  merchant_id uuid, user_id uuid, store_id uuid, original_store_id uuid, role text, extra_permissions text[],
+  expires_at timestamptz
 )
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 DECLARE
@@ -84,13 +86,13 @@ BEGIN
   END IF;
   PERFORM set_config('app.merchant_id', s.merchant_id::text, true);
   RETURN QUERY
-    SELECT s.merchant_id, s.user_id, s.store_id, s.original_store_id, m.role, s.expires_at
+    SELECT s.merchant_id, s.user_id, s.store_id, s.original_store_id, m.role, m.extra_permissions, s.expires_at
     FROM membership m
     JOIN user_account u ON u.merchant_id = m.merchant_id AND u.user_id = m.user_id
     JOIN merchant t ON t.merchant_id = m.merchant_id
     JOIN store l ON l.merchant_id = m.merchant_id AND l.store_id = m.store_id
     WHERE m.merchant_id = s.merchant_id AND m.user_id = s.user_id AND m.store_id = s.store_id
-      AND u.status = 'active' AND t.status = 'active' AND l.status = 'active';
+      AND m.status = 'active' AND u.status = 'active' AND t.status = 'active' AND l.status = 'active';
 END $$;
 
 CREATE FUNCTION end_session(wanted bytea) RETURNS void

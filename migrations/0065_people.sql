@@ -1,9 +1,6 @@
 -- People of a store: what holds at one location only, and what ends there.
 
 ALTER TABLE membership
-  ADD COLUMN status text NOT NULL DEFAULT 'active' CHECK (status IN ('active', 'suspended')),
-  -- Beyond what the role brings, at this location.
-  ADD COLUMN extra_permissions text[] NOT NULL DEFAULT '{}',
   -- A keyed hash: a PIN of four digits does not hide behind a plain one.
   ADD COLUMN pos_pin_mark bytea,
   ADD COLUMN created_by uuid,
@@ -12,43 +9,6 @@ CREATE INDEX membership_of_store ON membership (merchant_id, store_id, user_id);
 
 -- Whoever was invited has one address; the other one is '' until they give it.
 ALTER TABLE user_account ADD COLUMN last_login_at timestamptz;
-
--- Asked at every request: a role, a right or a suspension holds from the next one on, on every worker.
-DROP FUNCTION resolve_session(bytea, text);
-CREATE FUNCTION resolve_session(wanted bytea, wanted_kind text)
-RETURNS TABLE (
-  merchant_id uuid, user_id uuid, store_id uuid, original_store_id uuid, role text, extra_permissions text[],
-  expires_at timestamptz
-)
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
-DECLARE
-  s session;
-BEGIN
-  SELECT * INTO s FROM session WHERE token_hash = wanted AND kind = wanted_kind;
-  IF NOT FOUND OR now() >= s.expires_at OR now() >= s.last_seen_at + s.idle_after THEN
-    RETURN;
-  END IF;
-  IF s.replaces IS NOT NULL THEN
-    -- The first use of a token ends the one it took over from, and others that would have taken over too.
-    DELETE FROM session WHERE token_hash = s.replaces;
-    DELETE FROM session WHERE replaces = s.replaces AND token_hash <> wanted;
-    UPDATE session SET replaces = NULL, last_seen_at = now() WHERE token_hash = wanted;
-    IF NOT FOUND THEN
-      RETURN;  -- one of those was used in the same moment
-    END IF;
-  ELSIF s.last_seen_at < now() - interval '1 minute' THEN
-    UPDATE session SET last_seen_at = now()
-    WHERE token_hash = wanted AND last_seen_at < now() - interval '1 minute';
-  END IF;
-  PERFORM set_config('app.merchant_id', s.merchant_id::text, true);
-  RETURN QUERY
-    SELECT s.merchant_id, s.user_id, s.store_id, s.original_store_id, m.role, m.extra_permissions, s.expires_at
-    FROM membership m
-    JOIN user_account u ON u.merchant_id = m.merchant_id AND u.user_id = m.user_id
-    JOIN merchant t ON t.merchant_id = m.merchant_id
-    WHERE m.merchant_id = s.merchant_id AND m.user_id = s.user_id AND m.store_id = s.store_id
-      AND m.status = 'active' AND u.status = 'active' AND t.status = 'active';
-END $$;
 
 CREATE FUNCTION end_sessions_at(wanted uuid, at_store uuid) RETURNS integer
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$

@@ -131,9 +131,11 @@ async def test_a_code_proves_its_own_address_and_reference_only_and_for_ten_minu
     assert (missing.status_code, missing.json()["errors"][0]["pointer"]) == (422, "#/query/reference")
     await schema_owner.execute("UPDATE address_check SET expires_at = now() WHERE tries_left <= 5")
     assert (await attempt(web, app_headers, one, reference, code))["verified"] is False
-    # The next one sweeps what is over.
-    await sent_to(web, new_email(), app_headers)
-    assert await schema_owner.fetchval("SELECT count(*) FROM address_check WHERE expires_at <= now()") == 0
+    # Each new one sweeps ten that are over.
+    over = "SELECT count(*) FROM address_check WHERE expires_at <= now()"
+    for left in range(await schema_owner.fetchval(over), 0, -10):
+        await sent_to(web, new_email(), app_headers)
+        assert await schema_owner.fetchval(over) == max(0, left - 10)
     assert foreign != reference
 
 

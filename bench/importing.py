@@ -18,7 +18,7 @@ import asyncpg
 from msgspec import Struct
 
 from bench.places import data_folder
-from bench.processes import memory_of
+from bench.processes import peak_bytes
 from bench.shop import build_shop
 from bench.tables import Figure, Report
 from kasuwa.database import visiting_database
@@ -102,9 +102,9 @@ def _import(data: Path, store_id: str, file: Path) -> _Imported:
     with subprocess.Popen([*words, "--data", str(data)], stdout=subprocess.PIPE) as process:
         peak = 0
         while process.poll() is None:
-            with suppress(ProcessLookupError):  # it may end while we look
-                peak = max(peak, memory_of(process.pid).rss_bytes)
-            time.sleep(0.05)
+            with suppress(ProcessLookupError, IndexError):  # it may end while we look
+                peak = max(peak, peak_bytes(process.pid))
+            time.sleep(0.5)
         assert process.stdout is not None
         run = json.loads(process.stdout.read())
     assert (process.returncode, run["failed"]) == (0, 0), run["faults"]

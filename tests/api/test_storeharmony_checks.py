@@ -1,11 +1,8 @@
 """Checks of addresses by a one-time code over the StoreHarmony API."""
 
 import asyncio
-from statistics import median
-from time import perf_counter
 from typing import Any
 
-import httpx
 import pytest
 
 from kasuwa.base.ids import new_id
@@ -139,24 +136,20 @@ async def test_a_code_proves_its_own_address_and_reference_only_and_for_ten_minu
     assert foreign != reference
 
 
-async def test_known_and_unknown_addresses_are_answered_alike_and_as_fast(
+async def test_known_and_unknown_addresses_are_answered_alike(
     web: Web, shop: Shop, app_headers: dict[str, str]
 ) -> None:
-    async def ask(address: str) -> tuple[httpx.Response, float]:
-        begun = perf_counter()
-        answer = await web.get(EMAIL, headers=app_headers, params={"email": address})
-        return answer, perf_counter() - begun
-
-    known, unknown = [], []
-    for _ in range(4):
-        known.append(await ask(shop.email))
-        unknown.append(await ask(new_email()))
-    assert {answer.status_code for answer, _ in known + unknown} == {200}
-    shapes = {tuple(answer.json()) for answer, _ in known + unknown}
-    assert len(shapes) == 1
-    # Nothing is looked up, so nothing can differ; a busy machine may stretch either.
-    slow, fast = sorted([median(took for _, took in known), median(took for _, took in unknown)])[::-1]
-    assert slow < 10 * fast
+    answers = [
+        await web.get(EMAIL, headers=app_headers, params={"email": address})
+        for address in (shop.email, new_email())
+    ]
+    assert [answer.status_code for answer in answers] == [200, 200]
+    known, unknown = (answer.json() for answer in answers)
+    told_apart = {"email", "reference", "expiresAt"}
+    assert {k: v for k, v in known.items() if k not in told_apart} == {
+        k: v for k, v in unknown.items() if k not in told_apart
+    }
+    assert tuple(known) == tuple(unknown)
 
 
 async def test_codes_are_not_sent_without_end(web: Web, app_headers: dict[str, str]) -> None:

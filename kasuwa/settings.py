@@ -93,6 +93,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     session_absolute_days: int = _setting(90, "Every session ends after this.")
     web_session_idle_minutes: int = _setting(30, "A browser's session that is not used ends after this.")
     web_session_absolute_hours: int = _setting(12, "Every session of a browser ends after this.")
+    pin_session_idle_minutes: int = _setting(15, "What a PIN opened at a till ends after this, unused.")
+    pin_session_absolute_hours: int = _setting(12, "Whatever a PIN opened at a till ends after this.")
     smtp_url: str = _setting(
         "",
         "Mail server, such as smtp://user:password@host:587; empty: outbox.jsonl in the data folder.",

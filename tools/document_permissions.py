@@ -27,7 +27,8 @@ A session belongs to a person at a store and brings the permissions of their rol
 store and has the scope `read_product` or `write_product`. An app key is a developer key. `yes` is an answer,
 `401` says that these are no credentials of this operation, `403` that they do not suffice. Only what is built
 is listed. `+ app key` after the permission: a person's session needs an app key beside it. This page is
-written by `python -m tools.document_permissions`.
+written by `python -m tools.document_permissions`. What a till's token opens is none of theirs: people enter
+there by PIN.
 """
 
 
@@ -50,6 +51,8 @@ def _cell_of(schemes: set[str], dialect: str, operation: Operation, caller: str)
             return "401"
         held = PERMISSIONS_OF_ROLE[_ROLES[caller]]
         return "yes" if operation.permission is None or operation.permission in held else "403"
+    if "tilltoken" in schemes:
+        return "401"  # A till is none of them.
     if schemes & {"developerKey", "bearerAuth"}:
         return "yes" if caller == "app key" else "401"
     if caller not in _SCOPES:

@@ -30,7 +30,8 @@ UserId = NewType("UserId", UUID)
 class Caller(Struct, frozen=True, kw_only=True):
     """Whoever proved themselves: a user's session at a store, an API token of a store, an app, or nobody.
 
-    `original_store_id` is where a session began, before it was moved to another store.
+    `original_store_id` is where a session began, before it was moved to another store. `session_id` and
+    `login_id` name a user's session and the log-in that opened it; `is_at_till`: it was opened by PIN.
     """
 
     kind: str
@@ -41,8 +42,19 @@ class Caller(Struct, frozen=True, kw_only=True):
     user_id: UserId | None = None
     role: str = ""
     permissions: frozenset[str] = frozenset()
+    session_id: UUID | None = None
+    login_id: UUID | None = None
+    is_at_till: bool = False
 
 
+class Sender(Struct, frozen=True):
+    """Where a request came from: its address, for IPv6 the /64, and its User-Agent as it was sent."""
+
+    address: str = ""
+    user_agent: str = ""
+
+
+NOWHERE = Sender()
 NOBODY = Caller(kind="nobody")
 
 
@@ -74,16 +86,23 @@ class Services:
 class Context:
     """One request, job or command."""
 
-    __slots__ = ("_keyed", "_open", "caller", "request_id", "services", "url_base")
+    __slots__ = ("_keyed", "_open", "caller", "request_id", "sender", "services", "url_base")
 
     def __init__(
-        self, services: Services, caller: Caller = NOBODY, *, request_id: str = "", url_base: str = ""
+        self,
+        services: Services,
+        caller: Caller = NOBODY,
+        *,
+        request_id: str = "",
+        url_base: str = "",
+        sender: Sender = NOWHERE,
     ) -> None:
         self.services = services
         self.caller = caller
         self.request_id = request_id
         # Scheme and host for absolute links in answers, without a slash at the end.
         self.url_base = url_base
+        self.sender = sender
         self._open: Transaction | None = None
         self._keyed: KeyedTransaction | None = None
 
@@ -105,7 +124,13 @@ class Context:
 
     def acting_as(self, caller: Caller) -> "Context":
         """The same request for another caller, once somebody has proved who they are."""
-        context = Context(self.services, caller, request_id=self.request_id, url_base=self.url_base)
+        context = Context(
+            self.services,
+            caller,
+            request_id=self.request_id,
+            url_base=self.url_base,
+            sender=self.sender,
+        )
         context._keyed = self._keyed
         return context
 

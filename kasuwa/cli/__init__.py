@@ -132,6 +132,11 @@ app.add_typer(key_app, name="key")
 app.add_typer(token_app, name="token")
 
 
+Overlap = Annotated[
+    int, typer.Option("--overlap", min=0, max=1440, help="Minutes that the old one works on.")
+]
+
+
 @key_app.command("create")
 def key_create(
     name: Annotated[str, typer.Option(help="Whose key it is, for you to recognise.")],
@@ -178,6 +183,20 @@ def key_revoke(key: Annotated[str, typer.Argument(help="Id of the key.")], data:
     end_key(read_settings(data=data), key)
 
 
+@key_app.command("rotate")
+def key_rotate(
+    key: Annotated[str, typer.Argument(help="Id of the key.")],
+    overlap: Overlap = 60,
+    as_json: Json = False,
+    data: Data = None,
+) -> None:
+    """Make a key of the same name; the old one ends when the overlap is over."""
+    from kasuwa.cli.credentials import replace_key
+    from kasuwa.settings import read_settings
+
+    replace_key(read_settings(data=data), key, overlap, as_json=as_json)
+
+
 @token_app.command("list")
 def token_list(
     store: Annotated[str | None, typer.Option(help="Those of this store alone.")] = None,
@@ -198,6 +217,20 @@ def token_revoke(token: Annotated[str, typer.Argument(help="Id of the token.")],
     from kasuwa.settings import read_settings
 
     end_token(read_settings(data=data), token)
+
+
+@token_app.command("rotate")
+def token_rotate(
+    token: Annotated[str, typer.Argument(help="Id of the token.")],
+    overlap: Overlap = 60,
+    as_json: Json = False,
+    data: Data = None,
+) -> None:
+    """Make a token of the same store, name and scopes; the old one ends when the overlap is over."""
+    from kasuwa.cli.credentials import replace_token
+    from kasuwa.settings import read_settings
+
+    replace_token(read_settings(data=data), token, overlap, as_json=as_json)
 
 
 merchant_app = typer.Typer(help="The merchants on this server.", no_args_is_help=True)

@@ -5,6 +5,7 @@ Lists are read as the owner of the tables: the application sees one merchant at 
 
 import asyncio
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -67,7 +68,7 @@ def list_merchants(settings: Settings, *, as_json: bool) -> None:
 
 def list_stores(settings: Settings, merchant: str | None, *, as_json: bool) -> None:
     """Print each store, of one merchant or of all."""
-    rows = _read(settings, _STORES, None if merchant is None else _id(merchant, "merchant"))
+    rows = _read(settings, _STORES, None if merchant is None else id_of(merchant, "merchant"))
     _show(rows, lambda r: f"{r['store_id']}  {r['status']:9}  {r['name']} ({r['shop']})", as_json=as_json)
 
 
@@ -90,7 +91,7 @@ def list_tokens(settings: Settings, store: str | None, *, as_json: bool) -> None
 
 def change_merchant(settings: Settings, merchant: str, status: MerchantStatus) -> None:
     """Suspend a merchant or let it go on. Raises MerchantNotFound."""
-    merchant_id = _id(merchant, "merchant")
+    merchant_id = id_of(merchant, "merchant")
     changed = at_the_database(settings, lambda context: switch_merchant(context, merchant_id, status))
     say(f"merchant {merchant_id} is {'now' if changed else 'already'} {status}")
 
@@ -104,14 +105,14 @@ def change_store(settings: Settings, store: str, status: StoreStatus) -> None:
 
 def end_key(settings: Settings, key: str) -> None:
     """Revoke a developer key. Raises TokenNotFound."""
-    key_id = _id(key, "key")
+    key_id = id_of(key, "key")
     at_the_database(settings, lambda context: revoke_developer_key(context, key_id))
     say(f"key {key_id} is revoked: apps that send it can open no session")
 
 
 def end_token(settings: Settings, token: str) -> None:
     """Revoke a token of the BigCommerce and Shoplazza APIs. Raises TokenNotFound."""
-    token_id = _id(token, "token")
+    token_id = id_of(token, "token")
     found = _read(settings, "SELECT merchant_id FROM access_token WHERE token_id = $1", token_id)
     if not found:
         fail(f"no token has the id {token_id}: see `kasuwa token list`")
@@ -122,6 +123,14 @@ def end_token(settings: Settings, token: str) -> None:
 
     at_the_database(settings, act)
     say(f"token {token_id} is revoked")
+
+
+def store_of_token(settings: Settings, token_id: UUID) -> UUID:
+    """The store of a token; the command ends where there is no such token."""
+    found = _read(settings, "SELECT store_id FROM access_token WHERE token_id = $1", token_id)
+    if not found:
+        fail(f"no token has the id {token_id}: see `kasuwa token list`")
+    return UUID(int=found[0]["store_id"].int)
 
 
 def _read(settings: Settings, sql: str, *values: UUID | None) -> list[dict[str, Any]]:
@@ -151,10 +160,13 @@ def _plain(value: Any) -> Any:
 
 
 def _state(row: dict[str, Any]) -> str:
-    return "revoked" if row["revoked_at"] else "valid  "
+    if row["revoked_at"] is None:
+        return "valid  "
+    return "revoked" if row["revoked_at"] <= datetime.now(UTC) else "ending "
 
 
-def _id(text: str, what: str) -> UUID:
+def id_of(text: str, what: str) -> UUID:
+    """The id that was typed; the command ends where it is none."""
     found = read_id(text)
     if found is None:
         fail(f"{text!r} is no id of a {what}: it is a UUID, as `kasuwa {what} list` prints it")

@@ -24,6 +24,8 @@ class Permission(StrEnum):
     STORE_WRITE = "store.write"
     AUDIT_READ = "audit.read"
     MESSAGE_SEND = "message.send"
+    TOKEN_WRITE = "token.write"  # noqa: S105
+    TILL_OPEN = "till.open"
 
 
 class Role(StrEnum):
@@ -33,7 +35,12 @@ class Role(StrEnum):
 
 
 _OWNER = frozenset(Permission)
-_MANAGER = _OWNER - {Permission.BANK_WRITE, Permission.STORE_WRITE, Permission.USER_WRITE}
+_MANAGER = _OWNER - {
+    Permission.BANK_WRITE,
+    Permission.STORE_WRITE,
+    Permission.USER_WRITE,
+    Permission.TOKEN_WRITE,
+}
 _CASHIER = frozenset(
     {Permission.STOCK_READ, Permission.STOCK_COUNT, Permission.CUSTOMER_AUTH, Permission.CUSTOMER_WRITE}
 )
@@ -43,6 +50,20 @@ PERMISSIONS_OF_ROLE: dict[str, frozenset[str]] = {
     Role.MANAGER: _MANAGER,
     Role.CASHIER: _CASHIER,
 }
+
+# Four digits prove enough to sell and count, not to change people, proofs or where the money goes.
+NOT_BY_PIN = frozenset(
+    {
+        Permission.BANK_READ,
+        Permission.BANK_WRITE,
+        Permission.STORE_WRITE,
+        Permission.USER_WRITE,
+        Permission.AUDIT_READ,
+        Permission.MESSAGE_SEND,
+        Permission.TOKEN_WRITE,
+        Permission.TILL_OPEN,
+    }
+)
 
 _READING = frozenset({Permission.STOCK_READ, Permission.STOCK_COST})
 PERMISSIONS_OF_SCOPE: dict[str, frozenset[str]] = {

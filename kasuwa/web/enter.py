@@ -18,10 +18,15 @@ from kasuwa.base.problems import Problem, Unauthenticated
 from kasuwa.domain.merchants.actions import end_session
 from kasuwa.domain.merchants.authentication import resolve_session
 from kasuwa.domain.stores.queries import list_locations
-from kasuwa.domain.users.errors import LinkNotFound, LinkUsed
+from kasuwa.domain.users.errors import (
+    LinkNotFound,
+    LinkUsed,
+    SecondFactorRequired,
+    WrongSecondFactor,
+)
 from kasuwa.domain.users.login import ENTER_PATH, WEB_SESSION, enter_by_link
 from kasuwa.domain.users.queries import get_me
-from kasuwa.web.forms import AnyRequest, button_with_token, form_page, read_field, spend_try
+from kasuwa.web.forms import AnyRequest, button_with_token, form_page, read_field, read_fields, spend_try
 
 OFFICE_PATH = "/office"
 LEAVE_PATH = f"{OFFICE_PATH}/leave"
@@ -47,9 +52,11 @@ def enter_routes(services: Callable[[], Services]) -> list[HTTPRouteHandler]:
     @post(ENTER_PATH, include_in_schema=False, status_code=303)
     async def enter(request: AnyRequest) -> Response[bytes]:
         try:
-            token = await read_field(request, "token")
+            token, code = await read_fields(request, "token", "code")
             await spend_try(services(), request, _QUOTA)
-            opened = await enter_by_link(begin_context(services(), request), token)
+            opened = await enter_by_link(begin_context(services(), request), token, code.strip())
+        except (SecondFactorRequired, WrongSecondFactor) as problem:
+            return _ask_for_code(token, problem)
         except Problem as problem:
             return _refusal(problem)
         headers = {"Location": OFFICE_PATH, "Set-Cookie": _cookie(request, opened.token)}
@@ -103,6 +110,21 @@ async def _shop(context: Context) -> str:
 </table>
 <p>Everything an app can do with them stands in <a href="/docs">the documentation</a>.</p>
 <form method="post" action="{LEAVE_PATH}"><button>Sign out</button></form>"""
+
+
+def _ask_for_code(token: str, problem: Problem) -> Response[bytes]:
+    """The page that asks for the second factor, with the link's token in it; the link is not used up."""
+    kept = html.escape(token, quote=True)
+    wrong = "<p>That code was wrong, too old or used before.</p>\n"
+    return form_page(
+        problem.status,
+        "Type your code",
+        f"""{wrong if isinstance(problem, WrongSecondFactor) else ""}\
+<p>Type the code that your app shows now, or one of your recovery codes. A code works once.</p>
+<form method="post" action="{ENTER_PATH}"><input type="hidden" name="token" value="{kept}">
+<label>Code <input name="code" autocomplete="one-time-code" maxlength="20" required autofocus></label>
+<button>Open it</button></form>""",
+    )
 
 
 def _cookie(request: AnyRequest, token: str) -> str:

@@ -21,7 +21,13 @@ _POLICY = PAGE_POLICY.replace("form-action 'none'", "form-action 'self'")
 
 
 async def read_field(request: AnyRequest, name: str) -> str:
-    """The field of a form of ours; "" where it is missing.
+    """The field of a form of ours; "" where it is missing. Raises what `read_fields` does."""
+    [value] = await read_fields(request, name)
+    return value
+
+
+async def read_fields(request: AnyRequest, *names: str) -> list[str]:
+    """The fields of a form of ours; "" where one is missing.
 
     Raises Forbidden for a form of somebody else's page, TooLarge, and what `read_body` does.
     """
@@ -29,7 +35,7 @@ async def read_field(request: AnyRequest, name: str) -> str:
     if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
         raise Forbidden("Open the page here and press its button.")
     form = parse_qs((await read_body(request, _FORM_BYTES)).decode("ascii", "replace"))
-    return form.get(name, [""])[0]
+    return [form.get(name, [""])[0] for name in names]
 
 
 async def spend_try(services: Services, request: AnyRequest, quota: Quota) -> None:

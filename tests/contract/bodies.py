@@ -9,7 +9,8 @@ from typing import Any
 from kasuwa.base.ids import new_id
 from tests import banking
 from tests.conftest import picture_bytes
-from tests.contract.cast import Cast
+from tests.contract.cast import PIN, Cast
+from tests.second_factors import code_now
 
 Json = dict[str, Any]
 
@@ -269,6 +270,17 @@ BODIES: dict[tuple[str, str], Callable[[Cast], Any]] = {
     ("manage", "closeStocktake"): lambda cast: {"uncounted": "keep", "note": f"{cast.mark} done"},
     ("manage", "cancelStocktake"): lambda cast: {"note": f"{cast.mark} wrong day"},
     ("manage", "setPacks"): lambda cast: {"packs": [{"name": f"{cast.mark[:20]} carton", "units": 24}]},
+    ("manage", "makeOwner"): lambda cast: {"password": cast.password},
+    ("manage", "enrolSecondFactor"): lambda cast: {"password": cast.password},
+    ("manage", "confirmSecondFactor"): lambda cast: {"code": code_now(cast.factor_secret)},
+    ("manage", "turnOffSecondFactor"): lambda cast: {"password": cast.password},
+    ("manage", "setPin"): lambda cast: {"pin": "7304", "password": cast.password},
+    ("manage", "enterTill"): lambda cast: {"userId": str(cast.staff_id), "pin": PIN},
+    ("manage", "createAccessToken"): lambda cast: {
+        "name": f"{cast.mark} feed",
+        "scopes": ["read_product"],
+    },
+    ("manage", "rotateAccessToken"): lambda cast: {"overlapMinutes": 5},
     ("manage", "changeStock"): lambda cast: {
         "reference": f"{cast.mark} GRN",
         "lines": [{"variantId": str(cast.variant_id), "change": 2, "note": f"{cast.mark} late"}],

@@ -1,9 +1,11 @@
 """A shop with one of everything that an operation may name, and the people who call."""
 
+import base64
 import secrets
 import tempfile
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -29,9 +31,12 @@ from kasuwa.domain.media.keeping import keep_bytes
 from kasuwa.domain.media.records import STOREHARMONY_FORMATS, Place
 from kasuwa.domain.merchants.actions import create_access_token, join_store, open_session
 from kasuwa.domain.merchants.authentication import resolve_access_token
+from kasuwa.domain.merchants.tokens import create_token
 from kasuwa.domain.messages.actions import send_message
 from kasuwa.domain.messages.records import Message
 from kasuwa.domain.permissions import Role
+from kasuwa.domain.staff.pins import pin_marks
+from kasuwa.domain.staff.tills import open_till
 from kasuwa.domain.stocktakes.actions import start_stocktake
 from kasuwa.domain.transfers.actions import draft_transfer, send
 from kasuwa.domain.transfers.records import NewTransfer, WantedLine
@@ -85,8 +90,14 @@ class Cast(Struct, frozen=True, kw_only=True):
     spare_bank_id: UUID
     # A simple product whose shelf is empty: it may get variants.
     bare_product_id: UUID
-    # A cashier of the store.
+    # A cashier of the store with a PIN, and a session of theirs; a till to enter at.
     staff_id: UUID
+    staff_session_id: UUID
+    till_token: str
+    # One more session of the owner's, a token to rotate, and a second factor that waits for its first code.
+    session_id: UUID
+    token_id: UUID
+    factor_secret: str
 
     @property
     def other_store_id(self) -> UUID:
@@ -106,8 +117,11 @@ class Staff(Struct, frozen=True):
     user_id: UUID
     email: str
     session: str
+    # One more of theirs.
+    session_id: UUID
 
 
+PIN = "4829"
 _HASHES: dict[str, str] = {}
 
 
@@ -161,8 +175,30 @@ async def new_cast(services: Services, *, password: str = "the cast's own passwo
         bank_number=bank.number,
         spare_bank_id=spare.bank_account_id,
         bare_product_id=bare.product_id,
-        staff_id=(await hire(shop, Role.CASHIER, shop.store_id)).user_id,
+        **await _ways_in(mark, shop),
     )
+
+
+async def _ways_in(mark: str, shop: Shop) -> dict[str, Any]:
+    """A cashier with a PIN, a till, a session that may end and a token that may be rotated."""
+    staff = await hire(shop, Role.CASHIER, shop.store_id)
+    async with shop.owner.transaction() as db:
+        spare = await open_session(shop.owner, db, shop.user_id, shop.store_id)
+        await db.execute(
+            "UPDATE membership SET pos_pin_mark = :mark"
+            " WHERE merchant_id = current_merchant() AND user_id = :user_id",
+            mark=pin_marks(shop.owner, staff.user_id, shop.store_id, PIN)[0],
+            user_id=staff.user_id,
+        )
+        secret = await begin_factor(shop, shop.user_id)
+    return {
+        "factor_secret": secret,
+        "staff_id": staff.user_id,
+        "staff_session_id": staff.session_id,
+        "till_token": (await open_till(shop.owner)).token,
+        "session_id": spare.session_id,
+        "token_id": (await create_token(shop.owner, f"{mark} app", ["read_product"])).token_id,
+    }
 
 
 async def _mark_people(mark: str, shop: Shop, password_hash: str) -> str:
@@ -207,7 +243,7 @@ async def _failed_message(mark: str, shop: Shop) -> UUID:
     return UUID(int=found.int)
 
 
-async def _imports(mark: str, shop: Shop) -> dict[str, UUID]:
+async def _imports(mark: str, shop: Shop) -> dict[str, Any]:
     """One that has ended with a row that failed, and one that nobody has gone on with."""
     ids = []
     with tempfile.TemporaryDirectory() as folder:
@@ -221,7 +257,7 @@ async def _imports(mark: str, shop: Shop) -> dict[str, UUID]:
     return {"import_id": ids[0], "running_import_id": ids[1]}
 
 
-async def _transfers(mark: str, shop: Shop) -> dict[str, UUID]:
+async def _transfers(mark: str, shop: Shop) -> dict[str, Any]:
     """Of goods of their own, so that the product stays one that nothing holds."""
     variant = NewVariant(
         price=Price(currency="NGN", selling_minor=20_000),
@@ -304,7 +340,21 @@ async def hire(shop: Shop, role: Role, store_id: UUID) -> Staff:
         await db.value("SELECT add_account(:user_id)", user_id=user_id)
         await join_store(db, user_id, store_id, role)
         session = await open_session(shop.owner, db, user_id, store_id)
-    return Staff(user_id, email, session.token)
+        other = await open_session(shop.owner, db, user_id, store_id)
+    return Staff(user_id, email, session.token, other.session_id)
+
+
+async def begin_factor(shop: Shop, user_id: UUID) -> str:
+    """A second factor that waits for its first code; its secret in base 32."""
+    key = secrets.token_bytes(20)
+    async with shop.owner.transaction() as db:
+        await db.execute(
+            "INSERT INTO second_factor (merchant_id, user_id, sealed_secret)"
+            " VALUES (current_merchant(), :user_id, :sealed)",
+            user_id=user_id,
+            sealed=shop.owner.services.sealer.seal(key),
+        )
+    return base64.b32encode(key).decode()
 
 
 class Caller(Struct, frozen=True, kw_only=True):
@@ -326,13 +376,14 @@ def owner(cast: Cast, developer_key: str, name: str = "owner") -> Caller:
             "developerKey": developer_key,
             "authToken": cast.shop.token,
             "accessToken": cast.shop.token,
+            "tilltoken": cast.till_token,
         },
     )
 
 
 def with_token(cast: Cast, token: str, name: str) -> Caller:
     """A caller who has one API token and tries it everywhere."""
-    schemes = ("sessiontoken", "developerKey", "authToken", "accessToken", "customerToken")
+    schemes = ("sessiontoken", "developerKey", "authToken", "accessToken", "customerToken", "tilltoken")
     return Caller(name=name, cast=cast, secrets=dict.fromkeys(schemes, token))
 
 

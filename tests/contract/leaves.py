@@ -11,6 +11,7 @@ class MissingRecipe(AssertionError):
 
 HEADERS = {
     "sessiontoken": "sessiontoken",
+    "tilltoken": "tilltoken",
     "customerToken": "customertoken",
     "authToken": "x-auth-token",
     "accessToken": "access-token",

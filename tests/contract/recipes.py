@@ -108,6 +108,9 @@ IDENTITIES: dict[str, dict[str, Identity]] = {
         "messageid": _uuid("message_id"),
         "lineid": _uuid("transfer_id"),
         "importid": _uuid("import_id"),
+        "userid": _uuid("staff_id"),
+        "sessionid": _uuid("session_id"),
+        "tokenid": _uuid("token_id"),
         "destinationstoreid": _uuid("other_store_id"),
     },
 }
@@ -125,6 +128,7 @@ OF_OPERATION: dict[tuple[str, str], Identity] = {
     ("getStoreUser", "userid"): _uuid("staff_id"),
     ("editStoreUser", "userid"): _uuid("staff_id"),
     ("deleteStoreUser", "userid"): _uuid("staff_id"),
+    ("endUserSession", "sessionid"): _uuid("staff_session_id"),
     ("changeTransfer", "transferid"): _uuid("draft_id"),
     ("shipTransfer", "transferid"): _uuid("ready_id"),
     ("cancelTransfer", "transferid"): _uuid("doomed_id"),

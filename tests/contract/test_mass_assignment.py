@@ -116,6 +116,8 @@ async def find_taken(web: Web, entry: Entry, more: tuple[Path, ...] = ()) -> tup
 _ONCE = {
     ("storeharmony", "updateProductByItemId"),
     ("storeharmony", "verifyUserRegistrationFromWebsite"),
+    ("manage", "confirmSecondFactor"),
+    ("manage", "rotateAccessToken"),
 }
 
 

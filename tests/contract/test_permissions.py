@@ -5,7 +5,7 @@ import pytest
 
 from kasuwa.domain.permissions import Role
 from tests.client import Web
-from tests.contract.cast import Caller, Cast, hire, new_cast, with_token
+from tests.contract.cast import Caller, Cast, begin_factor, hire, new_cast, with_token
 from tests.contract.recipes import Entry, built
 from tests.shop import new_developer_key
 from tools.document_permissions import CALLERS, PAGE, cell, needs_both, page
@@ -23,7 +23,10 @@ async def everybody(cast: Cast, developer_key: str) -> dict[str, Caller]:
     }
     for name, role in (("manager", Role.MANAGER), ("cashier", Role.CASHIER)):
         staff = await hire(shop, role, shop.store_id)
-        theirs = msgspec.structs.replace(cast, user_id=staff.user_id, email=staff.email)
+        secret = await begin_factor(shop, staff.user_id)
+        theirs = msgspec.structs.replace(
+            cast, user_id=staff.user_id, email=staff.email, factor_secret=secret, session_id=staff.session_id
+        )
         found[name] = with_token(theirs, staff.session, name)
     assert found.keys() == set(CALLERS)
     return found

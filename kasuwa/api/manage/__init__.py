@@ -1,22 +1,28 @@
 """The Manage API. Importing it registers every operation that is built."""
 
+from kasuwa.api.manage import access as _access
 from kasuwa.api.manage import audit as _audit
 from kasuwa.api.manage import exports as _exports
 from kasuwa.api.manage import imports as _imports
 from kasuwa.api.manage import messages as _messages
 from kasuwa.api.manage import stock as _stock
 from kasuwa.api.manage import stocktakes as _stocktakes
+from kasuwa.api.manage import tills as _tills
+from kasuwa.api.manage import tokens as _tokens
 from kasuwa.api.manage import transfers as _transfers
 from kasuwa.api.manage import units as _units
 from kasuwa.api.manage.service import api
 
 __all__ = [
+    "_access",
     "_audit",
     "_exports",
     "_imports",
     "_messages",
     "_stock",
     "_stocktakes",
+    "_tills",
+    "_tokens",
     "_transfers",
     "_units",
     "api",

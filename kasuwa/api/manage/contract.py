@@ -21,6 +21,29 @@ Number = Decimal
 Uuid = UUID
 
 
+class AccessTokenFacts(Struct, frozen=True, kw_only=True):
+    """A token, but not what it is"""
+
+    tokenId: str
+    name: str
+    scopes: list[str]
+    createdAt: DateTime
+    endsAt: DateTime | None
+
+
+class AccessTokenList(Struct, frozen=True, kw_only=True):
+    """Tokens that work"""
+
+    data: list[AccessTokenFacts]
+
+
+class AccessTokenWish(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A token to be made"""
+
+    name: Annotated[str, Meta(min_length=1, max_length=80)]
+    scopes: Annotated[list[Literal["read_product", "write_product"]], Meta(min_length=1, max_length=2)]
+
+
 class AddStocktakeCountsPath(Struct, frozen=True, kw_only=True):
     storeid: Annotated[str, Meta(min_length=1, max_length=64)]
     stocktakeid: Annotated[str, Meta(min_length=1, max_length=64)]
@@ -94,8 +117,53 @@ class CloseStocktakePath(Struct, frozen=True, kw_only=True):
     stocktakeid: Annotated[str, Meta(min_length=1, max_length=64)]
 
 
+class ConfirmSecondFactorPath(Struct, frozen=True, kw_only=True):
+    storeid: Annotated[str, Meta(min_length=1, max_length=64)]
+
+
+class CreateAccessTokenPath(Struct, frozen=True, kw_only=True):
+    storeid: Annotated[str, Meta(min_length=1, max_length=64)]
+
+
 class CreateTransferPath(Struct, frozen=True, kw_only=True):
     storeid: Annotated[str, Meta(min_length=1, max_length=64)]
+
+
+class EndOtherSessionsPath(Struct, frozen=True, kw_only=True):
+    storeid: Annotated[str, Meta(min_length=1, max_length=64)]
+
+
+class EndSessionPath(Struct, frozen=True, kw_only=True):
+    storeid: Annotated[str, Meta(min_length=1, max_length=64)]
+    sessionid: Annotated[str, Meta(min_length=1, max_length=64)]
+
+
+class EndUserSessionPath(Struct, frozen=True, kw_only=True):
+    storeid: Annotated[str, Meta(min_length=1, max_length=64)]
+    userid: Annotated[str, Meta(min_length=1, max_length=64)]
+    sessionid: Annotated[str, Meta(min_length=1, max_length=64)]
+
+
+class EndUserSessionsPath(Struct, frozen=True, kw_only=True):
+    storeid: Annotated[str, Meta(min_length=1, max_length=64)]
+    userid: Annotated[str, Meta(min_length=1, max_length=64)]
+
+
+class EnrolSecondFactorPath(Struct, frozen=True, kw_only=True):
+    storeid: Annotated[str, Meta(min_length=1, max_length=64)]
+
+
+class EnterTillPath(Struct, frozen=True, kw_only=True):
+    storeid: Annotated[str, Meta(min_length=1, max_length=64)]
+
+
+class EnteredTill(Struct, frozen=True, kw_only=True):
+    """A short session at the till's store"""
+
+    userId: str
+    sessiontoken: str
+    role: str
+    expiresAt: DateTime
 
 
 class ExportProductsPath(Struct, frozen=True, kw_only=True):
@@ -123,6 +191,10 @@ class GetPacksPath(Struct, frozen=True, kw_only=True):
 class GetProductImportPath(Struct, frozen=True, kw_only=True):
     storeid: Annotated[str, Meta(min_length=1, max_length=64)]
     importid: Annotated[str, Meta(min_length=1, max_length=64)]
+
+
+class GetSecondFactorPath(Struct, frozen=True, kw_only=True):
+    storeid: Annotated[str, Meta(min_length=1, max_length=64)]
 
 
 class GetStocktakePath(Struct, frozen=True, kw_only=True):
@@ -190,6 +262,10 @@ class LineResult(Struct, frozen=True, kw_only=True):
     errors: list[ProblemError]
 
 
+class ListAccessTokensPath(Struct, frozen=True, kw_only=True):
+    storeid: Annotated[str, Meta(min_length=1, max_length=64)]
+
+
 class ListAuditEntriesPath(Struct, frozen=True, kw_only=True):
     storeid: Annotated[str, Meta(min_length=1, max_length=64)]
 
@@ -244,6 +320,10 @@ class ListSerialNumbersQuery(Struct, frozen=True, kw_only=True):
     cursor: Annotated[str, Meta(min_length=1, max_length=512)] | None = None
 
 
+class ListSessionsPath(Struct, frozen=True, kw_only=True):
+    storeid: Annotated[str, Meta(min_length=1, max_length=64)]
+
+
 class ListStockAsAtPath(Struct, frozen=True, kw_only=True):
     storeid: Annotated[str, Meta(min_length=1, max_length=64)]
 
@@ -275,6 +355,10 @@ class ListStocktakesQuery(Struct, frozen=True, kw_only=True):
     cursor: Annotated[str, Meta(min_length=1, max_length=512)] | None = None
 
 
+class ListTillPeoplePath(Struct, frozen=True, kw_only=True):
+    storeid: Annotated[str, Meta(min_length=1, max_length=64)]
+
+
 class ListTransfersPath(Struct, frozen=True, kw_only=True):
     storeid: Annotated[str, Meta(min_length=1, max_length=64)]
 
@@ -284,6 +368,11 @@ class ListTransfersQuery(Struct, frozen=True, kw_only=True):
     status: TransferStatus | None = None
     size: Annotated[int, Meta(ge=1, le=200)] = 50
     cursor: Annotated[str, Meta(min_length=1, max_length=512)] | None = None
+
+
+class ListUserSessionsPath(Struct, frozen=True, kw_only=True):
+    storeid: Annotated[str, Meta(min_length=1, max_length=64)]
+    userid: Annotated[str, Meta(min_length=1, max_length=64)]
 
 
 class ListedImport(Struct, frozen=True, kw_only=True):
@@ -349,6 +438,11 @@ class LowStockPage(Struct, frozen=True, kw_only=True):
     nextCursor: str | None
 
 
+class MakeOwnerPath(Struct, frozen=True, kw_only=True):
+    storeid: Annotated[str, Meta(min_length=1, max_length=64)]
+    userid: Annotated[str, Meta(min_length=1, max_length=64)]
+
+
 class MessageLanguageChoice(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A language for the shop, or for the caller"""
 
@@ -364,10 +458,34 @@ class MessageLanguages(Struct, frozen=True, kw_only=True):
     own: str | None
 
 
+class NewAccessToken(Struct, frozen=True, kw_only=True):
+    """A token and where it is used"""
+
+    tokenId: str
+    accessToken: str
+    storeHash: str
+    shop: str
+    scopes: list[str]
+
+
+class NewOwnerOfStore(Struct, frozen=True, kw_only=True):
+    """A user and their role at the store"""
+
+    userId: str
+    role: str
+
+
 class NewPacks(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The packs that a variant shall have"""
 
     packs: Annotated[list[Pack], Meta(max_length=50)]
+
+
+class NewPin(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A PIN for tills; null takes it away"""
+
+    pin: Annotated[str, Meta(pattern="^[0-9]{4,6}$")] | None
+    password: Annotated[str, Meta(min_length=1, max_length=128)]
 
 
 class NewTransfer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -377,6 +495,18 @@ class NewTransfer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     lines: Annotated[list[WantedTransferLine], Meta(max_length=1000)]
     reference: Annotated[str, Meta(max_length=100)] | UnsetType = UNSET
     note: Annotated[str, Meta(max_length=500)] | UnsetType = UNSET
+
+
+class OpenTillPath(Struct, frozen=True, kw_only=True):
+    storeid: Annotated[str, Meta(min_length=1, max_length=64)]
+
+
+class OpenedTill(Struct, frozen=True, kw_only=True):
+    """A till of the store"""
+
+    tillToken: str
+    sessionId: str
+    expiresAt: DateTime
 
 
 class Pack(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -391,6 +521,18 @@ class Packs(Struct, frozen=True, kw_only=True):
 
     variantId: Uuid
     packs: list[Pack]
+
+
+class PasswordConfirmation(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The caller's present password"""
+
+    password: Annotated[str, Meta(min_length=1, max_length=128)]
+
+
+class PinState(Struct, frozen=True, kw_only=True):
+    """Whether the caller has a PIN at this store"""
+
+    hasPin: bool
 
 
 class Problem(Struct, frozen=True, kw_only=True):
@@ -453,9 +595,46 @@ class ReceiveTransferPath(Struct, frozen=True, kw_only=True):
     transferid: Annotated[str, Meta(min_length=1, max_length=64)]
 
 
+class RecoveryCodes(Struct, frozen=True, kw_only=True):
+    """Each is a second factor once"""
+
+    recoveryCodes: list[str]
+
+
 class ResendMessagePath(Struct, frozen=True, kw_only=True):
     storeid: Annotated[str, Meta(min_length=1, max_length=64)]
     messageid: Annotated[str, Meta(min_length=1, max_length=64)]
+
+
+class RevokeAccessTokenPath(Struct, frozen=True, kw_only=True):
+    storeid: Annotated[str, Meta(min_length=1, max_length=64)]
+    tokenid: Annotated[str, Meta(min_length=1, max_length=64)]
+
+
+class RotateAccessTokenPath(Struct, frozen=True, kw_only=True):
+    storeid: Annotated[str, Meta(min_length=1, max_length=64)]
+    tokenid: Annotated[str, Meta(min_length=1, max_length=64)]
+
+
+class SecondFactor(Struct, frozen=True, kw_only=True):
+    """State of the caller's second factor"""
+
+    status: Literal["off", "pending", "on"]
+    confirmedAt: DateTime | None
+    recoveryCodesLeft: Annotated[int, Meta(ge=0, le=2147483647)]
+
+
+class SecondFactorCode(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A code that the app shows now"""
+
+    code: Annotated[str, Meta(pattern="^[0-9]{6}$")]
+
+
+class SecondFactorSecret(Struct, frozen=True, kw_only=True):
+    """What an app makes codes of (RFC 6238, SHA-1, 6 digits, 30 seconds)"""
+
+    secret: str
+    uri: str
 
 
 class SentMessage(Struct, frozen=True, kw_only=True):
@@ -500,9 +679,42 @@ class SerialNumberPage(Struct, frozen=True, kw_only=True):
     nextCursor: str | None
 
 
+class Session(Struct, frozen=True, kw_only=True):
+    """One way in that stands open"""
+
+    sessionId: str
+    kind: Literal["store", "account", "web", "till"]
+    storeId: str
+    storeName: str
+    isCurrent: bool
+    atTill: bool
+    platform: str
+    device: str
+    address: str
+    openedAt: DateTime
+    lastSeenAt: DateTime
+    expiresAt: DateTime
+
+
+class SessionList(Struct, frozen=True, kw_only=True):
+    """Sessions that have not ended"""
+
+    data: list[Session]
+
+
+class SessionsEnded(Struct, frozen=True, kw_only=True):
+    """Sessions that are refused from now on"""
+
+    ended: Annotated[int, Meta(ge=0, le=2147483647)]
+
+
 class SetPacksPath(Struct, frozen=True, kw_only=True):
     storeid: Annotated[str, Meta(min_length=1, max_length=64)]
     variantid: Annotated[str, Meta(min_length=1, max_length=64)]
+
+
+class SetPinPath(Struct, frozen=True, kw_only=True):
+    storeid: Annotated[str, Meta(min_length=1, max_length=64)]
 
 
 class ShipTransferPath(Struct, frozen=True, kw_only=True):
@@ -705,6 +917,34 @@ class StocktakeStart(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     blind: bool = True
 
 
+class TillEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Who enters"""
+
+    userId: Annotated[str, Meta(min_length=1, max_length=64)]
+    pin: Annotated[str, Meta(pattern="^[0-9]{4,6}$")]
+
+
+class TillPeople(Struct, frozen=True, kw_only=True):
+    """People who may enter at a till"""
+
+    data: list[TillPerson]
+
+
+class TillPerson(Struct, frozen=True, kw_only=True):
+    """Somebody of the store who has a PIN"""
+
+    userId: str
+    firstname: str
+    lastname: str
+    role: str
+
+
+class TokenRotation(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How the old token ends"""
+
+    overlapMinutes: Annotated[int, Meta(ge=0, le=1440)]
+
+
 class Transfer(Struct, frozen=True, kw_only=True):
     """Goods that go from one location to another"""
 
@@ -805,6 +1045,10 @@ class TransferReceiptLine(Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     reason: Annotated[str, Meta(max_length=200)] | UnsetType = UNSET
 
 
+class TurnOffSecondFactorPath(Struct, frozen=True, kw_only=True):
+    storeid: Annotated[str, Meta(min_length=1, max_length=64)]
+
+
 class WantedTransferLine(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A variant to send; each once"""
 
@@ -826,6 +1070,7 @@ TransferStatus = Literal["draft", "shipped", "partially_received", "accepted", "
 CHECKS = Checks(
     Path(__file__).with_suffix(".json"),
     {
+        AccessTokenWish: "AccessTokenWish",
         AddStocktakeCountsPath: "AddStocktakeCountsPath",
         CancelProductImportPath: "CancelProductImportPath",
         CancelStocktakePath: "CancelStocktakePath",
@@ -834,15 +1079,25 @@ CHECKS = Checks(
         ChangeTransferPath: "ChangeTransferPath",
         ChooseMessageLanguagePath: "ChooseMessageLanguagePath",
         CloseStocktakePath: "CloseStocktakePath",
+        ConfirmSecondFactorPath: "ConfirmSecondFactorPath",
+        CreateAccessTokenPath: "CreateAccessTokenPath",
         CreateTransferPath: "CreateTransferPath",
+        EndOtherSessionsPath: "EndOtherSessionsPath",
+        EndSessionPath: "EndSessionPath",
+        EndUserSessionPath: "EndUserSessionPath",
+        EndUserSessionsPath: "EndUserSessionsPath",
+        EnrolSecondFactorPath: "EnrolSecondFactorPath",
+        EnterTillPath: "EnterTillPath",
         ExportProductsPath: "ExportProductsPath",
         ExportProductsQuery: "ExportProductsQuery",
         GetFailedRowsPath: "GetFailedRowsPath",
         GetMessageLanguagePath: "GetMessageLanguagePath",
         GetPacksPath: "GetPacksPath",
         GetProductImportPath: "GetProductImportPath",
+        GetSecondFactorPath: "GetSecondFactorPath",
         GetStocktakePath: "GetStocktakePath",
         GetTransferPath: "GetTransferPath",
+        ListAccessTokensPath: "ListAccessTokensPath",
         ListAuditEntriesPath: "ListAuditEntriesPath",
         ListAuditEntriesQuery: "ListAuditEntriesQuery",
         ListLowStockEventsPath: "ListLowStockEventsPath",
@@ -853,20 +1108,31 @@ CHECKS = Checks(
         ListProductImportsQuery: "ListProductImportsQuery",
         ListSerialNumbersPath: "ListSerialNumbersPath",
         ListSerialNumbersQuery: "ListSerialNumbersQuery",
+        ListSessionsPath: "ListSessionsPath",
         ListStockAsAtPath: "ListStockAsAtPath",
         ListStockAsAtQuery: "ListStockAsAtQuery",
         ListStocktakeLinesPath: "ListStocktakeLinesPath",
         ListStocktakeLinesQuery: "ListStocktakeLinesQuery",
         ListStocktakesPath: "ListStocktakesPath",
         ListStocktakesQuery: "ListStocktakesQuery",
+        ListTillPeoplePath: "ListTillPeoplePath",
         ListTransfersPath: "ListTransfersPath",
         ListTransfersQuery: "ListTransfersQuery",
+        ListUserSessionsPath: "ListUserSessionsPath",
+        MakeOwnerPath: "MakeOwnerPath",
         MessageLanguageChoice: "MessageLanguageChoice",
         NewPacks: "NewPacks",
+        NewPin: "NewPin",
         NewTransfer: "NewTransfer",
+        OpenTillPath: "OpenTillPath",
+        PasswordConfirmation: "PasswordConfirmation",
         ReceiveTransferPath: "ReceiveTransferPath",
         ResendMessagePath: "ResendMessagePath",
+        RevokeAccessTokenPath: "RevokeAccessTokenPath",
+        RotateAccessTokenPath: "RotateAccessTokenPath",
+        SecondFactorCode: "SecondFactorCode",
         SetPacksPath: "SetPacksPath",
+        SetPinPath: "SetPinPath",
         ShipTransferPath: "ShipTransferPath",
         StartPictureImportPath: "StartPictureImportPath",
         StartPictureImportQuery: "StartPictureImportQuery",
@@ -878,9 +1144,12 @@ CHECKS = Checks(
         StocktakeClose: "StocktakeClose",
         StocktakeCounts: "StocktakeCounts",
         StocktakeStart: "StocktakeStart",
+        TillEntry: "TillEntry",
+        TokenRotation: "TokenRotation",
         TransferCancel: "TransferCancel",
         TransferChange: "TransferChange",
         TransferReceipt: "TransferReceipt",
+        TurnOffSecondFactorPath: "TurnOffSecondFactorPath",
     },
 )
 
@@ -1469,6 +1738,345 @@ OPERATIONS: dict[str, Operation] = {
         body_required=True,
         success_status=200,
         answer=MessageLanguages,
+        answer_media=("application/json",),
+        statuses=frozenset({200, 400, 401, 403, 404, 408, 409, 413, 415, 422, 429, 500, 503}),
+    ),
+    "listSessions": Operation(
+        operation_id="listSessions",
+        method="GET",
+        path="/{storeid}/sessions",
+        tags=("Access",),
+        security=(("sessiontoken",),),
+        permission=None,
+        scope=None,
+        safe=True,
+        idempotent=False,
+        path_parameters=ListSessionsPath,
+        headers=(),
+        success_status=200,
+        answer=SessionList,
+        answer_media=("application/json",),
+        statuses=frozenset({200, 304, 400, 401, 403, 404, 408, 422, 429, 500, 503}),
+    ),
+    "endOtherSessions": Operation(
+        operation_id="endOtherSessions",
+        method="DELETE",
+        path="/{storeid}/sessions",
+        tags=("Access",),
+        security=(("sessiontoken",),),
+        permission=None,
+        scope=None,
+        safe=False,
+        idempotent=False,
+        path_parameters=EndOtherSessionsPath,
+        headers=(HeaderParameter(name="Idempotency-Key", pattern="^[A-Za-z0-9._:-]{8,128}$"),),
+        success_status=200,
+        answer=SessionsEnded,
+        answer_media=("application/json",),
+        statuses=frozenset({200, 400, 401, 403, 404, 408, 409, 422, 429, 500, 503}),
+    ),
+    "endSession": Operation(
+        operation_id="endSession",
+        method="DELETE",
+        path="/{storeid}/sessions/{sessionid}",
+        tags=("Access",),
+        security=(("sessiontoken",),),
+        permission=None,
+        scope=None,
+        safe=False,
+        idempotent=False,
+        path_parameters=EndSessionPath,
+        headers=(HeaderParameter(name="Idempotency-Key", pattern="^[A-Za-z0-9._:-]{8,128}$"),),
+        success_status=200,
+        answer=SessionsEnded,
+        answer_media=("application/json",),
+        statuses=frozenset({200, 400, 401, 403, 404, 408, 409, 422, 429, 500, 503}),
+    ),
+    "listUserSessions": Operation(
+        operation_id="listUserSessions",
+        method="GET",
+        path="/{storeid}/users/{userid}/sessions",
+        tags=("Access",),
+        security=(("sessiontoken",),),
+        permission="user.write",
+        scope=None,
+        safe=True,
+        idempotent=False,
+        path_parameters=ListUserSessionsPath,
+        headers=(),
+        success_status=200,
+        answer=SessionList,
+        answer_media=("application/json",),
+        statuses=frozenset({200, 304, 400, 401, 403, 404, 408, 422, 429, 500, 503}),
+    ),
+    "endUserSessions": Operation(
+        operation_id="endUserSessions",
+        method="DELETE",
+        path="/{storeid}/users/{userid}/sessions",
+        tags=("Access",),
+        security=(("sessiontoken",),),
+        permission="user.write",
+        scope=None,
+        safe=False,
+        idempotent=False,
+        path_parameters=EndUserSessionsPath,
+        headers=(HeaderParameter(name="Idempotency-Key", pattern="^[A-Za-z0-9._:-]{8,128}$"),),
+        success_status=200,
+        answer=SessionsEnded,
+        answer_media=("application/json",),
+        statuses=frozenset({200, 400, 401, 403, 404, 408, 409, 422, 429, 500, 503}),
+    ),
+    "endUserSession": Operation(
+        operation_id="endUserSession",
+        method="DELETE",
+        path="/{storeid}/users/{userid}/sessions/{sessionid}",
+        tags=("Access",),
+        security=(("sessiontoken",),),
+        permission="user.write",
+        scope=None,
+        safe=False,
+        idempotent=False,
+        path_parameters=EndUserSessionPath,
+        headers=(HeaderParameter(name="Idempotency-Key", pattern="^[A-Za-z0-9._:-]{8,128}$"),),
+        success_status=200,
+        answer=SessionsEnded,
+        answer_media=("application/json",),
+        statuses=frozenset({200, 400, 401, 403, 404, 408, 409, 422, 429, 500, 503}),
+    ),
+    "makeOwner": Operation(
+        operation_id="makeOwner",
+        method="POST",
+        path="/{storeid}/users/{userid}/make-owner",
+        tags=("Access",),
+        security=(("sessiontoken",),),
+        permission="user.write",
+        scope=None,
+        safe=False,
+        idempotent=False,
+        path_parameters=MakeOwnerPath,
+        headers=(HeaderParameter(name="Idempotency-Key", pattern="^[A-Za-z0-9._:-]{8,128}$"),),
+        body={"application/json": PasswordConfirmation},
+        body_required=True,
+        success_status=200,
+        answer=NewOwnerOfStore,
+        answer_media=("application/json",),
+        statuses=frozenset({200, 400, 401, 403, 404, 408, 409, 413, 415, 422, 429, 500, 503}),
+    ),
+    "getSecondFactor": Operation(
+        operation_id="getSecondFactor",
+        method="GET",
+        path="/{storeid}/second-factor",
+        tags=("Access",),
+        security=(("sessiontoken",),),
+        permission=None,
+        scope=None,
+        safe=True,
+        idempotent=False,
+        path_parameters=GetSecondFactorPath,
+        headers=(),
+        success_status=200,
+        answer=SecondFactor,
+        answer_media=("application/json",),
+        statuses=frozenset({200, 304, 400, 401, 403, 404, 408, 422, 429, 500, 503}),
+    ),
+    "enrolSecondFactor": Operation(
+        operation_id="enrolSecondFactor",
+        method="POST",
+        path="/{storeid}/second-factor",
+        tags=("Access",),
+        security=(("sessiontoken",),),
+        permission=None,
+        scope=None,
+        safe=False,
+        idempotent=False,
+        path_parameters=EnrolSecondFactorPath,
+        headers=(HeaderParameter(name="Idempotency-Key", pattern="^[A-Za-z0-9._:-]{8,128}$"),),
+        body={"application/json": PasswordConfirmation},
+        body_required=True,
+        success_status=200,
+        answer=SecondFactorSecret,
+        answer_media=("application/json",),
+        statuses=frozenset({200, 400, 401, 403, 404, 408, 409, 413, 415, 422, 429, 500, 503}),
+    ),
+    "confirmSecondFactor": Operation(
+        operation_id="confirmSecondFactor",
+        method="POST",
+        path="/{storeid}/second-factor/confirm",
+        tags=("Access",),
+        security=(("sessiontoken",),),
+        permission=None,
+        scope=None,
+        safe=False,
+        idempotent=False,
+        path_parameters=ConfirmSecondFactorPath,
+        headers=(HeaderParameter(name="Idempotency-Key", pattern="^[A-Za-z0-9._:-]{8,128}$"),),
+        body={"application/json": SecondFactorCode},
+        body_required=True,
+        success_status=200,
+        answer=RecoveryCodes,
+        answer_media=("application/json",),
+        statuses=frozenset({200, 400, 401, 403, 404, 408, 409, 413, 415, 422, 429, 500, 503}),
+    ),
+    "turnOffSecondFactor": Operation(
+        operation_id="turnOffSecondFactor",
+        method="POST",
+        path="/{storeid}/second-factor/turn-off",
+        tags=("Access",),
+        security=(("sessiontoken",),),
+        permission=None,
+        scope=None,
+        safe=False,
+        idempotent=False,
+        path_parameters=TurnOffSecondFactorPath,
+        headers=(HeaderParameter(name="Idempotency-Key", pattern="^[A-Za-z0-9._:-]{8,128}$"),),
+        body={"application/json": PasswordConfirmation},
+        body_required=True,
+        success_status=200,
+        answer=SecondFactor,
+        answer_media=("application/json",),
+        statuses=frozenset({200, 400, 401, 403, 404, 408, 409, 413, 415, 422, 429, 500, 503}),
+    ),
+    "setPin": Operation(
+        operation_id="setPin",
+        method="PUT",
+        path="/{storeid}/pin",
+        tags=("Access",),
+        security=(("sessiontoken",),),
+        permission=None,
+        scope=None,
+        safe=False,
+        idempotent=False,
+        path_parameters=SetPinPath,
+        headers=(HeaderParameter(name="Idempotency-Key", pattern="^[A-Za-z0-9._:-]{8,128}$"),),
+        body={"application/json": NewPin},
+        body_required=True,
+        success_status=200,
+        answer=PinState,
+        answer_media=("application/json",),
+        statuses=frozenset({200, 400, 401, 403, 404, 408, 409, 413, 415, 422, 429, 500, 503}),
+    ),
+    "openTill": Operation(
+        operation_id="openTill",
+        method="POST",
+        path="/{storeid}/till",
+        tags=("Till",),
+        security=(("sessiontoken",),),
+        permission="till.open",
+        scope=None,
+        safe=False,
+        idempotent=False,
+        path_parameters=OpenTillPath,
+        headers=(HeaderParameter(name="Idempotency-Key", pattern="^[A-Za-z0-9._:-]{8,128}$"),),
+        success_status=200,
+        answer=OpenedTill,
+        answer_media=("application/json",),
+        statuses=frozenset({200, 400, 401, 403, 404, 408, 409, 422, 429, 500, 503}),
+    ),
+    "listTillPeople": Operation(
+        operation_id="listTillPeople",
+        method="GET",
+        path="/{storeid}/till/people",
+        tags=("Till",),
+        security=(("tilltoken",),),
+        permission=None,
+        scope=None,
+        safe=True,
+        idempotent=False,
+        path_parameters=ListTillPeoplePath,
+        headers=(),
+        success_status=200,
+        answer=TillPeople,
+        answer_media=("application/json",),
+        statuses=frozenset({200, 304, 400, 401, 403, 404, 408, 422, 429, 500, 503}),
+    ),
+    "enterTill": Operation(
+        operation_id="enterTill",
+        method="POST",
+        path="/{storeid}/till/enter",
+        tags=("Till",),
+        security=(("tilltoken",),),
+        permission=None,
+        scope=None,
+        safe=False,
+        idempotent=False,
+        path_parameters=EnterTillPath,
+        headers=(HeaderParameter(name="Idempotency-Key", pattern="^[A-Za-z0-9._:-]{8,128}$"),),
+        body={"application/json": TillEntry},
+        body_required=True,
+        success_status=200,
+        answer=EnteredTill,
+        answer_media=("application/json",),
+        statuses=frozenset({200, 400, 401, 403, 404, 408, 409, 413, 415, 422, 429, 500, 503}),
+    ),
+    "listAccessTokens": Operation(
+        operation_id="listAccessTokens",
+        method="GET",
+        path="/{storeid}/tokens",
+        tags=("Access",),
+        security=(("sessiontoken",),),
+        permission="token.write",
+        scope=None,
+        safe=True,
+        idempotent=False,
+        path_parameters=ListAccessTokensPath,
+        headers=(),
+        success_status=200,
+        answer=AccessTokenList,
+        answer_media=("application/json",),
+        statuses=frozenset({200, 304, 400, 401, 403, 404, 408, 422, 429, 500, 503}),
+    ),
+    "createAccessToken": Operation(
+        operation_id="createAccessToken",
+        method="POST",
+        path="/{storeid}/tokens",
+        tags=("Access",),
+        security=(("sessiontoken",),),
+        permission="token.write",
+        scope=None,
+        safe=False,
+        idempotent=False,
+        path_parameters=CreateAccessTokenPath,
+        headers=(HeaderParameter(name="Idempotency-Key", pattern="^[A-Za-z0-9._:-]{8,128}$"),),
+        body={"application/json": AccessTokenWish},
+        body_required=True,
+        success_status=200,
+        answer=NewAccessToken,
+        answer_media=("application/json",),
+        statuses=frozenset({200, 400, 401, 403, 404, 408, 409, 413, 415, 422, 429, 500, 503}),
+    ),
+    "revokeAccessToken": Operation(
+        operation_id="revokeAccessToken",
+        method="DELETE",
+        path="/{storeid}/tokens/{tokenid}",
+        tags=("Access",),
+        security=(("sessiontoken",),),
+        permission="token.write",
+        scope=None,
+        safe=False,
+        idempotent=False,
+        path_parameters=RevokeAccessTokenPath,
+        headers=(HeaderParameter(name="Idempotency-Key", pattern="^[A-Za-z0-9._:-]{8,128}$"),),
+        success_status=200,
+        answer=AccessTokenFacts,
+        answer_media=("application/json",),
+        statuses=frozenset({200, 400, 401, 403, 404, 408, 409, 422, 429, 500, 503}),
+    ),
+    "rotateAccessToken": Operation(
+        operation_id="rotateAccessToken",
+        method="POST",
+        path="/{storeid}/tokens/{tokenid}/rotate",
+        tags=("Access",),
+        security=(("sessiontoken",),),
+        permission="token.write",
+        scope=None,
+        safe=False,
+        idempotent=False,
+        path_parameters=RotateAccessTokenPath,
+        headers=(HeaderParameter(name="Idempotency-Key", pattern="^[A-Za-z0-9._:-]{8,128}$"),),
+        body={"application/json": TokenRotation},
+        body_required=True,
+        success_status=200,
+        answer=NewAccessToken,
         answer_media=("application/json",),
         statuses=frozenset({200, 400, 401, 403, 404, 408, 409, 413, 415, 422, 429, 500, 503}),
     ),

@@ -91,6 +91,7 @@ async def user_login_for_apps(
         context,
         body.username,
         body.password,
+        second_factor=exchange.request.headers.get("x-second-factor", ""),
         platform=body.platformId or "",
         address=caller_address(exchange.request),
     )
@@ -127,6 +128,7 @@ async def authenticate_user(
         body.passToken,
         None if query.storeid is None else read_id(query.storeid),
         wants_default=query.storeid is None,
+        second_factor=exchange.request.headers.get("x-second-factor", ""),
         address=caller_address(exchange.request),
     )
     location = await get_location(acting, opened.store_id)

@@ -14,6 +14,7 @@ from kasuwa.domain.merchants.authentication import (
     resolve_developer_key,
     resolve_session,
 )
+from kasuwa.domain.users.errors import AtTill
 
 # Their path names another store of the user's, which they look for among the user's own. What is open to
 # everybody looks for the store itself too.
@@ -35,6 +36,9 @@ class StoreHarmony(StoreSessions):
         assert exchange.operation is not None
         if exchange.operation.operation_id not in _OF_ANY_STORE and exchange.operation.security:
             super()._check_path(exchange, caller)
+        if caller.is_at_till and exchange.operation.path.startswith("/user/") and not exchange.operation.safe:
+            # An account is more than a till: its addresses are the way to a new password.
+            raise AtTill("Log in with your password for this: a PIN opens the till alone.")
         account = exchange.request.path_params.get("accountid")
         if account is not None and str(caller.user_id) != account.lower():
             raise NotFound("There is no such account for this session.")

@@ -19,12 +19,12 @@ from litestar.status_codes import HTTP_204_NO_CONTENT, HTTP_304_NOT_MODIFIED
 from litestar.types import ASGIApp, Receive, Scope, Send
 from msgspec import Struct
 
-from kasuwa.base.context import Context, Services
+from kasuwa.base.context import Context, Sender, Services
 from kasuwa.base.http.body import read_body, require_media_type
 from kasuwa.base.http.caching import etag, not_modified, refuse_head
 from kasuwa.base.http.contract import Checks, Operation, check_headers, decode, encode, read_path, read_query
 from kasuwa.base.http.identity import current_request_id
-from kasuwa.base.http.origin import base_url
+from kasuwa.base.http.origin import base_url, caller_address
 from kasuwa.base.http.streams import BegunStream, Stream, begin
 from kasuwa.base.once import KeptAnswer, Once, Replay, packed
 from kasuwa.base.problems import FieldFault, Invalid, NotImplementedHere, Problem
@@ -227,6 +227,7 @@ def begin_context(services: Services, request: AnyRequest) -> Context:
         services,
         request_id=current_request_id(),
         url_base=base_url(request, settings.public_url, settings.host_names()),
+        sender=Sender(caller_address(request), request.headers.get("user-agent", "")),
     )
 
 

@@ -13,7 +13,8 @@ Headers = list[tuple[bytes, bytes]]
 
 _ALLOWED_HEADERS = (
     b"Accept, Accept-Language, Access-Token, Authorization, Content-Type, customertoken, "
-    b"Idempotency-Key, If-Match, If-None-Match, Range, Request-Id, sessiontoken, X-Auth-Token, X-Request-Id"
+    b"Idempotency-Key, If-Match, If-None-Match, Range, Request-Id, sessiontoken, tilltoken, "
+    b"X-Auth-Token, X-Request-Id, X-Second-Factor"
 )
 _EXPOSED_HEADERS = (
     b"Content-Disposition, ETag, Link, Location, RateLimit, RateLimit-Policy, Request-Id, Retry-After, "

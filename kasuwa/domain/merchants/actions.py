@@ -19,6 +19,7 @@ from kasuwa.domain.merchants.errors import LoginNameTaken, StoreNotFound, Unknow
 from kasuwa.domain.merchants.records import (
     AccessToken,
     Founded,
+    MadeToken,
     NewOwner,
     NewStore,
     OpenedSession,
@@ -126,14 +127,20 @@ async def open_session(
     platform: str = "",
     replaces: bytes | None = None,
     from_store: UUID | None = None,
+    login_id: UUID | None = None,
+    till_id: UUID | None = None,
 ) -> OpenedSession:
-    """A session of a user at a store. `replaces` is the hash of one that ends at this one's first use."""
-    token = new_token()
-    idle, absolute = _lifetimes(context.services.settings, kind)
+    """A session of a user at a store. `replaces` is the hash of one that ends at this one's first use.
+
+    It belongs to the log-in `login_id`, else to that of the caller's own session. `till_id` is the till at
+    which the user entered by PIN.
+    """
+    token, session_id = new_token(), new_id()
+    idle, absolute = _lifetimes(context.services.settings, "pin" if till_id else kind)
     expires_at: datetime = await db.value(
         """
         SELECT open_session(:token_hash, :kind, :user_id, :store_id, :from_store, :platform, :idle, :absolute,
-                            :replaces)
+                            :replaces, :session_id, :login_id, :address, :user_agent, :till_id)
         """,
         token_hash=token_hash(token),
         kind=kind,
@@ -144,8 +151,18 @@ async def open_session(
         idle=idle,
         absolute=absolute,
         replaces=replaces,
+        session_id=session_id,
+        login_id=login_id or context.caller.login_id or new_id(),
+        address=context.sender.address,
+        user_agent=_printable(context.sender.user_agent),
+        till_id=till_id,
     )
-    return OpenedSession(token, expires_at)
+    return OpenedSession(token, expires_at, session_id)
+
+
+def _printable(text: str) -> str:
+    """What a list of sessions shows of a header that anybody may fill."""
+    return "".join(letter for letter in text if letter.isprintable())[:200]
 
 
 def _lifetimes(settings: Settings, kind: str) -> tuple[timedelta, timedelta]:
@@ -154,6 +171,11 @@ def _lifetimes(settings: Settings, kind: str) -> tuple[timedelta, timedelta]:
         return (
             timedelta(minutes=settings.web_session_idle_minutes),
             timedelta(hours=settings.web_session_absolute_hours),
+        )
+    if kind == "pin":
+        return (
+            timedelta(minutes=settings.pin_session_idle_minutes),
+            timedelta(hours=settings.pin_session_absolute_hours),
         )
     return timedelta(days=settings.session_idle_days), timedelta(days=settings.session_absolute_days)
 
@@ -175,27 +197,32 @@ async def create_access_token(
         known = ", ".join(PERMISSIONS_OF_SCOPE)
         raise UnknownScope(f"Give one or more of {known}.", faults=[FieldFault("/scopes", "enum", known)])
     acting = await operating_on(context, store_id)
-    token = new_token()
     async with acting.transaction() as db:
-        opened = await db.one(
-            """
-            SELECT store_id, store_hash, site_name AS shop FROM store
-            WHERE merchant_id = current_merchant() AND store_id = :store_id
-            """,
-            into=OpenedStore,
-            store_id=store_id,
-        )
-        token_id = new_id()
-        await db.value(
-            "SELECT add_access_token(:token_hash, :token_id, :store_id, :name, :scopes)",
-            token_hash=token_hash(token),
-            token_id=token_id,
-            store_id=store_id,
-            name=name,
-            scopes=list(scopes),
-        )
-        await write_audit(acting, db, "token.create", "token", token_id, after={"scopes": list(scopes)})
-    return AccessToken(token, opened.store_hash, opened.shop, store_id)
+        made = await add_access_token(acting, db, name, scopes)
+    return AccessToken(made.token, made.store.store_hash, made.store.shop, store_id)
+
+
+async def add_access_token(context: Context, db: Database, name: str, scopes: Sequence[str]) -> MadeToken:
+    """Keep a new token of the caller's store; the scopes are known to be ours."""
+    store = await db.one(
+        """
+        SELECT store_id, store_hash, site_name AS shop FROM store
+        WHERE merchant_id = current_merchant() AND store_id = :store_id
+        """,
+        into=OpenedStore,
+        store_id=context.store_id,
+    )
+    token, token_id = new_token(), new_id()
+    await db.value(
+        "SELECT add_access_token(:token_hash, :token_id, :store_id, :name, :scopes)",
+        token_hash=token_hash(token),
+        token_id=token_id,
+        store_id=context.store_id,
+        name=name,
+        scopes=list(scopes),
+    )
+    await write_audit(context, db, "token.create", "token", token_id, after={"scopes": list(scopes)})
+    return MadeToken(token_id, token, list(scopes), store)
 
 
 async def create_developer_key(context: Context, name: str) -> str:

@@ -8,7 +8,7 @@ from msgspec import Struct
 from kasuwa.base.context import Caller, MerchantId, StoreId, UserId
 from kasuwa.base.db import Pool
 from kasuwa.base.ids import token_hash
-from kasuwa.domain.permissions import PERMISSIONS_OF_ROLE, permissions_of_scopes
+from kasuwa.domain.permissions import NOT_BY_PIN, PERMISSIONS_OF_ROLE, permissions_of_scopes
 
 # Longer than any token of ours; what is longer is not worth a hash.
 _LONGEST_TOKEN = 256
@@ -24,8 +24,12 @@ class SessionFacts(Struct, frozen=True):
     role: str
     extra_permissions: list[str]
     expires_at: datetime
+    session_id: UUID
+    login_id: UUID
+    till_id: UUID | None
 
     def caller(self, token_digest: str) -> Caller:
+        permissions = PERMISSIONS_OF_ROLE.get(self.role, frozenset()) | frozenset(self.extra_permissions)
         return Caller(
             kind="user",
             id=f"{self.user_id}/{token_digest}",
@@ -34,7 +38,10 @@ class SessionFacts(Struct, frozen=True):
             original_store_id=StoreId(UUID(int=self.original_store_id.int)),
             user_id=UserId(UUID(int=self.user_id.int)),
             role=self.role,
-            permissions=PERMISSIONS_OF_ROLE.get(self.role, frozenset()) | frozenset(self.extra_permissions),
+            permissions=permissions if self.till_id is None else permissions - NOT_BY_PIN,
+            session_id=UUID(int=self.session_id.int),
+            login_id=UUID(int=self.login_id.int),
+            is_at_till=self.till_id is not None,
         )
 
 
@@ -60,14 +67,15 @@ class TokenFacts(Struct, frozen=True):
 
 
 async def resolve_session(pool: Pool, token: str, *, kind: str = "store") -> SessionFacts | None:
-    """The session behind a `sessiontoken` (kind "store"), an account's access token ("account") or a
-    browser's cookie ("web")."""
+    """The session behind a `sessiontoken` (kind "store"), an account's access token ("account"), a browser's
+    cookie ("web") or a till's token ("till")."""
     if not token or len(token) > _LONGEST_TOKEN:
         return None
     async with pool.autocommit() as db:
         return await db.find(
             """
-            SELECT merchant_id, user_id, store_id, original_store_id, role, extra_permissions, expires_at
+            SELECT merchant_id, user_id, store_id, original_store_id, role, extra_permissions, expires_at,
+                   session_id, login_id, till_id
             FROM resolve_session(:token_hash, :kind)
             """,
             into=SessionFacts,

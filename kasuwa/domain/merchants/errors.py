@@ -23,6 +23,16 @@ class TokenNotFound(NotFound):
     title = "There is no such token or key"
 
 
+class TokenEnding(Conflict):
+    code = "token-ending"
+    title = "The token or key was rotated already"
+
+
+class TooManyTokens(Conflict):
+    code = "too-many-tokens"
+    title = "The store has as many tokens as it may"
+
+
 class UnknownScope(Invalid):
     code = "unknown-scope"
     title = "There is no such scope"

@@ -67,6 +67,16 @@ class OpenedSession(Struct, frozen=True):
 
     token: str
     expires_at: datetime
+    session_id: UUID
+
+
+class MadeToken(Struct, frozen=True):
+    """A new token and its id; the token is shown this once."""
+
+    token_id: UUID
+    token: str
+    scopes: list[str]
+    store: OpenedStore
 
 
 class AccessToken(Struct, frozen=True):

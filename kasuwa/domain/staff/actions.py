@@ -18,12 +18,12 @@ from kasuwa.domain.staff.errors import (
     PersonOfOthersToo,
 )
 from kasuwa.domain.staff.hiring import Hire, add_person, count_taken_name, invite_again
+from kasuwa.domain.staff.pins import check_pin, pin_marks
 from kasuwa.domain.staff.queries import check_role, read_member
 from kasuwa.domain.staff.records import NewStaff, Rank, Removed, StaffChange, StaffMember
 from kasuwa.domain.staff.rules import (
     check_extras,
     hold_places,
-    pin_mark,
     require_grant,
     require_rank,
     require_seat,
@@ -40,10 +40,12 @@ async def add_staff(context: Context, new: NewStaff) -> StaffMember:
     and only the address itself is told. With a password and a user name of its own the account is open at
     once; with a password alone when an address is proved.
     Raises UnknownRole, UnknownPermission, RankTooHigh, UnknownPlace, SeatsUsedUp, AlreadyThere,
-    LoginNameTaken (the user name), UsernameRefused, WeakPassword.
+    LoginNameTaken (the user name), UsernameRefused, WeakPassword, WeakPin.
     """
     context.require(Permission.USER_WRITE)
     check_role(new.role, "/role")
+    if new.pos_pin is not None:
+        check_pin(new.pos_pin, "/posPin")
     hire = await Hire.prepared(context, new)
     try:
         async with context.transaction() as db:
@@ -84,11 +86,13 @@ async def change_staff(context: Context, user_id: UUID | None, change: StaffChan
     A change of role or status ends their sessions there. Names and addresses belong to the person: somebody
     else changes them only where they manage everything that the person works at.
     Raises StaffNotFound, OwnStanding, LastOwner, RankTooHigh, PersonOfOthersToo, UnknownRole,
-    UnknownPermission, LoginNameTaken.
+    UnknownPermission, LoginNameTaken, WeakPin.
     """
     context.require(Permission.USER_WRITE)
     if change.role is not UNSET:
         check_role(change.role, "/role")
+    if isinstance(change.pos_pin, str):
+        check_pin(change.pos_pin, "/posPin")
     async with context.transaction() as db:
         places = await hold_places(context, db, ())
         rank = places[context.store_id]
@@ -137,7 +141,7 @@ async def remove_staff(context: Context, user_id: UUID | None) -> Removed:
 
 
 async def _join(context: Context, db: Database, user_id: UUID, store_id: UUID, new: NewStaff) -> None:
-    mark = None if new.pos_pin is None else pin_mark(context, user_id, store_id, new.pos_pin)
+    mark = None if new.pos_pin is None else pin_marks(context, user_id, store_id, new.pos_pin)[0]
     await db.execute(
         """
         INSERT INTO membership (merchant_id, user_id, store_id, role, extra_permissions, pos_pin_mark,
@@ -190,7 +194,7 @@ async def _change_standing(
         check_extras(rank, [one for one in extra if one not in before.extra_permissions])
     mark = None
     if isinstance(change.pos_pin, str):
-        mark = pin_mark(context, before.user_id, context.store_id, change.pos_pin)
+        mark = pin_marks(context, before.user_id, context.store_id, change.pos_pin)[0]
     await db.execute(
         """
         UPDATE membership SET role = :role, extra_permissions = :extra, updated_at = now(),

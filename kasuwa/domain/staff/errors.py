@@ -25,6 +25,23 @@ class LastOwner(Conflict):
     title = "The last owner of a store stays its owner"
 
 
+class NotActive(Conflict):
+    code = "user-not-active"
+    title = "The person is invited or suspended"
+
+
+class WeakPin(Invalid):
+    code = "weak-pin"
+    title = "This PIN is among the first that anybody would try"
+
+
+class WrongPin(Invalid):
+    """Wrong, none set, unknown and of another location look the same."""
+
+    code = "wrong-pin"
+    title = "The PIN is another one"
+
+
 class OwnStanding(Forbidden):
     code = "own-standing"
     title = "Nobody changes their own role or removes themselves"

@@ -78,8 +78,3 @@ async def require_seat(db: Database, store_id: UUID, pointer: str) -> None:
     if free <= 0:
         faults = [FieldFault(pointer, "seats", "A location has no seat left.")] if pointer else []
         raise SeatsUsedUp("Remove somebody who has left, or have more seats.", faults=faults)
-
-
-def pin_mark(context: Context, user_id: UUID, store_id: UUID, pin: str) -> bytes:
-    """What is kept of a PIN of the till: a keyed hash."""
-    return context.services.sealer.marks(f"pin\n{user_id}\n{store_id}\n{pin}".encode())[0]

@@ -52,6 +52,42 @@ class LinkUsed(Conflict):
     title = "The link was used already"
 
 
+class SessionNotFound(NotFound):
+    """Unknown, ended, foreign and at another location look the same."""
+
+    code = "session-not-found"
+    title = "There is no such session"
+
+
+class AtTill(Forbidden):
+    code = "at-till"
+    title = "A session that was opened by PIN cannot do that"
+
+
+class SecondFactorRequired(Unauthenticated):
+    """The password was right."""
+
+    code = "second-factor-required"
+    title = "This log-in takes a second factor too"
+
+
+class WrongSecondFactor(Unauthenticated):
+    """Wrong, too old and used before look the same."""
+
+    code = "wrong-second-factor"
+    title = "This code is no second factor now"
+
+
+class SecondFactorOn(Conflict):
+    code = "second-factor-on"
+    title = "The second factor is on already"
+
+
+class SecondFactorOff(Conflict):
+    code = "second-factor-off"
+    title = "No second factor is on, or waits for its first code"
+
+
 class StoreNotOpen(Forbidden):
     """Unknown, foreign, closed and not allowed look the same."""
 

@@ -8,6 +8,7 @@ from msgspec import Struct
 from kasuwa.base.audit import write_audit
 from kasuwa.base.context import Context, MerchantId
 from kasuwa.base.db import Database
+from kasuwa.base.ids import new_id
 from kasuwa.base.passwords import hash_password, is_outdated, verify_password
 from kasuwa.base.tries import Tries, forgive_tries, take_tries
 from kasuwa.domain.merchants.actions import open_session
@@ -16,6 +17,7 @@ from kasuwa.domain.users.actions import add_link, as_user, find_by_link, use_lin
 from kasuwa.domain.users.errors import NotVerified, StoreNotOpen, WrongCredentials
 from kasuwa.domain.users.queries import find_credentials, get_user, login_name
 from kasuwa.domain.users.records import LoggedIn, StoreAccess, User
+from kasuwa.domain.users.second_factor import require_factor
 
 ENTER_PATH = "/enter"
 ENTER_PURPOSE = "enter"
@@ -32,18 +34,29 @@ class _StoreRole(Struct, frozen=True):
 
 
 async def log_in(
-    context: Context, typed_name: str, password: str, *, platform: str = "", address: str
+    context: Context,
+    typed_name: str,
+    password: str,
+    *,
+    second_factor: str = "",
+    platform: str = "",
+    address: str,
 ) -> LoggedIn:
     """Open a session at each store the user may open, and one of the account.
 
-    Raises WrongCredentials, NotVerified (right password, nothing proved yet), TooManyRequests.
+    `second_factor` is a code, for a user who has turned that on.
+    Raises WrongCredentials, NotVerified (right password, nothing proved yet), SecondFactorRequired,
+    WrongSecondFactor, TooManyRequests.
     """
-    acting, user_id = await _prove(context, typed_name, password, address)
+    acting, user_id = await _prove(context, typed_name, password, second_factor, address)
     async with acting.transaction() as db:
         user = await get_user(db, user_id)
         stores = await _stores_of(db, user)
-        opened = tuple([await _enter(acting, db, user_id, store, platform) for store in stores])
-        account_token = await open_account_session(acting, db, user_id, user.default_store_id, platform)
+        login_id = new_id()
+        opened = tuple([await _enter(acting, db, user_id, store, platform, login_id) for store in stores])
+        account_token = await open_account_session(
+            acting, db, user_id, user.default_store_id, platform, login_id
+        )
         link_token, link_expires_at = await add_link(db, user_id, ENTER_PURPOSE, ENTER_LINK_LIFETIME)
         await _note(acting, db, user_id, platform)
     return LoggedIn(user, account_token, opened, link_token, link_expires_at)
@@ -56,13 +69,15 @@ async def log_in_at(
     store_id: UUID | None,
     *,
     wants_default: bool,
+    second_factor: str = "",
     address: str,
 ) -> tuple[Context, User, StoreAccess, str]:
     """Open a session at one store, the default one if `wants_default`; and one of the account there.
 
-    Raises WrongCredentials, NotVerified, StoreNotOpen, TooManyRequests.
+    Raises WrongCredentials, NotVerified, SecondFactorRequired, WrongSecondFactor, StoreNotOpen,
+    TooManyRequests.
     """
-    acting, user_id = await _prove(context, typed_name, password, address)
+    acting, user_id = await _prove(context, typed_name, password, second_factor, address)
     async with acting.transaction() as db:
         user = await get_user(db, user_id)
         stores = await _stores_of(db, user)
@@ -70,18 +85,22 @@ async def log_in_at(
             stores = [store for store in stores if store.store_id == store_id]
         if not stores:
             raise StoreNotOpen("Leave storeid out to open the user's default store.")
-        opened = await _enter(acting, db, user_id, stores[0], "")
-        account_token = await open_account_session(acting, db, user_id, stores[0].store_id)
+        login_id = new_id()
+        opened = await _enter(acting, db, user_id, stores[0], "", login_id)
+        account_token = await open_account_session(acting, db, user_id, stores[0].store_id, login_id=login_id)
         await _note(acting, db, user_id, "")
     return acting, user, opened, account_token
 
 
-async def enter_by_link(context: Context, token: str) -> OpenedSession:
+async def enter_by_link(context: Context, token: str, second_factor: str = "") -> OpenedSession:
     """Use up the link that log-in gave for the web, and open a session of the pages.
 
-    Raises LinkNotFound, LinkUsed, WrongCredentials, StoreNotOpen.
+    A user's second factor is asked for here too: a link is handed on more easily than a phone.
+    Raises LinkNotFound, LinkUsed, WrongCredentials, SecondFactorRequired, WrongSecondFactor, StoreNotOpen,
+    TooManyRequests.
     """
     acting, user_id = await find_by_link(context, token, ENTER_PURPOSE)
+    await require_factor(acting, user_id, second_factor)
     async with acting.transaction() as db:
         await use_link(db, token, ENTER_PURPOSE)
         user = await get_user(db, user_id)
@@ -98,14 +117,23 @@ async def enter_by_link(context: Context, token: str) -> OpenedSession:
 
 
 async def open_account_session(
-    context: Context, db: Database, user_id: UUID, store_id: UUID, platform: str = ""
+    context: Context,
+    db: Database,
+    user_id: UUID,
+    store_id: UUID,
+    platform: str = "",
+    login_id: UUID | None = None,
 ) -> str:
     """The token of a new session of the account, which apps send as their bearer token."""
-    opened = await open_session(context, db, user_id, store_id, kind="account", platform=platform)
+    opened = await open_session(
+        context, db, user_id, store_id, kind="account", platform=platform, login_id=login_id
+    )
     return opened.token
 
 
-async def _prove(context: Context, typed_name: str, password: str, address: str) -> tuple[Context, UUID]:
+async def _prove(
+    context: Context, typed_name: str, password: str, second_factor: str, address: str
+) -> tuple[Context, UUID]:
     """The request as the user whose name and password these are.
 
     Every refused guess costs the same: one count, the same questions, one hash.
@@ -125,6 +153,7 @@ async def _prove(context: Context, typed_name: str, password: str, address: str)
         raise NotVerified("Confirm the registration with the code or the link that was sent, then log in.")
     user_id = UUID(int=known.user_id.int)
     acting = as_user(context, MerchantId(UUID(int=known.merchant_id.int)), user_id)
+    await require_factor(acting, user_id, second_factor)
     if is_outdated(known.password_hash):
         await _keep_stronger(acting, user_id, known.password_hash, password)
     return acting, user_id
@@ -162,9 +191,9 @@ async def _stores_of(db: Database, user: User) -> list[_StoreRole]:
 
 
 async def _enter(
-    context: Context, db: Database, user_id: UUID, store: _StoreRole, platform: str
+    context: Context, db: Database, user_id: UUID, store: _StoreRole, platform: str, login_id: UUID
 ) -> StoreAccess:
-    opened = await open_session(context, db, user_id, store.store_id, platform=platform)
+    opened = await open_session(context, db, user_id, store.store_id, platform=platform, login_id=login_id)
     return StoreAccess(store.store_id, store.role, opened.token, opened.expires_at)
 
 

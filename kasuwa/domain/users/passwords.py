@@ -15,7 +15,6 @@ from kasuwa.base.jobs import enqueue
 from kasuwa.base.limits import Quota
 from kasuwa.base.passwords import hash_password, verify_password
 from kasuwa.base.problems import FieldFault
-from kasuwa.base.tries import Tries, forgive_tries, take_tries
 from kasuwa.domain.merchants.actions import open_session
 from kasuwa.domain.merchants.records import OpenedSession
 from kasuwa.domain.messages.actions import refuse_message, send_message
@@ -31,6 +30,7 @@ from kasuwa.domain.users.codes import (
     spend_try,
     use_code,
 )
+from kasuwa.domain.users.confirming import confirm_password
 from kasuwa.domain.users.errors import WeakPassword, WrongPassword
 from kasuwa.domain.users.letters import compose
 from kasuwa.domain.users.queries import find_login, get_me, get_user, login_name, looks_like_mobile
@@ -140,22 +140,10 @@ async def change_password(
 
     `present` is the hash of the session's token: it ends at the first use of the new one. Every other session
     ends at once, unless `ends_others` is False; links and codes end in any case.
-    Raises WrongPassword, WeakPassword, TooManyRequests.
+    Raises WrongPassword, WeakPassword, TooManyRequests, AtTill.
     """
     user = await get_me(context)
-    asking = Tries("password", str(user.user_id), context.services.settings.login_tries)
-    await take_tries(context.services.pool, [asking])
-    async with context.reading() as db:
-        kept: str = await db.value(
-            """
-            SELECT password_hash FROM user_account
-            WHERE merchant_id = current_merchant() AND user_id = :user_id
-            """,
-            user_id=user.user_id,
-        )
-    if not await verify_password(kept, old_password):
-        raise WrongPassword(faults=[FieldFault("/oldPassword", "wrong", "Type your present password.")])
-    await forgive_tries(context.services.pool, asking)
+    kept = await confirm_password(context, old_password, pointer="/oldPassword")
     about = (user.username, user.email.partition("@")[0], user.first_name, user.last_name)
     check_password(new_password, *about, pointer="/newPassword")
     if await verify_password(kept, new_password):

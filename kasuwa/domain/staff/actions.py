@@ -18,7 +18,7 @@ from kasuwa.domain.staff.errors import (
     PersonOfOthersToo,
 )
 from kasuwa.domain.staff.hiring import Hire, add_person, count_taken_name, invite_again
-from kasuwa.domain.staff.pins import check_pin, pin_marks
+from kasuwa.domain.staff.pins import check_pin, end_pin_sessions, pin_marks
 from kasuwa.domain.staff.queries import check_role, read_member
 from kasuwa.domain.staff.records import NewStaff, Rank, Removed, StaffChange, StaffMember
 from kasuwa.domain.staff.rules import (
@@ -210,6 +210,8 @@ async def _change_standing(
         keeps_pin=change.pos_pin is UNSET,
         mark=mark,
     )
+    if change.pos_pin is not UNSET:
+        await end_pin_sessions(context, db, before.user_id)
     if is_other_role or is_other_status:
         await _end_sessions(db, before.user_id, context.store_id)
 

@@ -5,9 +5,11 @@ from uuid import UUID
 
 from kasuwa.base.audit import write_audit
 from kasuwa.base.context import Context
+from kasuwa.base.db import Database
 from kasuwa.base.problems import FieldFault
 from kasuwa.domain.staff.errors import WeakPin
 from kasuwa.domain.users.confirming import confirm_password
+from kasuwa.domain.users.sessions import end_sessions, sessions_of
 
 # Down the middle of the keypad, its corners, and what leads leaked lists beside the patterns below.
 _COMMON = frozenset({"2580", "0852", "1379", "1793", "7531", "1004", "5683", "159753"})
@@ -34,8 +36,15 @@ async def set_pin(context: Context, pin: str | None, password: str) -> bool:
             user_id=user_id,
             store_id=context.store_id,
         )
+        await end_pin_sessions(context, db, user_id)
         await write_audit(context, db, "user.set_pin", "user", user_id, after={"hasPin": mark is not None})
     return mark is not None
+
+
+async def end_pin_sessions(context: Context, db: Database, user_id: UUID) -> None:
+    """End what the user's PIN opened at the caller's location: the PIN is another one now."""
+    there = await sessions_of(db, user_id, at_store=context.store_id)
+    await end_sessions(context, db, user_id, [one for one in there if one.till_id is not None])
 
 
 def check_pin(pin: str, pointer: str) -> None:

@@ -136,6 +136,35 @@ def test_a_revoked_key_opens_no_session_and_a_revoked_token_reads_nothing(platfo
     assert platform.key not in listed
 
 
+def test_a_rotated_token_and_key_work_beside_the_new_ones_and_without_overlap_they_end(
+    platform: Platform,
+) -> None:
+    ask = platform.installation.ask
+    scopes = ("--scopes", "read_product", "--name", "feed", "--json")
+    tokens = [json.loads(ask("token", "create", "--store", platform.store_id, *scopes))]
+    keys = [json.loads(ask("key", "create", "--name", "kiosk", "--json"))["key"]]
+
+    def states() -> tuple[list[int], list[int]]:
+        address = f"{platform.url}/stores/{platform.store_hash}/v3/catalog/products"
+        reading = [
+            httpx.get(address, headers={"X-Auth-Token": one["access_token"]}).status_code for one in tokens
+        ]
+        address = f"{platform.url}/cloudapi/utils/countries"
+        naming = [httpx.get(address, headers={"Authorization": f"Bearer {one}"}).status_code for one in keys]
+        return reading, naming
+
+    assert states() == ([200], [200])
+    for overlap, expected in (("5", [200, 200]), ("0", [200, 401, 200])):
+        *_, token = [row for row in platform.listed("token") if row["name"] == "feed"]
+        *_, key = [row for row in platform.listed("key") if row["name"] == "kiosk"]
+        tokens.append(json.loads(ask("token", "rotate", token["token_id"], "--overlap", overlap, "--json")))
+        keys.append(json.loads(ask("key", "rotate", key["key_id"], "--overlap", overlap, "--json"))["key"])
+        assert states() == (expected, expected)
+    for what, row in (("token", token), ("key", key)):
+        assert platform.installation.run(what, "rotate", str(row[f"{what}_id"])).returncode == 1
+    assert "ending " in ask("key", "list")
+
+
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
@@ -145,8 +174,10 @@ def test_a_revoked_key_opens_no_session_and_a_revoked_token_reads_nothing(platfo
         (("store", "enable", "Lagos"), "is no store id"),
         (("key", "revoke", str(uuid4())), "see `kasuwa key list`"),
         (("token", "revoke", str(uuid4())), "see `kasuwa token list`"),
+        (("key", "rotate", str(uuid4())), "see `kasuwa key list`"),
+        (("token", "rotate", str(uuid4())), "see `kasuwa token list`"),
     ],
-    ids=["suspend", "resume", "disable", "enable", "key", "token"],
+    ids=["suspend", "resume", "disable", "enable", "key", "token", "rotate key", "rotate token"],
 )
 def test_what_is_not_there_is_refused_with_advice(
     platform: Platform, words: tuple[str, ...], reason: str

@@ -344,13 +344,14 @@ async def hire(shop: Shop, role: Role, store_id: UUID) -> Staff:
     return Staff(user_id, email, session.token, other.session_id)
 
 
-async def begin_factor(shop: Shop, user_id: UUID) -> str:
-    """A second factor that waits for its first code; its secret in base 32."""
+async def begin_factor(shop: Shop, user_id: UUID, *, is_on: bool = False) -> str:
+    """A second factor that waits for its first code, or is on; its secret in base 32."""
     key = secrets.token_bytes(20)
     async with shop.owner.transaction() as db:
         await db.execute(
-            "INSERT INTO second_factor (merchant_id, user_id, sealed_secret)"
-            " VALUES (current_merchant(), :user_id, :sealed)",
+            "INSERT INTO second_factor (merchant_id, user_id, sealed_secret, confirmed_at)"
+            " VALUES (current_merchant(), :user_id, :sealed, CASE WHEN :is_on THEN now() END)",
+            is_on=is_on,
             user_id=user_id,
             sealed=shop.owner.services.sealer.seal(key),
         )

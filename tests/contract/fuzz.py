@@ -195,6 +195,9 @@ def _seeds(installation: Installation, url: str, entries: list[Entry], examples:
         if entry in removers:
             shown += heap[removers.index(entry) :: len(removers)]
         operations[entry.operation.operation_id] = {
+            "secret": caller.cast.factor_secret
+            if entry.operation.operation_id == "confirmSecondFactor"
+            else "",
             "ids": [_ids(entry, cast) for cast in shown],
             "query": _query(entry, caller.cast),
             "queries": [_query(entry, cast) for cast in shown[1:]] if call.query else [],

@@ -16,6 +16,8 @@ from schemathesis import Case, HookContext, Response
 from schemathesis.core.parameters import ParameterLocation
 from schemathesis.generation.meta import TestPhase
 
+from tests.second_factors import code_now
+
 SEEDS: dict[str, Any] = json.loads(Path(os.environ["KASUWA_FUZZ_SEEDS"]).read_text(encoding="utf-8"))
 _LOG = Path(os.environ["KASUWA_FUZZ_LOG"])
 _calls: Counter[str] = Counter()
@@ -52,6 +54,9 @@ def before_call(context: HookContext, case: "Case[Any]", kwargs: dict[str, Any])
         if seeds["body"] is not None:
             case.media_type = "application/json"
             case.body = copy.deepcopy(seeds["body"])
+            if seeds["secret"]:
+                # The seed's own code is over by now.
+                case.body["code"] = code_now(seeds["secret"])
         elif seeds["file"] is not None and case.meta.phase.name == TestPhase.FUZZING:
             # The one type of a file that Schemathesis can write.
             case.media_type = "application/octet-stream"

@@ -11,11 +11,15 @@ from playwright.async_api import Browser, Page
 from kasuwa.base.context import Context
 from kasuwa.cli.visiting import at_the_database
 from kasuwa.domain.merchants.actions import create_developer_key
+from kasuwa.domain.users.actions import add_link
+from kasuwa.domain.users.login import ENTER_LINK_LIFETIME, ENTER_PURPOSE
 from kasuwa.settings import read_settings
 from tests.accounts import confirm, log_in, open_account
 from tests.cli.conftest import new_installation as new_installation
 from tests.cli.staging import Installation, Serving, serving
 from tests.client import Web
+from tests.contract.cast import begin_factor
+from tests.second_factors import code_now
 from tests.shop import PASSWORD, Shop, new_developer_key, new_shop
 from tests.web.test_docs import browser as browser
 
@@ -33,9 +37,10 @@ async def link_token(web: Web) -> str:
     return token
 
 
-async def press(web: Web, token: str, **headers: str) -> httpx.Response:
+async def press(web: Web, token: str, *, code: str = "", **headers: str) -> httpx.Response:
     headers = {"Content-Type": FORM, **headers}
-    return await web.client.post("/enter", content=f"token={token}".encode(), headers=headers)
+    form = f"token={token}&code={code}" if code else f"token={token}"
+    return await web.client.post("/enter", content=form.encode(), headers=headers)
 
 
 def cookie_of(answer: httpx.Response) -> str:
@@ -107,6 +112,24 @@ async def test_a_name_is_shown_as_text(web: Web) -> None:
     cookie = cookie_of(await press(web, entered["webRedirectUrl"].partition("?token=")[2]))
     office = await web.client.get("/office", headers={"Cookie": cookie})
     assert "&lt;b&gt;Ada&lt;/b&gt;" in office.text
+
+
+async def test_whoever_has_a_second_factor_is_asked_for_it_and_the_link_waits(web: Web, shop: Shop) -> None:
+    secret = await begin_factor(shop, shop.user_id, is_on=True)
+    async with shop.owner.transaction() as db:
+        token, _ = await add_link(db, shop.user_id, ENTER_PURPOSE, ENTER_LINK_LIFETIME)
+    asked = await press(web, token)
+    assert (asked.status_code, "set-cookie" in asked.headers) == (401, False)
+    assert re.findall(r'name="token" value="([^"]*)"', asked.text) == [token]
+    assert 'name="code"' in asked.text
+    wrong = await press(web, token, code=code_now(secret, steps=9))
+    assert (wrong.status_code, "set-cookie" in wrong.headers) == (401, False)
+    assert "was wrong" in wrong.text
+    assert "was wrong" not in asked.text
+    entered = await press(web, token, code=code_now(secret))
+    assert (entered.status_code, entered.headers["location"]) == (303, "/office")
+    office = await web.client.get("/office", headers={"Cookie": cookie_of(entered)})
+    assert office.status_code == 200
 
 
 # Last of those of this address: it spends what may be tried.

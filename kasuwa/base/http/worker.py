@@ -173,7 +173,7 @@ class _Worker(uvicorn.Server):
 
 
 def _loop_factory(handshake_seconds: float) -> Callable[[], asyncio.AbstractEventLoop]:
-    """uvloop with times for TLS: its own are 60 s for a handshake, and 30 s that a stop waits for a goodbye."""
+    """uvloop with times for TLS: its own are 60 s for a handshake, 30 s that a stop waits for a goodbye."""
 
     class Loop(uvloop.Loop):
         async def create_server(  # type: ignore[override]

@@ -95,7 +95,7 @@ async def knock(
 
 
 class _Stage(Struct):
-    """Two merchants and the callers: they serve the next operation too, unless a row of theirs has changed."""
+    """Two merchants and the callers: they serve the next operation too, unless their rows have changed."""
 
     victim: Victim
     other: Cast

@@ -53,10 +53,9 @@ def before_call(context: HookContext, case: "Case[Any]", kwargs: dict[str, Any])
         case.query = {**by_chance, **seeds["query"]}
         if seeds["body"] is not None:
             case.media_type = "application/json"
-            case.body = copy.deepcopy(seeds["body"])
-            if seeds["secret"]:
-                # The seed's own code is over by now.
-                case.body["code"] = code_now(seeds["secret"])
+            # Of a second factor the code that is right now: that of the seed is over.
+            secret = seeds["secret"]
+            case.body = {"code": code_now(secret)} if secret else copy.deepcopy(seeds["body"])
         elif seeds["file"] is not None and case.meta.phase.name == TestPhase.FUZZING:
             # The one type of a file that Schemathesis can write.
             case.media_type = "application/octet-stream"

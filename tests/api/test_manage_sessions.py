@@ -96,13 +96,15 @@ async def test_all_others_end_but_this_log_in_and_a_switched_one_belongs_to_it(
 
 async def test_an_owner_ends_a_users_sessions_at_this_store_alone(web: Web, shop: Shop) -> None:
     staff, there = await hire_at_both(shop, Role.CASHIER)
+    async with shop.owner.transaction() as db:
+        spare = await open_session(shop.owner, db, staff.user_id, shop.store_id)
     path = f"users/{staff.user_id}/sessions"
     listed = await sessions(web, shop, path)
     assert {one["storeId"] for one in listed} == {str(shop.store_id)}
     assert len(listed) == 2
-    spare = f"{path}/{staff.session_id}"
-    assert (await manage(web, shop, "DELETE", spare)).json() == {"ended": 1}
-    assert (await manage(web, shop, "DELETE", spare)).status_code == 404
+    one = f"{path}/{spare.session_id}"
+    assert (await manage(web, shop, "DELETE", one)).json() == {"ended": 1}
+    assert (await manage(web, shop, "DELETE", one)).status_code == 404
     assert await stock_status(web, shop.store_id, staff.session) == 200
     assert (await manage(web, shop, "DELETE", path)).json() == {"ended": 1}
     assert await stock_status(web, shop.store_id, staff.session) == 401

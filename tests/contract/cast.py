@@ -117,7 +117,6 @@ class Staff(Struct, frozen=True):
     user_id: UUID
     email: str
     session: str
-    # One more of theirs.
     session_id: UUID
 
 
@@ -340,8 +339,7 @@ async def hire(shop: Shop, role: Role, store_id: UUID) -> Staff:
         await db.value("SELECT add_account(:user_id)", user_id=user_id)
         await join_store(db, user_id, store_id, role)
         session = await open_session(shop.owner, db, user_id, store_id)
-        other = await open_session(shop.owner, db, user_id, store_id)
-    return Staff(user_id, email, session.token, other.session_id)
+    return Staff(user_id, email, session.token, session.session_id)
 
 
 async def begin_factor(shop: Shop, user_id: UUID, *, is_on: bool = False) -> str:

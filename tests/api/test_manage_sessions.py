@@ -119,9 +119,11 @@ async def test_nobody_else_sees_or_ends_them(web: Web, shop: Shop, other_shop: S
     for path in (f"users/{shop.user_id}/sessions", f"users/{shop.user_id}/sessions/{mine['sessionId']}"):
         assert (await manage(web, shop, "DELETE", path, session=manager.session)).status_code == 403
     await edit(web, shop, manager.user_id, extraPermissions=["user.write"])
-    # Whoever may manage people still does not manage those above.
-    refused = await manage(web, shop, "DELETE", f"users/{shop.user_id}/sessions", session=manager.session)
-    assert (refused.status_code, code_of(refused)) == (403, "rank-too-high")
+    # Whoever may manage people still does not manage those above, nor sees where they are.
+    for method in ("GET", "DELETE"):
+        path = f"users/{shop.user_id}/sessions"
+        refused = await manage(web, shop, method, path, session=manager.session)
+        assert (refused.status_code, code_of(refused)) == (403, "rank-too-high")
     for session_id in (mine["sessionId"], str(new_id()), "nonsense"):
         refused = await manage(web, shop, "DELETE", f"sessions/{session_id}", session=manager.session)
         assert (refused.status_code, code_of(refused)) == (404, "session-not-found")

@@ -193,13 +193,18 @@ async def create_access_token(
 
     Run by the operator: the merchant is found by the store.
     """
-    if not scopes or any(scope not in PERMISSIONS_OF_SCOPE for scope in scopes):
-        known = ", ".join(PERMISSIONS_OF_SCOPE)
-        raise UnknownScope(f"Give one or more of {known}.", faults=[FieldFault("/scopes", "enum", known)])
+    check_scopes(scopes)
     acting = await operating_on(context, store_id)
     async with acting.transaction() as db:
         made = await add_access_token(acting, db, name, scopes)
     return AccessToken(made.token, made.store.store_hash, made.store.shop, store_id)
+
+
+def check_scopes(scopes: Sequence[str]) -> None:
+    """Raises UnknownScope."""
+    if not scopes or any(scope not in PERMISSIONS_OF_SCOPE for scope in scopes):
+        known = ", ".join(PERMISSIONS_OF_SCOPE)
+        raise UnknownScope(f"Give one or more of {known}.", faults=[FieldFault("/scopes", "enum", known)])
 
 
 async def add_access_token(context: Context, db: Database, name: str, scopes: Sequence[str]) -> MadeToken:

@@ -9,11 +9,11 @@ from msgspec import Struct
 from kasuwa.base.audit import write_audit
 from kasuwa.base.context import Context
 from kasuwa.base.db import Database
-from kasuwa.base.problems import FieldFault, Forbidden
-from kasuwa.domain.merchants.actions import add_access_token
-from kasuwa.domain.merchants.errors import TokenEnding, TokenNotFound, TooManyTokens, UnknownScope
+from kasuwa.base.problems import Forbidden
+from kasuwa.domain.merchants.actions import add_access_token, check_scopes
+from kasuwa.domain.merchants.errors import TokenEnding, TokenNotFound, TooManyTokens
 from kasuwa.domain.merchants.records import MadeToken
-from kasuwa.domain.permissions import PERMISSIONS_OF_SCOPE, Permission, permissions_of_scopes
+from kasuwa.domain.permissions import Permission, permissions_of_scopes
 
 MOST_TOKENS = 100
 
@@ -38,9 +38,7 @@ async def list_tokens(context: Context) -> list[KnownToken]:
 async def create_token(context: Context, name: str, scopes: Sequence[str]) -> MadeToken:
     """A token of the caller's store, which may do no more than they. Raises UnknownScope, TooManyTokens."""
     context.require(Permission.TOKEN_WRITE)
-    if not scopes or any(scope not in PERMISSIONS_OF_SCOPE for scope in scopes):
-        known = ", ".join(PERMISSIONS_OF_SCOPE)
-        raise UnknownScope(f"Give one or more of {known}.", faults=[FieldFault("/scopes", "enum", known)])
+    check_scopes(scopes)
     _require_own(context, scopes)
     async with context.transaction() as db:
         await _hold_store(context, db)

@@ -6,7 +6,7 @@ from kasuwa.base.audit import write_audit
 from kasuwa.base.context import Context
 from kasuwa.domain.permissions import Permission, Role
 from kasuwa.domain.staff.errors import NotActive, RankTooHigh
-from kasuwa.domain.staff.queries import read_member
+from kasuwa.domain.staff.queries import read_member, read_ranks
 from kasuwa.domain.staff.records import StaffMember
 from kasuwa.domain.staff.rules import hold_places, require_rank
 from kasuwa.domain.users.confirming import confirm_password
@@ -15,10 +15,14 @@ from kasuwa.domain.users.sessions import Session, end_sessions, sessions_of
 
 
 async def list_staff_sessions(context: Context, user_id: UUID | None) -> list[Session]:
-    """Sessions of somebody at the caller's location. Raises StaffNotFound."""
+    """Sessions of somebody whom the caller manages, at their location. Raises StaffNotFound, RankTooHigh."""
     context.require(Permission.USER_WRITE)
+    caller_id = context.caller.user_id
+    assert caller_id is not None
     async with context.reading() as db:
         member = await read_member(context, db, user_id)
+        if member.user_id != caller_id:
+            require_rank((await read_ranks(db, caller_id))[context.store_id], member.role)
         return await sessions_of(db, member.user_id, at_store=context.store_id)
 
 

@@ -24,6 +24,7 @@ class Permission(StrEnum):
     STORE_WRITE = "store.write"
     AUDIT_READ = "audit.read"
     MESSAGE_SEND = "message.send"
+    COMPLAINT_WRITE = "complaint.write"
 
 
 class Role(StrEnum):

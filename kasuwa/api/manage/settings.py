@@ -20,11 +20,13 @@ from kasuwa.api.manage.contract import (
 )
 from kasuwa.api.manage.picture_bodies import read_picture
 from kasuwa.api.manage.service import api
+from kasuwa.api.quantities import plain
 from kasuwa.base.context import Context
 from kasuwa.base.http.api import Answer, Exchange
 from kasuwa.base.http.caching import etag, require_match
 from kasuwa.base.http.contract import encode
 from kasuwa.base.ids import read_id
+from kasuwa.base.problems import FieldFault, Invalid
 from kasuwa.domain.media.keeping import keep_bytes
 from kasuwa.domain.media.records import STOREHARMONY_FORMATS
 from kasuwa.domain.permissions import Permission
@@ -156,7 +158,7 @@ def settings_view(settings: records.StoreSettings) -> Json:
         **sections,
         "tax": {
             "currency": settings.facts.currency,
-            "vatPercent": effective_percent(settings.facts.tax_rate),
+            "vatPercent": plain(effective_percent(settings.facts.tax_rate)),
             "vatType": settings.facts.vat_type,
         },
         "features": features,
@@ -275,6 +277,8 @@ def _facts(business: StoreBusinessChange | UnsetType, mobile: Read) -> dict[str,
         if name not in _FACTS:
             continue
         facts[_FACTS[name]] = "" if value is None else str(value)
+        if name == "name" and not str(value).strip():
+            raise Invalid(faults=[FieldFault("/business/name", "blank", "Give the store a name.")])
         if name == "countryCode":
             read_country(str(value), "", code_pointer="/business/countryCode", name_pointer="")
         if name in _CODES:

@@ -5,7 +5,7 @@ from kasuwa.base.db import Database
 from kasuwa.domain.complaints.records import Complaint, Status
 from kasuwa.domain.messages.actions import send_message
 from kasuwa.domain.messages.queries import language_of
-from kasuwa.domain.messages.records import Message
+from kasuwa.domain.messages.records import Channel, Message
 from kasuwa.domain.messages.texts import words_of
 from kasuwa.domain.users.queries import get_user
 
@@ -26,18 +26,20 @@ async def tell_status(
     The note goes to an address of the person's own account that they proved, and to no other: else we would
     carry anybody's words to anybody.
     """
-    user = await get_user(db, complaint.user_id)
     if not (complaint.contact_email or complaint.contact_mobile):
         return
-    is_proved = user.is_verified("email") and complaint.contact_email == user.email
+    by_mail = bool(complaint.contact_email)
+    user = await get_user(db, complaint.user_id)
+    is_proved = by_mail and user.is_verified("email") and complaint.contact_email == user.email
+    channel: Channel = "email" if by_mail else "sms"
     words = words_of(
         _TEMPLATES[status],
         await language_of(db, complaint.user_id),
-        channel="email" if complaint.contact_email else "sms",
+        channel=channel,
         ticket=f"T-{complaint.number}",
     )
     message = Message(
-        channel="email" if complaint.contact_email else "sms",
+        channel=channel,
         to=complaint.contact_email or complaint.contact_mobile,
         template=_TEMPLATES[status],
         subject=words.subject,

@@ -34,23 +34,23 @@ async def list_complaints(
 ) -> list[ListedComplaint]:
     """Complaints about the caller's store, the newest first, those older than `after` where it is given."""
     context.require(Permission.COMPLAINT_WRITE)
-    conditions: dict[str, object] = {}
+    async with context.reading() as db:
+        return await read_page(db, context.store_id, status=status, after=after, size=size)
+
+
+async def read_page(
+    db: Database, store_id: UUID, *, status: Status | None, after: UUID | None, size: int
+) -> list[ListedComplaint]:
     sql = f"SELECT {_LISTED} {_COMPLAINTS}"
+    values: dict[str, object] = {"store_id": store_id, "size": size}
     if status is not None:
         sql += " AND c.status = :status"
-        conditions["status"] = status
+        values["status"] = status
     if after is not None:
         # An id begins with its time, so the key's order is that of the complaints.
         sql += " AND c.complaint_id < :after"
-        conditions["after"] = after
-    async with context.reading() as db:
-        return await db.all(
-            f"{sql} ORDER BY c.complaint_id DESC LIMIT :size",
-            into=ListedComplaint,
-            store_id=context.store_id,
-            size=size,
-            **conditions,
-        )
+        values["after"] = after
+    return await db.all(f"{sql} ORDER BY c.complaint_id DESC LIMIT :size", into=ListedComplaint, **values)
 
 
 async def get_complaint(context: Context, complaint_id: UUID | None) -> Complaint:

@@ -18,7 +18,7 @@ from tests.contract.cast import hire
 from tests.shop import Shop
 
 Json = dict[str, Any]
-UNKNOWN = str(new_id())
+UNKNOWN = "0198c7a0-0000-7000-8000-000000000000"
 
 
 async def ask(
@@ -148,6 +148,10 @@ async def test_a_change_of_an_older_version_is_refused(web: Web, shop: Shop) -> 
         ({"social": {"facebook": "javascript:alert(1)"}}, "/social/facebook"),
         ({"social": {"twitter": " JavaScript:alert(1)"}}, "/social/twitter"),
         ({"social": {"youtube": "//evil.example"}}, "/social/youtube"),
+        ({"social": {"youtube": "java\tscript:alert(1)"}}, "/social/youtube"),
+        ({"social": {"instagram": "https:\\\\evil.example"}}, "/social/instagram"),
+        ({"site": {"domain": "127.0.0.1"}}, "/site/domain"),
+        ({"site": {"domain": "a" * 64 + ".example"}}, "/site/domain"),
         ({"features": {"mobileAppLink": "ftp://ada.example/app"}}, "/features/mobileAppLink"),
         ({"features": {"mobileAppLink": "https://ada@evil.example/app"}}, "/features/mobileAppLink"),
         ({"features": {"facebookPage": "data:text/html,x"}}, "/features/facebookPage"),
@@ -158,7 +162,6 @@ async def test_a_change_of_an_older_version_is_refused(web: Web, shop: Shop) -> 
         ({"deliveryPoints": [{"name": "P", "pointId": UNKNOWN}]}, "/deliveryPoints/0/pointId"),
         ({"expireDate": "2031-01-01T00:00:00Z"}, "/expireDate"),
     ],
-    ids=str,
 )
 async def test_a_setting_that_cannot_be_is_refused_and_nothing_changes(
     web: Web, shop: Shop, body: Json, pointer: str
@@ -181,7 +184,6 @@ async def test_a_setting_that_cannot_be_is_refused_and_nothing_changes(
         ([("SOMEDAY", "08:00", "18:00")], "/openingHours/0/day"),
         ([("MONDAY", "08:00", "18:00")] * 22, "/openingHours"),
     ],
-    ids=str,
 )
 async def test_opening_times_end_after_they_begin_and_do_not_overlap(
     web: Web, shop: Shop, times: list[tuple[str, str, str]], pointer: str
@@ -299,6 +301,25 @@ async def test_texts_are_kept_letter_for_letter(web: Web, shop: Shop) -> None:
     text = "<script>alert('x')</script>\n  **Ẹ kú àárọ̀** & <b>more</b>\t"
     written = await change(web, shop, {"pages": {"privacyPolicy": text, "about": text}})
     assert (written["pages"]["privacyPolicy"], written["pages"]["about"]) == (text, text)
+    # The trail keeps the beginning of a long one.
+    await change(web, shop, {"pages": {"privacyPolicy": "x" * 100_000}})
+    entry = (await ask(web, shop, "GET", "audit", params={"action": "store.settings"})).json()["data"][0]
+    assert entry["before"] == {"page privacy": text}
+    assert entry["after"]["page privacy"].endswith("x… (100000 letters)")
+    assert len(entry["after"]["page privacy"]) < 2100
+
+
+async def test_the_domain_is_in_the_credentials_too(
+    web: Web, shop: Shop, app_headers: dict[str, str]
+) -> None:
+    await change(web, shop, {"site": {"domain": "àdá.example"}})
+    answer = await web.get(
+        f"/cloudapi/utils/store/{shop.store_id}/credentials",
+        headers={"sessiontoken": shop.session, **app_headers},
+    )
+    domain = answer.json()["domain"]
+    assert domain.isascii()
+    assert domain.encode().decode("idna") == "àdá.example"
 
 
 # Logo and favicon ---------------------------------------------------------------------------------

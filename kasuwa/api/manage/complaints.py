@@ -19,6 +19,7 @@ from kasuwa.base.http.contract import encode
 from kasuwa.base.ids import read_id
 from kasuwa.domain.complaints import queries
 from kasuwa.domain.complaints.actions import change_status, hold_complaint
+from kasuwa.domain.complaints.letters import is_one_sms_too_many
 from kasuwa.domain.complaints.records import Complaint, ListedComplaint
 
 Json = dict[str, Any]
@@ -51,10 +52,11 @@ async def get_attachment(context: Context, path: GetComplaintAttachmentPath) -> 
 async def change(
     context: Context, exchange: Exchange, path: ChangeComplaintStatusPath, body: ComplaintStatusChange
 ) -> Answer:
-    complaint_id = read_id(path.complaintid)
+    complaint_id, status = read_id(path.complaintid), body.status
+    is_capped = await is_one_sms_too_many(context, await queries.get_complaint(context, complaint_id), status)
     async with context.transaction() as db:
         require_match(exchange.request, _tag(await hold_complaint(context, db, complaint_id)))
-        changed = await change_status(context, complaint_id, body.status, body.note or "")
+        changed = await change_status(context, complaint_id, status, body.note or "", is_capped=is_capped)
     return Answer(_view(changed), headers={"ETag": _tag(changed)})
 
 

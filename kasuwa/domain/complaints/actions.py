@@ -101,10 +101,13 @@ async def hold_complaint(context: Context, db: Database, complaint_id: UUID | No
     return await read_complaint(context, db, complaint_id)
 
 
-async def change_status(context: Context, complaint_id: UUID | None, status: Status, note: str) -> Complaint:
+async def change_status(
+    context: Context, complaint_id: UUID | None, status: Status, note: str, *, is_capped: bool = False
+) -> Complaint:
     """Say how far a complaint about the caller's store is, and tell whoever complained of a new status.
 
-    A note without a new status is for colleagues. Raises ComplaintNotFound.
+    `is_capped` is what `is_one_sms_too_many` said. A note without a new status is for colleagues.
+    Raises ComplaintNotFound.
     """
     user_id = own_id(context)
     async with context.transaction() as db:
@@ -131,7 +134,7 @@ async def change_status(context: Context, complaint_id: UUID | None, status: Sta
             user_id=user_id,
         )
         if status != before.status:
-            await tell_status(context, db, before, status, note)
+            await tell_status(context, db, before, status, note, is_capped=is_capped)
         await write_audit(
             context,
             db,

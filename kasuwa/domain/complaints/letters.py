@@ -3,10 +3,11 @@
 from kasuwa.base.context import Context
 from kasuwa.base.db import Database
 from kasuwa.domain.complaints.records import Complaint, Status
-from kasuwa.domain.messages.actions import send_message
+from kasuwa.domain.messages.actions import refuse_message, send_message
 from kasuwa.domain.messages.queries import language_of
 from kasuwa.domain.messages.records import Channel, Message
 from kasuwa.domain.messages.texts import words_of
+from kasuwa.domain.users.codes import TOO_MANY_SMS, allow_sms_code
 from kasuwa.domain.users.queries import get_user
 
 _TEMPLATES: dict[Status, str] = {
@@ -18,13 +19,23 @@ _TEMPLATES: dict[Status, str] = {
 }
 
 
+async def is_one_sms_too_many(context: Context, complaint: Complaint, status: Status) -> bool:
+    """Count the SMS that tells the new status, where one does. Not inside a transaction."""
+    if status == complaint.status or complaint.contact_email or not complaint.contact_mobile:
+        return False
+    wait = await allow_sms_code(
+        context, complaint.contact_mobile, address="", merchant_id=context.merchant_id
+    )
+    return bool(wait)
+
+
 async def tell_status(
-    context: Context, db: Database, complaint: Complaint, status: Status, note: str
+    context: Context, db: Database, complaint: Complaint, status: Status, note: str, *, is_capped: bool
 ) -> None:
     """Tell the new status by mail, else by SMS; nobody is told who left no address.
 
-    The note goes to an address of the person's own account that they proved, and to no other: else we would
-    carry anybody's words to anybody.
+    `is_capped`: an SMS is one too many, and is noted as refused. The note goes to an address of the person's
+    own account that they proved, and to no other: else we would carry anybody's words to anybody.
     """
     if not (complaint.contact_email or complaint.contact_mobile):
         return
@@ -45,4 +56,7 @@ async def tell_status(
         subject=words.subject,
         text=f"{words.text}\n{note}\n" if note and is_proved else words.text,
     )
-    await send_message(context, db, message)
+    if is_capped and not by_mail:
+        await refuse_message(context, db, message, TOO_MANY_SMS)
+    else:
+        await send_message(context, db, message)

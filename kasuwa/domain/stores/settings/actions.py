@@ -27,6 +27,7 @@ from kasuwa.domain.stores.settings.rules import PLACE_FACTS, settle_place
 
 # What is shown of a BVN.
 _SHOWN_DIGITS = 4
+_TOLD_LETTERS = 2000
 
 
 async def hold_settings(context: Context, db: Database) -> StoreSettings:
@@ -167,7 +168,7 @@ async def _write_trail(
     """Note what is another now. Secrets are named and never told."""
     was, is_now = _told(before), _told(after)
     changed = [name for name in {**was, **is_now} if was.get(name) != is_now.get(name)]
-    told = {name: is_now.get(name) for name in changed}
+    told = {name: _shortened(is_now.get(name)) for name in changed}
     secrets: list[str] = sorted(change.secrets)
     if change.gateways is not msgspec.UNSET:
         secrets += [
@@ -179,8 +180,15 @@ async def _write_trail(
     if secrets:
         told["secrets"] = secrets
     if told:
-        earlier = {name: was.get(name) for name in changed}
+        earlier = {name: _shortened(was.get(name)) for name in changed}
         await write_audit(context, db, "store.settings", "store", before.store_id, before=earlier, after=told)
+
+
+def _shortened(value: Any) -> Any:
+    """A page of the trail has hundreds of entries, and a text a hundred thousand letters."""
+    if isinstance(value, str) and len(value) > _TOLD_LETTERS:
+        return f"{value[:_TOLD_LETTERS]}… ({len(value)} letters)"
+    return value
 
 
 def _told(settings: StoreSettings) -> dict[str, Any]:

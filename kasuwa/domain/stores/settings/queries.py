@@ -1,8 +1,9 @@
 """Questions about a store's settings."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, get_args
 from uuid import UUID
 
 import msgspec
@@ -76,7 +77,7 @@ async def read_settings(db: Database, store_id: UUID) -> StoreSettings:
         delivery_points=msgspec.convert(points, tuple[DeliveryPoint, ...]),
         features=kept.pop("features", {}),
         written=kept,
-        pages=await _read_pages(db, store_id),
+        pages=await _read_pages(db, store_id, get_args(PageKind)),
         gateways=await _read_gateways(db, store_id),
         has_google_key=row.has_google_key,
         updated_at=row.updated_at,
@@ -87,7 +88,7 @@ async def read_front(context: Context, store_id: UUID) -> Front:
     """What the profile of a store shows beside its row. Whoever may see the store may see it."""
     async with context.reading() as db:
         return Front(
-            pages=await _read_pages(db, store_id),
+            pages=await _read_pages(db, store_id, ("about", "policy")),
             banners=await read_banners(db, store_id),
             gateways=await _read_gateways(db, store_id),
             has_google_key=await db.value(
@@ -138,14 +139,16 @@ class _Page(Struct, frozen=True):
     content: str
 
 
-async def _read_pages(db: Database, store_id: UUID) -> dict[PageKind, str]:
+async def _read_pages(db: Database, store_id: UUID, kinds: Sequence[PageKind]) -> dict[PageKind, str]:
     rows = await db.all(
         """
         SELECT kind, content FROM store_page
-        WHERE merchant_id = current_merchant() AND store_id = :store_id ORDER BY kind
+        WHERE merchant_id = current_merchant() AND store_id = :store_id AND kind = ANY (:kinds::text[])
+        ORDER BY kind
         """,
         into=_Page,
         store_id=store_id,
+        kinds=list(kinds),
     )
     return {row.kind: row.content for row in rows}
 

@@ -16,7 +16,9 @@ from kasuwa.domain.stores.settings.records import OpeningTime, StoreFacts
 
 _SCHEME = re.compile(r"\s*[a-zA-Z][a-zA-Z0-9+.-]*\s*:")
 _HOST_LABEL = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)")
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f]")
 _BLANKS_AND_CONTROLS = re.compile(r"[\s\x00-\x1f\x7f]")
+_MOST_NAME = 253
 PLACE_FACTS = frozenset({"country_code", "state_code", "state", "city_code", "city"})
 
 
@@ -35,7 +37,8 @@ def read_link(text: str, pointer: str) -> str:
 
 def read_handle(text: str, pointer: str) -> str:
     """A name at a network such as @adasfabrics, or an address of it. Raises Invalid."""
-    if _SCHEME.match(text) or text.startswith(("//", "\\")) or "\\" in text:
+    # Browsers leave control characters out before they look for a scheme.
+    if _SCHEME.match(text) or _CONTROLS.search(text) or "\\" in text or text.strip().startswith("//"):
         return read_link(text, pointer)
     return text
 
@@ -47,7 +50,8 @@ def read_domain(text: str, pointer: str) -> str:
     except UnicodeError:
         name = ""
     labels = name.split(".")
-    if len(labels) < 2 or not all(_HOST_LABEL.fullmatch(label) for label in labels):
+    is_name = len(labels) > 1 and all(_HOST_LABEL.fullmatch(label) for label in labels)
+    if not is_name or len(name) > _MOST_NAME or labels[-1].isdecimal():
         raise Invalid(faults=[FieldFault(pointer, "format", "Give a host name, such as shop.example.")])
     return name
 

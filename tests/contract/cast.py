@@ -226,7 +226,8 @@ async def _settings(mark: str, shop: Shop, kept: KeptPicture, product_id: UUID) 
         SettingsChange(
             written={"site_title": f"{mark} online", "tag_line": f"{mark} for all"},
             features={"skypeId": f"{mark} skype"},
-            pages={"policy": f"{mark} policy", "about": f"{mark} about"},
+            # Everybody may read these, so that nothing of them is the shop's alone.
+            pages={"about": "We weave.", "privacy": "We keep nothing.", "delivery": "Within a week."},
             secrets={"bvn": "22212345678", "google_key": f"{mark} key"},
             delivery_points=(PointWish(None, f"{mark} park"),),
             gateways=(

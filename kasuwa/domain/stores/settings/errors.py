@@ -1,4 +1,4 @@
-"""Every expected no of settings and banners."""
+"""Every expected no of settings, pages and banners."""
 
 from kasuwa.base.problems import Conflict, NotFound
 
@@ -8,6 +8,11 @@ class BannerNotFound(NotFound):
 
     code = "banner-not-found"
     title = "There is no such banner"
+
+
+class PageNotFound(NotFound):
+    code = "page-not-found"
+    title = "The store has not written this page"
 
 
 class TooManyBanners(Conflict):

@@ -13,12 +13,14 @@ from kasuwa.base.context import Context
 from kasuwa.base.db import Database
 from kasuwa.domain.catalogue.records import Rendition
 from kasuwa.domain.permissions import Permission
+from kasuwa.domain.stores.settings.errors import PageNotFound
 from kasuwa.domain.stores.settings.records import (
     Banner,
     DeliveryPoint,
     Front,
     Gateway,
     OpeningTime,
+    Page,
     PageKind,
     StoreFacts,
     StoreSettings,
@@ -101,6 +103,21 @@ async def read_front(context: Context, store_id: UUID) -> Front:
         )
 
 
+async def get_page(context: Context, kind: PageKind) -> Page:
+    """A page of the caller's store, for whoever visits it. Raises PageNotFound."""
+    async with context.reading() as db:
+        return await db.one(
+            """
+            SELECT kind, content, updated_at FROM store_page
+            WHERE merchant_id = current_merchant() AND store_id = :store_id AND kind = :kind
+            """,
+            into=Page,
+            missing=PageNotFound(),
+            store_id=context.store_id,
+            kind=kind,
+        )
+
+
 async def list_banners(context: Context) -> tuple[Banner, ...]:
     """The banners of the caller's store in the order they are shown."""
     context.require(Permission.STORE_WRITE)
@@ -134,19 +151,14 @@ def _banner(**row: Any) -> Banner:
     return Banner(path=largest_path(row.pop("renditions")), **row)
 
 
-class _Page(Struct, frozen=True):
-    kind: PageKind
-    content: str
-
-
 async def _read_pages(db: Database, store_id: UUID, kinds: Sequence[PageKind]) -> dict[PageKind, str]:
     rows = await db.all(
         """
-        SELECT kind, content FROM store_page
+        SELECT kind, content, updated_at FROM store_page
         WHERE merchant_id = current_merchant() AND store_id = :store_id AND kind = ANY (:kinds::text[])
         ORDER BY kind
         """,
-        into=_Page,
+        into=Page,
         store_id=store_id,
         kinds=list(kinds),
     )

@@ -101,6 +101,14 @@ class StoreSettings(Struct, frozen=True, kw_only=True):
     updated_at: datetime
 
 
+class Page(Struct, frozen=True):
+    """A text page. Plain text: whoever shows it escapes it."""
+
+    kind: PageKind
+    content: str
+    updated_at: datetime
+
+
 class SettingsChange(Struct, frozen=True, kw_only=True):
     """What to change; what is not named or UNSET stays as it is.
 

@@ -26,6 +26,7 @@ class Permission(StrEnum):
     MESSAGE_SEND = "message.send"
     TOKEN_WRITE = "token.write"  # noqa: S105
     TILL_OPEN = "till.open"
+    COMPLAINT_WRITE = "complaint.write"
 
 
 class Role(StrEnum):
@@ -62,6 +63,7 @@ NOT_BY_PIN = frozenset(
         Permission.MESSAGE_SEND,
         Permission.TOKEN_WRITE,
         Permission.TILL_OPEN,
+        Permission.COMPLAINT_WRITE,
     }
 )
 

@@ -153,6 +153,7 @@ def test_the_rights_that_no_pin_brings_are_the_ones_over_people_money_and_proofs
         "audit.read",
         "bank.read",
         "bank.write",
+        "complaint.write",
         "message.send",
         "store.write",
         "till.open",

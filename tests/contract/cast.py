@@ -24,11 +24,13 @@ from kasuwa.domain.catalogue.records import (
     Price,
     ProductOption,
 )
+from kasuwa.domain.complaints.actions import log_complaint
+from kasuwa.domain.complaints.records import Attachment, NewComplaint
 from kasuwa.domain.exchange.imports import begin_import, run_import
 from kasuwa.domain.exchange.records import ImportOptions
 from kasuwa.domain.media.actions import show_picture
 from kasuwa.domain.media.keeping import keep_bytes
-from kasuwa.domain.media.records import STOREHARMONY_FORMATS, Place
+from kasuwa.domain.media.records import STOREHARMONY_FORMATS, KeptPicture, Place
 from kasuwa.domain.merchants.actions import create_access_token, join_store, open_session
 from kasuwa.domain.merchants.authentication import resolve_access_token
 from kasuwa.domain.merchants.tokens import create_token
@@ -38,6 +40,9 @@ from kasuwa.domain.permissions import Role
 from kasuwa.domain.staff.pins import pin_marks
 from kasuwa.domain.staff.tills import open_till
 from kasuwa.domain.stocktakes.actions import start_stocktake
+from kasuwa.domain.stores.settings.actions import change_settings
+from kasuwa.domain.stores.settings.banners import add_banner
+from kasuwa.domain.stores.settings.records import GatewayWish, NewBanner, PointWish, SettingsChange
 from kasuwa.domain.transfers.actions import draft_transfer, send
 from kasuwa.domain.transfers.records import NewTransfer, WantedLine
 from kasuwa.domain.users.actions import VERIFY_LINK_LIFETIME, VERIFY_PURPOSE, add_link
@@ -98,6 +103,11 @@ class Cast(Struct, frozen=True, kw_only=True):
     session_id: UUID
     token_id: UUID
     factor_secret: str
+    # What the store shows of itself, and what somebody complained of there.
+    banner_id: UUID
+    gateway_id: UUID
+    point_id: UUID
+    complaint_id: UUID
 
     @property
     def other_store_id(self) -> UUID:
@@ -175,6 +185,8 @@ async def new_cast(services: Services, *, password: str = "the cast's own passwo
         spare_bank_id=spare.bank_account_id,
         bare_product_id=bare.product_id,
         **await _ways_in(mark, shop),
+        **await _settings(mark, shop, kept, product.product_id),
+        complaint_id=await _complaint(mark, shop),
     )
 
 
@@ -240,6 +252,42 @@ async def _failed_message(mark: str, shop: Shop) -> UUID:
         )
         found: UUID = await db.value("SELECT message_id FROM message WHERE merchant_id = current_merchant()")
     return UUID(int=found.int)
+
+
+async def _settings(mark: str, shop: Shop, kept: KeptPicture, product_id: UUID) -> dict[str, Any]:
+    """Texts, secrets, a gateway, a delivery point and a banner."""
+    settings = await change_settings(
+        shop.owner,
+        SettingsChange(
+            written={"site_title": f"{mark} online", "tag_line": f"{mark} for all"},
+            features={"skypeId": f"{mark} skype"},
+            # Everybody may read these, so that nothing of them is the shop's alone.
+            pages={"about": "We weave.", "privacy": "We keep nothing.", "delivery": "Within a week."},
+            secrets={"bvn": "22212345678", "google_key": f"{mark} key"},
+            delivery_points=(PointWish(None, f"{mark} park"),),
+            gateways=(
+                GatewayWish(gateway_id=None, provider=f"{mark} payments", secret_key=f"{mark} secret"),
+            ),
+        ),
+    )
+    banner = await add_banner(shop.owner, NewBanner(title=f"{mark} week", product_id=product_id), kept)
+    return {
+        "banner_id": banner.banner_id,
+        "gateway_id": settings.gateways[0].gateway_id,
+        "point_id": settings.delivery_points[0].point_id,
+    }
+
+
+async def _complaint(mark: str, shop: Shop) -> UUID:
+    """With a file."""
+    new = NewComplaint(
+        category="HARDWARE",
+        severity="LOW",
+        subject=f"{mark} till",
+        message=f"{mark} till is slow",
+        attachments=(Attachment(f"{mark}.pdf", "application/pdf", b"%PDF-1.7 receipt"),),
+    )
+    return (await log_complaint(shop.owner, new)).complaint_id
 
 
 async def _imports(mark: str, shop: Shop) -> dict[str, Any]:

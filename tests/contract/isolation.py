@@ -22,7 +22,14 @@ TELLS: dict[tuple[str, str], str] = {
     ),
     **{
         (operation, "storeid"): "a shop's public pages: whoever has its address sees that it is there"
-        for operation in ("getCountries_1", "getCountryStates_1", "getCountryStatesLGARegion_1")
+        for operation in (
+            "getCountries_1",
+            "getCountryStates_1",
+            "getCountryStatesLGARegion_1",
+            "loadAboutUs",
+            "loadDeliverypolicy",
+            "loadPrivacypolicy",
+        )
     },
 }
 

@@ -112,6 +112,13 @@ IDENTITIES: dict[str, dict[str, Identity]] = {
         "sessionid": _uuid("session_id"),
         "tokenid": _uuid("token_id"),
         "destinationstoreid": _uuid("other_store_id"),
+        "itemid": _uuid("product_id"),
+        "bannerid": _uuid("banner_id"),
+        "gatewayid": _uuid("gateway_id"),
+        "pointid": _uuid("point_id"),
+        "complaintid": _uuid("complaint_id"),
+        "kind": _everybodys("logo"),
+        "position": _everybodys("1"),
     },
 }
 """By API and name in lower case. A name that looks like an id and is not here must be in NOT_IDS."""
@@ -140,6 +147,9 @@ OF_OPERATION: dict[tuple[str, str], Identity] = {
 """By operation and name: an operation that works on a thing of its own kind."""
 
 NOT_IDS: dict[tuple[str, str], str] = {
+    ("manage", "customerid"): "kept as it was sent and looked up nowhere",
+    ("manage", "insurancetrackid"): "an insurer's, kept as it was sent",
+    ("manage", "skypeid"): "a name at a network",
     ("storeharmony", "platformid"): "what the app calls its own device",
     ("storeharmony", "categories"): "new ones; none of them has an id yet",
     ("bigcommerce", "id:not_in"): "leaves out; it never brings a row that was not there",

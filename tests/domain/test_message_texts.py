@@ -26,6 +26,10 @@ VALUES: dict[str, dict[str, str]] = {
     "address-changed": {},
     "reset-password": {"code": "123456", "minutes": "10"},
     "password-changed": {},
+    **{
+        f"complaint-{status}": {"ticket": "T-12345678"}
+        for status in ("open", "in-progress", "waiting", "resolved", "closed")
+    },
 }
 _CHANNELS: tuple[Channel, ...] = ("email", "sms")
 WRITTEN = [

@@ -2,9 +2,12 @@
 
 from kasuwa.api.manage import access as _access
 from kasuwa.api.manage import audit as _audit
+from kasuwa.api.manage import banners as _banners
+from kasuwa.api.manage import complaints as _complaints
 from kasuwa.api.manage import exports as _exports
 from kasuwa.api.manage import imports as _imports
 from kasuwa.api.manage import messages as _messages
+from kasuwa.api.manage import settings as _settings
 from kasuwa.api.manage import stock as _stock
 from kasuwa.api.manage import stocktakes as _stocktakes
 from kasuwa.api.manage import tills as _tills
@@ -16,9 +19,12 @@ from kasuwa.api.manage.service import api
 __all__ = [
     "_access",
     "_audit",
+    "_banners",
+    "_complaints",
     "_exports",
     "_imports",
     "_messages",
+    "_settings",
     "_stock",
     "_stocktakes",
     "_tills",

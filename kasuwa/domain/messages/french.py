@@ -84,4 +84,29 @@ FRENCH: dict[str, Wording] = {
         sms="Votre mot de passe a été modifié et vos sessions sont fermées. "
         "Si ce n'était pas vous, demandez tout de suite un nouveau mot de passe.",
     ),
+    "complaint-open": Wording(
+        subject="Votre réclamation est rouverte",
+        text="Bonjour,\n\nvotre réclamation $ticket est rouverte.\n",
+        sms="Votre réclamation $ticket est rouverte.",
+    ),
+    "complaint-in-progress": Wording(
+        subject="On s'occupe de votre réclamation",
+        text="Bonjour,\n\nquelqu'un s'occupe maintenant de votre réclamation $ticket.\n",
+        sms="Quelqu'un s'occupe de votre réclamation $ticket.",
+    ),
+    "complaint-waiting": Wording(
+        subject="Votre réclamation vous attend",
+        text="Bonjour,\n\nvotre réclamation $ticket attend une réponse de vous.\n",
+        sms="Votre réclamation $ticket attend une réponse de vous.",
+    ),
+    "complaint-resolved": Wording(
+        subject="Votre réclamation est résolue",
+        text="Bonjour,\n\nvotre réclamation $ticket est résolue.\n",
+        sms="Votre réclamation $ticket est résolue.",
+    ),
+    "complaint-closed": Wording(
+        subject="Votre réclamation est close",
+        text="Bonjour,\n\nvotre réclamation $ticket est close.\n",
+        sms="Votre réclamation $ticket est close.",
+    ),
 }

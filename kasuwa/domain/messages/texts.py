@@ -98,6 +98,31 @@ ENGLISH: dict[str, Wording] = {
         sms="Your password was changed and every open session has ended. "
         "If that was not you, ask for a new password at once.",
     ),
+    "complaint-open": Wording(
+        subject="Your complaint is open again",
+        text="Hello,\n\nyour complaint $ticket is open again.\n",
+        sms="Your complaint $ticket is open again.",
+    ),
+    "complaint-in-progress": Wording(
+        subject="Somebody deals with your complaint",
+        text="Hello,\n\nsomebody deals with your complaint $ticket now.\n",
+        sms="Somebody deals with your complaint $ticket now.",
+    ),
+    "complaint-waiting": Wording(
+        subject="Your complaint waits for you",
+        text="Hello,\n\nyour complaint $ticket waits for an answer of yours.\n",
+        sms="Your complaint $ticket waits for an answer of yours.",
+    ),
+    "complaint-resolved": Wording(
+        subject="Your complaint is resolved",
+        text="Hello,\n\nyour complaint $ticket is resolved.\n",
+        sms="Your complaint $ticket is resolved.",
+    ),
+    "complaint-closed": Wording(
+        subject="Your complaint is closed",
+        text="Hello,\n\nyour complaint $ticket is closed.\n",
+        sms="Your complaint $ticket is closed.",
+    ),
 }
 
 TEXTS: dict[str, dict[str, Wording]] = {"en": ENGLISH, "fr": FRENCH}

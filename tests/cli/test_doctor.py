@@ -35,6 +35,7 @@ from kasuwa.settings import Settings, read_settings
 from tests.banking import new_account
 from tests.cli.staging import Installation, add_product
 from tests.conftest import picture_bytes
+from tests.contract.cast import begin_factor
 from tests.shop import Shop, new_shop
 from tests.transfers import at_store
 
@@ -65,6 +66,7 @@ async def merchant_id(settings: Settings, urls: DatabaseUrls) -> str:
         await send_some(shop)
         await new_account(shop.owner)
         await set_up_store(shop.owner)
+        await begin_factor(shop, shop.user_id)
         return str(shop.merchant_id)
 
 
@@ -238,6 +240,17 @@ async def test_broken_settings_of_stores_are_found(
         await connection.execute(mend_it)
     assert set(red(report)) == {"settings of stores"}
     assert words in red(report)["settings of stores"]
+    assert (await examine(settings, urls)).ok
+
+
+async def test_a_second_factor_that_cannot_be_opened_is_found(
+    settings: Settings, urls: DatabaseUrls, merchant_id: str
+) -> None:
+    async with superuser(settings, urls) as connection:
+        await connection.execute("UPDATE second_factor SET sealed_secret = '\\x41'::bytea || sealed_secret")
+        report = await examine(settings, urls)
+        await connection.execute("UPDATE second_factor SET sealed_secret = substr(sealed_secret, 2)")
+    assert set(red(report)) == {"second factors"}
     assert (await examine(settings, urls)).ok
 
 

@@ -14,6 +14,7 @@ from kasuwa.base.problems import Conflict
 from kasuwa.cli.doctor.banks import check_bank_accounts
 from kasuwa.cli.doctor.cards import check_cards
 from kasuwa.cli.doctor.contents import check_contents
+from kasuwa.cli.doctor.factors import check_second_factors
 from kasuwa.cli.doctor.files import (
     A_DAY,
     check_promised,
@@ -93,6 +94,7 @@ async def _checks(settings: Settings, owner: Owner, services: Services, *, quick
     checks.append(await check_probe(owner, services.sealer))
     checks.append(await check_bank_accounts(owner, services.sealer))
     checks.append(await check_store_settings(owner, services.sealer))
+    checks.append(await check_second_factors(owner, services.sealer))
     checks.append(check_disk(settings))
     return checks
 

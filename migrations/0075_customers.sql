@@ -11,9 +11,10 @@ CREATE TABLE customer (
   first_name text NOT NULL,
   last_name text NOT NULL DEFAULT '',
   -- The names folded, given name first and family name first: both are looked for by their beginning.
-  name_key text NOT NULL,
-  surname_key text NOT NULL,
-  address text NOT NULL DEFAULT '',
+  name_key text COLLATE "C" NOT NULL,
+  surname_key text COLLATE "C" NOT NULL,
+  -- House and street as one line.
+  street text NOT NULL DEFAULT '',
   lga text NOT NULL DEFAULT '',
   lga_code text NOT NULL DEFAULT '',
   state text NOT NULL DEFAULT '',
@@ -40,7 +41,7 @@ CREATE TABLE customer (
   CHECK ((status = 'erased') = (erased_at IS NOT NULL)),
   -- What is left of an erased person names nobody: other rows may go on referring to it.
   CONSTRAINT customer_erased_whole CHECK (status <> 'erased' OR (
-    concat(username, email, mobile, first_name, last_name, name_key, surname_key, address, lga, lga_code, state,
+    concat(username, email, mobile, first_name, last_name, name_key, surname_key, street, lga, lga_code, state,
            state_code, country, country_code, zip_code, password_hash) = ''
     AND num_nonnulls(birth_day, birth_month, birth_year, password_changed_at, email_verified_at,
                      mobile_verified_at, last_login_at) = 0))

@@ -4,6 +4,7 @@ import secrets
 import tempfile
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -22,6 +23,8 @@ from kasuwa.domain.catalogue.records import (
     Price,
     ProductOption,
 )
+from kasuwa.domain.customers.actions import register
+from kasuwa.domain.customers.records import NewCustomer
 from kasuwa.domain.exchange.imports import begin_import, run_import
 from kasuwa.domain.exchange.records import ImportOptions
 from kasuwa.domain.media.actions import show_picture
@@ -83,6 +86,11 @@ class Cast(Struct, frozen=True, kw_only=True):
     bank_id: UUID
     bank_number: str
     spare_bank_id: UUID
+    # Somebody who buys, whose password is the cast's; and one to erase.
+    customer_id: UUID
+    customer_email: str
+    customer_mobile: str
+    doomed_customer_id: UUID
     # A simple product whose shelf is empty: it may get variants.
     bare_product_id: UUID
     # A cashier of the store.
@@ -156,6 +164,7 @@ async def new_cast(services: Services, *, password: str = "the cast's own passwo
         varied_product_id=varied.product_id,
         varied_variant_id=varied.variants[0].variant_id,
         **await _transfers(mark, shop),
+        **await _customers(mark, shop, _HASHES[password]),
         message_id=await _failed_message(mark, shop),
         bank_id=bank.bank_account_id,
         bank_number=bank.number,
@@ -186,6 +195,31 @@ async def _mark_people(mark: str, shop: Shop, password_hash: str) -> str:
         )
         link_token, _ = await add_link(db, shop.user_id, VERIFY_PURPOSE, VERIFY_LINK_LIFETIME)
     return link_token
+
+
+async def _customers(mark: str, shop: Shop, password_hash: str) -> dict[str, Any]:
+    """Two people who buy here, without the messages that went to them."""
+    first = NewCustomer(
+        first_name=f"{mark} efe",
+        last_name=f"{mark} umar",
+        street=f"{mark} lane",
+        email=f"efe.{mark}@shop.example",
+        mobile=f"+234803{secrets.randbelow(10**7):07d}",
+    )
+    second = NewCustomer(first_name=f"{mark} doomed", email=f"doomed.{mark}@shop.example")
+    ids = [(await register(shop.owner, new)).customer_id for new in (first, second)]
+    async with shop.owner.transaction() as db:
+        await db.execute(
+            "UPDATE customer SET password_hash = :hash WHERE merchant_id = current_merchant()",
+            hash=password_hash,
+        )
+        await db.execute("DELETE FROM message WHERE merchant_id = current_merchant()")
+    return {
+        "customer_id": ids[0],
+        "customer_email": first.email,
+        "customer_mobile": first.mobile,
+        "doomed_customer_id": ids[1],
+    }
 
 
 async def _failed_message(mark: str, shop: Shop) -> UUID:

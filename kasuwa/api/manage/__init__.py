@@ -1,6 +1,7 @@
 """The Manage API. Importing it registers every operation that is built."""
 
 from kasuwa.api.manage import audit as _audit
+from kasuwa.api.manage import customers as _customers
 from kasuwa.api.manage import exports as _exports
 from kasuwa.api.manage import imports as _imports
 from kasuwa.api.manage import messages as _messages
@@ -12,6 +13,7 @@ from kasuwa.api.manage.service import api
 
 __all__ = [
     "_audit",
+    "_customers",
     "_exports",
     "_imports",
     "_messages",

@@ -130,9 +130,10 @@ async def _empty(db: Database, customer_id: UUID) -> datetime:
         UPDATE customer SET
           status = 'erased', erased_at = now(), updated_at = now(), username = '', email = '', mobile = '',
           first_name = '', last_name = '', name_key = '', surname_key = '', street = '', lga = '',
-          lga_code = '', state = '', state_code = '', country = '', country_code = '', zip_code = '', birth_day = NULL,
-          birth_month = NULL, birth_year = NULL, password_hash = '', password_changed_at = NULL,
-          email_verified_at = NULL, mobile_verified_at = NULL, last_login_at = NULL
+          lga_code = '', state = '', state_code = '', country = '', country_code = '', zip_code = '',
+          birth_day = NULL, birth_month = NULL, birth_year = NULL, password_hash = '',
+          password_changed_at = NULL, email_verified_at = NULL, mobile_verified_at = NULL,
+          last_login_at = NULL
         WHERE merchant_id = current_merchant() AND customer_id = :customer_id
         RETURNING erased_at
         """,

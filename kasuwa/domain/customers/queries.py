@@ -20,6 +20,10 @@ _CUSTOMER = f"""
     SELECT {_COLUMNS} FROM customer
     WHERE merchant_id = current_merchant() AND customer_id = :customer_id AND status <> 'erased'
 """  # noqa: S608 - our own words
+_HAS_NAME = """
+    customer_id IN (SELECT n.customer_id FROM customer_name n
+                    WHERE n.merchant_id = current_merchant() AND n.name = :{kind} AND n.kind = '{kind}')
+"""
 # No text that begins with a name comes after it and this.
 _LAST_LETTER = "\U0010ffff"
 
@@ -87,10 +91,7 @@ async def read_page(db: Database, wanted: CustomerFilter, *, after: UUID | None,
     values: dict[str, object] = {}
     for kind, name in (("email", wanted.email), ("mobile", wanted.mobile)):
         if name is not None:
-            conditions.append(
-                "customer_id IN (SELECT n.customer_id FROM customer_name n WHERE"
-                f" n.merchant_id = current_merchant() AND n.name = :{kind} AND n.kind = '{kind}')"
-            )
+            conditions.append(_HAS_NAME.format(kind=kind))
             values[kind] = name
     if wanted.name is not None:
         conditions.append(

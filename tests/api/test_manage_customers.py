@@ -1,5 +1,6 @@
 """Customers under /manage: found, their consents, all of their data, and that it goes."""
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -163,7 +164,7 @@ class Canary:
         self.place = f"customers/{self.customer_id}"
         sent = await messages_to(web.services, self.body["email"], self.mobile)
         assert len(sent) == 2
-        code = sent[0]["code"]
+        [code] = [one["code"] for one in sent if one["channel"] == "email"]
         await crm(web, shop, "verifyemail", {"email": self.body["email"], "code": code})
         await crm(web, shop, "resetpassword", {"username": self.body["email"]})
         code = (await messages_to(web.services, self.body["email"]))[-1]["code"]
@@ -294,3 +295,53 @@ async def test_the_database_refuses_an_erased_row_that_still_names_somebody(
             await schema_owner.execute(
                 f"UPDATE customer SET {column} = 'zq' WHERE customer_id = $1", made["customerId"]
             )
+
+
+async def test_of_two_who_register_one_person_at_once_one_is_refused(web: Web, shop: Shop) -> None:
+    body = person()
+    bodies = [body | {"username": person()["username"]} for _ in range(4)]
+    answers = await asyncio.gather(*(register(web, shop, one) for one in bodies))
+    assert sorted(answers) == [200, 409, 409, 409]
+    assert len((await ask(web, shop, "customers"))["data"]) == 1
+
+
+async def register(web: Web, shop: Shop, body: Json) -> int:
+    answer = await web.post(
+        f"/cloudapi/crm/{shop.store_id}/customers/register",
+        headers={"sessiontoken": shop.session},
+        json=body,
+    )
+    return answer.status_code
+
+
+async def test_whoever_writes_while_somebody_is_erased_leaves_nothing_of_them(
+    web: Web, shop: Shop, seen: Seen
+) -> None:
+    gone = Canary()
+    await gone.live(web, shop)
+    login = {"username": gone.body["username"], "password": f"zqpassword {gone.mark}"}
+    answers = {"consents": [{"purpose": "terms", "given": False, "evidence": f"zq{gone.mark}"}]}
+    calls = [
+        ("POST", f"/cloudapi/crm/{shop.store_id}/customers/login", login),
+        ("POST", f"/manage/{shop.store_id}/{gone.place}/consents", answers),
+        ("POST", f"/cloudapi/crm/{shop.store_id}/customers/verifymobile", {"mobile": gone.mobile}),
+        ("POST", f"/manage/{shop.store_id}/{gone.place}/erase", None),
+        ("POST", f"/manage/{shop.store_id}/{gone.place}/export", None),
+        ("POST", f"/cloudapi/crm/{shop.store_id}/customers/login", login),
+        ("POST", f"/manage/{shop.store_id}/{gone.place}/consents", answers),
+    ]
+    await asyncio.gather(
+        *(
+            web.call(
+                method,
+                path,
+                headers={"sessiontoken": shop.session, "idempotency-key": f"race-{new_id().hex}"},
+                **({} if body is None else {"json": body}),
+            )
+            for method, path, body in calls
+        )
+    )
+    while await web.services.jobs.run_due():
+        pass
+    assert await seen(gone.words) == set()
+    assert await resolve_customer_session(web.services.pool, gone.token) is None

@@ -5,7 +5,6 @@ import random
 import statistics
 import sys
 from datetime import UTC, datetime, timedelta
-from math import erf, sqrt
 from time import perf_counter
 from typing import Any
 from uuid import UUID
@@ -42,6 +41,7 @@ from kasuwa.domain.users.queries import find_login
 from kasuwa.domain.users.records import Applicant, Registered
 from tests.accounts import messages_to, other_code, registration
 from tests.conftest import SchemaOwner
+from tests.faults.enumeration import mann_whitney
 from tests.shop import PASSWORD, Shop
 
 STORE = NewStore(name="Ngozi Fabrics", country_code="NG", currency="NGN", country="Nigeria")
@@ -416,14 +416,6 @@ async def test_known_and_unknown_users_cost_one_hash_each(
     with pytest.raises(WrongCredentials):
         await log_in(nobody, f"{new_id().hex}@shop.example", "guess", address=new_id().hex)
     assert len(compared) == before
-
-
-def mann_whitney(first: list[float], second: list[float]) -> float:
-    """The two-sided p of the U test, by its normal approximation."""
-    wins = sum((x > y) + 0.5 * (x == y) for x in first for y in second)
-    n, m = len(first), len(second)
-    z = (wins - n * m / 2) / sqrt(n * m * (n + m + 1) / 12)
-    return 1 - erf(abs(z) / sqrt(2))
 
 
 async def test_asking_for_a_reset_does_the_same_for_known_and_unknown(

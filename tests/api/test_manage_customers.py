@@ -159,7 +159,7 @@ class Canary:
 
     async def live(self, web: Web, shop: Shop) -> None:
         """Leave traces everywhere: messages sent and unsent, codes, sessions, kept answers, consents."""
-        made = await crm(web, shop, "register", self.body, **{"idempotency-key": self.key})
+        made = await crm(web, shop, "register", self.body, key=self.key)
         self.customer_id = made["customerId"]
         self.place = f"customers/{self.customer_id}"
         sent = await messages_to(web.services, self.body["email"], self.mobile)
@@ -172,7 +172,7 @@ class Canary:
         finish = {"username": self.body["email"], "code": code, "newPassword": password}
         await crm(web, shop, "resetpassword", finish)
         login = {"username": self.body["username"], "password": password}
-        entered = await crm(web, shop, "login", login, **{"idempotency-key": f"login-{self.key}"})
+        entered = await crm(web, shop, "login", login, key=f"login-{self.key}")
         self.token = entered["customertoken"]
         answers = [{"purpose": "profiling", "given": True, "evidence": f"zqform{self.mark}"}]
         await ask(
@@ -274,7 +274,7 @@ async def test_a_late_repeat_neither_tells_of_the_erased_nor_makes_them_again(we
     gone = Canary()
     await gone.live(web, shop)
     await ask(web, shop, f"{gone.place}/erase", method="POST")
-    late = await crm(web, shop, "register", gone.body, status=409, **{"idempotency-key": gone.key})
+    late = await crm(web, shop, "register", gone.body, status=409, key=gone.key)
     assert late["type"].endswith("#answer-forgotten")
     assert gone.mark not in json.dumps(late)
     export = await ask(web, shop, f"{gone.place}/export", method="POST", key=f"export-{gone.key}", status=409)

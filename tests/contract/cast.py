@@ -4,7 +4,6 @@ import secrets
 import tempfile
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -24,7 +23,7 @@ from kasuwa.domain.catalogue.records import (
     ProductOption,
 )
 from kasuwa.domain.customers.actions import register
-from kasuwa.domain.customers.records import NewCustomer
+from kasuwa.domain.customers.records import Customer, NewCustomer
 from kasuwa.domain.exchange.imports import begin_import, run_import
 from kasuwa.domain.exchange.records import ImportOptions
 from kasuwa.domain.media.actions import show_picture
@@ -141,6 +140,7 @@ async def new_cast(services: Services, *, password: str = "the cast's own passwo
     placed = await show_picture(context, product.product_id, kept, Place(alt_text=f"{mark} front"))
     bank, spare = [await new_account(context, holder_name=f"{mark} Stores") for _ in range(2)]
     stocktake = await start_stocktake(context, name=f"{mark} year's end", blind=False)
+    buyer, doomed = await _customers(mark, shop, _HASHES[password])
     return Cast(
         mark=mark,
         shop=shop,
@@ -164,7 +164,10 @@ async def new_cast(services: Services, *, password: str = "the cast's own passwo
         varied_product_id=varied.product_id,
         varied_variant_id=varied.variants[0].variant_id,
         **await _transfers(mark, shop),
-        **await _customers(mark, shop, _HASHES[password]),
+        customer_id=buyer.customer_id,
+        customer_email=buyer.email,
+        customer_mobile=buyer.mobile,
+        doomed_customer_id=doomed.customer_id,
         message_id=await _failed_message(mark, shop),
         bank_id=bank.bank_account_id,
         bank_number=bank.number,
@@ -197,7 +200,7 @@ async def _mark_people(mark: str, shop: Shop, password_hash: str) -> str:
     return link_token
 
 
-async def _customers(mark: str, shop: Shop, password_hash: str) -> dict[str, Any]:
+async def _customers(mark: str, shop: Shop, password_hash: str) -> list[Customer]:
     """Two people who buy here, without the messages that went to them."""
     first = NewCustomer(
         first_name=f"{mark} efe",
@@ -207,19 +210,14 @@ async def _customers(mark: str, shop: Shop, password_hash: str) -> dict[str, Any
         mobile=f"+234803{secrets.randbelow(10**7):07d}",
     )
     second = NewCustomer(first_name=f"{mark} doomed", email=f"doomed.{mark}@shop.example")
-    ids = [(await register(shop.owner, new)).customer_id for new in (first, second)]
+    customers = [await register(shop.owner, new) for new in (first, second)]
     async with shop.owner.transaction() as db:
         await db.execute(
             "UPDATE customer SET password_hash = :hash WHERE merchant_id = current_merchant()",
             hash=password_hash,
         )
         await db.execute("DELETE FROM message WHERE merchant_id = current_merchant()")
-    return {
-        "customer_id": ids[0],
-        "customer_email": first.email,
-        "customer_mobile": first.mobile,
-        "doomed_customer_id": ids[1],
-    }
+    return customers
 
 
 async def _failed_message(mark: str, shop: Shop) -> UUID:

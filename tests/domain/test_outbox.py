@@ -68,11 +68,11 @@ async def test_a_line_written_while_the_file_is_replaced_is_not_lost(
 
     def waited(descriptor: int, how: int) -> None:
         # Whoever had the lock has put a new file in the place of this one.
-        monkeypatch.setattr(courier.fcntl, "flock", lock)
+        monkeypatch.setattr(fcntl, "flock", lock)
         courier._forget(outbox, gone)
         lock(descriptor, how)
 
-    monkeypatch.setattr(courier.fcntl, "flock", waited)
+    monkeypatch.setattr(fcntl, "flock", waited)
     if not looks_again:
         monkeypatch.setattr(courier, "_is_at", lambda descriptor, outbox: True)
     await by_file.deliver(new_id(), a_message(text="3"))

@@ -48,7 +48,6 @@ CREATE TABLE customer (
 );
 CREATE INDEX customer_by_name ON customer (merchant_id, name_key, customer_id) WHERE status <> 'erased';
 CREATE INDEX customer_by_surname ON customer (merchant_id, surname_key, customer_id) WHERE status <> 'erased';
-CREATE INDEX customer_newest ON customer (merchant_id, customer_id) WHERE status <> 'erased';
 CALL protect_tenant('customer');
 
 -- What a customer is found by and logs in with: user name, e-mail and mobile, each of one person of a merchant.

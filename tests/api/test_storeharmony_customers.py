@@ -262,3 +262,25 @@ async def test_another_merchants_store_and_a_session_without_the_permission_are_
     )
     assert answer.status_code == 401
     assert "customer.write" not in Caller(kind="customer").permissions
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE customer_session SET expires_at = now() WHERE customer_id = $1",
+        "UPDATE customer_session SET last_seen_at = now() - idle_after WHERE customer_id = $1",
+        "UPDATE customer SET status = 'suspended' WHERE customer_id = $1",
+        "UPDATE store SET status = 'disabled' FROM customer c"
+        " WHERE store.merchant_id = c.merchant_id AND c.customer_id = $1",
+    ],
+    ids=["over", "idle", "suspended", "store-disabled"],
+)
+async def test_a_customers_session_ends_at_once(
+    web: Web, shop: Shop, schema_owner: SchemaOwner, change: str
+) -> None:
+    body = person()
+    made = await ask(web, shop, "register", body)
+    entered = await ask(web, shop, "login", {"username": body["email"], "password": body["password"]})
+    assert await resolve_customer_session(web.services.pool, entered["customertoken"]) is not None
+    await schema_owner.execute(change, made["customerId"])
+    assert await resolve_customer_session(web.services.pool, entered["customertoken"]) is None

@@ -29,6 +29,23 @@ def _registration(_: Cast) -> Json:
     }
 
 
+def _new_customer(cast: Cast) -> Json:
+    mark = new_id().hex
+    return {
+        "firstname": f"{cast.mark} Efe",
+        "lastname": f"{cast.mark} Umar",
+        "username": f"efe.{mark}",
+        "password": "four slow canoes",
+        "email": f"efe.{mark}@shop.example",
+        "mobile": f"0803{int(mark[-12:], 16) % 10**7:07d}",
+        "address": f"{cast.mark} lane",
+        "birthday": 29,
+        "birthmonth": 2,
+        "birthyear": 1996,
+        "consents": ["terms", "marketing_email"],
+    }
+
+
 def _simple_product(cast: Cast) -> Json:
     return {
         "name": f"{cast.mark} stool",
@@ -200,6 +217,17 @@ BODIES: dict[tuple[str, str], Callable[[Cast], Any]] = {
     },
     ("storeharmony", "addUserToStore"): _new_colleague,
     ("storeharmony", "editStoreUser"): lambda cast: {"lastname": f"{cast.mark} Bello", "role": "MANAGER"},
+    ("storeharmony", "crmRegisterCustomer"): _new_customer,
+    ("storeharmony", "crmLoginCustomer"): lambda cast: {
+        "username": cast.customer_email,
+        "password": cast.password,
+    },
+    ("storeharmony", "crmVerifyCustomerEmail"): lambda cast: {"email": cast.customer_email},
+    ("storeharmony", "crmVerifyCustomerMobile"): lambda cast: {"mobile": cast.customer_mobile},
+    ("storeharmony", "crmResetCustomerPassword"): lambda cast: {"username": cast.customer_email},
+    ("manage", "noteCustomerConsents"): lambda cast: {
+        "consents": [{"purpose": "profiling", "given": True, "evidence": f"{cast.mark} form"}]
+    },
     ("storeharmony", "createNewStoreLocation"): lambda cast: {"storeName": f"{cast.mark} Yaba"},
     ("storeharmony", "createSimpleProduct"): _simple_product,
     ("storeharmony", "createBulkProducts"): _bulk,

@@ -24,6 +24,8 @@ from kasuwa.domain.catalogue.records import (
 )
 from kasuwa.domain.complaints.actions import log_complaint
 from kasuwa.domain.complaints.records import Attachment, NewComplaint
+from kasuwa.domain.customers.actions import register
+from kasuwa.domain.customers.records import Customer, NewCustomer
 from kasuwa.domain.exchange.imports import begin_import, run_import
 from kasuwa.domain.exchange.records import ImportOptions
 from kasuwa.domain.media.actions import show_picture
@@ -88,6 +90,11 @@ class Cast(Struct, frozen=True, kw_only=True):
     bank_id: UUID
     bank_number: str
     spare_bank_id: UUID
+    # Somebody who buys, whose password is the cast's; and one to erase.
+    customer_id: UUID
+    customer_email: str
+    customer_mobile: str
+    doomed_customer_id: UUID
     # A simple product whose shelf is empty: it may get variants.
     bare_product_id: UUID
     # A cashier of the store.
@@ -143,6 +150,7 @@ async def new_cast(services: Services, *, password: str = "the cast's own passwo
     placed = await show_picture(context, product.product_id, kept, Place(alt_text=f"{mark} front"))
     bank, spare = [await new_account(context, holder_name=f"{mark} Stores") for _ in range(2)]
     stocktake = await start_stocktake(context, name=f"{mark} year's end", blind=False)
+    buyer, doomed = await _customers(mark, shop, _HASHES[password])
     return Cast(
         mark=mark,
         shop=shop,
@@ -166,6 +174,10 @@ async def new_cast(services: Services, *, password: str = "the cast's own passwo
         varied_product_id=varied.product_id,
         varied_variant_id=varied.variants[0].variant_id,
         **await _transfers(mark, shop),
+        customer_id=buyer.customer_id,
+        customer_email=buyer.email,
+        customer_mobile=buyer.mobile,
+        doomed_customer_id=doomed.customer_id,
         message_id=await _failed_message(mark, shop),
         bank_id=bank.bank_account_id,
         bank_number=bank.number,
@@ -198,6 +210,26 @@ async def _mark_people(mark: str, shop: Shop, password_hash: str) -> str:
         )
         link_token, _ = await add_link(db, shop.user_id, VERIFY_PURPOSE, VERIFY_LINK_LIFETIME)
     return link_token
+
+
+async def _customers(mark: str, shop: Shop, password_hash: str) -> list[Customer]:
+    """Two people who buy here, without the messages that went to them."""
+    first = NewCustomer(
+        first_name=f"{mark} efe",
+        last_name=f"{mark} umar",
+        street=f"{mark} lane",
+        email=f"efe.{mark}@shop.example",
+        mobile=f"+234803{secrets.randbelow(10**7):07d}",
+    )
+    second = NewCustomer(first_name=f"{mark} doomed", email=f"doomed.{mark}@shop.example")
+    customers = [await register(shop.owner, new) for new in (first, second)]
+    async with shop.owner.transaction() as db:
+        await db.execute(
+            "UPDATE customer SET password_hash = :hash WHERE merchant_id = current_merchant()",
+            hash=password_hash,
+        )
+        await db.execute("DELETE FROM message WHERE merchant_id = current_merchant()")
+    return customers
 
 
 async def _failed_message(mark: str, shop: Shop) -> UUID:

@@ -16,6 +16,8 @@ class Permission(StrEnum):
     CATEGORY_WRITE = "category.write"
     CUSTOMER_AUTH = "customer.auth"
     CUSTOMER_WRITE = "customer.write"
+    CUSTOMER_READ = "customer.read"
+    CUSTOMER_ERASE = "customer.erase"
     INVOICE_WRITE = "invoice.write"
     USER_READ = "user.read"
     USER_WRITE = "user.write"
@@ -41,9 +43,16 @@ _MANAGER = _OWNER - {
     Permission.STORE_WRITE,
     Permission.USER_WRITE,
     Permission.TOKEN_WRITE,
+    Permission.CUSTOMER_ERASE,
 }
 _CASHIER = frozenset(
-    {Permission.STOCK_READ, Permission.STOCK_COUNT, Permission.CUSTOMER_AUTH, Permission.CUSTOMER_WRITE}
+    {
+        Permission.STOCK_READ,
+        Permission.STOCK_COUNT,
+        Permission.CUSTOMER_AUTH,
+        Permission.CUSTOMER_WRITE,
+        Permission.CUSTOMER_READ,
+    }
 )
 
 PERMISSIONS_OF_ROLE: dict[str, frozenset[str]] = {
@@ -64,6 +73,7 @@ NOT_BY_PIN = frozenset(
         Permission.TOKEN_WRITE,
         Permission.TILL_OPEN,
         Permission.COMPLAINT_WRITE,
+        Permission.CUSTOMER_ERASE,
     }
 )
 

@@ -154,6 +154,7 @@ def test_the_rights_that_no_pin_brings_are_the_ones_over_people_money_and_proofs
         "bank.read",
         "bank.write",
         "complaint.write",
+        "customer.erase",
         "message.send",
         "store.write",
         "till.open",

@@ -35,7 +35,7 @@ from kasuwa.settings import Settings, read_settings
 from tests.banking import new_account
 from tests.cli.staging import Installation, add_product
 from tests.conftest import picture_bytes
-from tests.contract.cast import begin_factor
+from tests.contract.proofs import begin_factor
 from tests.shop import Shop, new_shop
 from tests.transfers import at_store
 

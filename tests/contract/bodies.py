@@ -9,7 +9,8 @@ from typing import Any
 from kasuwa.base.ids import new_id
 from tests import banking
 from tests.conftest import picture_bytes
-from tests.contract.cast import PIN, Cast
+from tests.contract.cast import Cast
+from tests.contract.proofs import PIN
 from tests.second_factors import code_now
 
 Json = dict[str, Any]
@@ -27,6 +28,23 @@ def _registration(_: Cast) -> Json:
         "storeName": "Ngozi Fabrics",
         "storeCountryCode": "NG",
         "acceptTerms": True,
+    }
+
+
+def _new_customer(cast: Cast) -> Json:
+    mark = new_id().hex
+    return {
+        "firstname": f"{cast.mark} Efe",
+        "lastname": f"{cast.mark} Umar",
+        "username": f"efe.{mark}",
+        "password": "four slow canoes",
+        "email": f"efe.{mark}@shop.example",
+        "mobile": f"0803{int(mark[-12:], 16) % 10**7:07d}",
+        "address": f"{cast.mark} lane",
+        "birthday": 29,
+        "birthmonth": 2,
+        "birthyear": 1996,
+        "consents": ["terms", "marketing_email"],
     }
 
 
@@ -201,6 +219,17 @@ BODIES: dict[tuple[str, str], Callable[[Cast], Any]] = {
     },
     ("storeharmony", "addUserToStore"): _new_colleague,
     ("storeharmony", "editStoreUser"): lambda cast: {"lastname": f"{cast.mark} Bello", "role": "MANAGER"},
+    ("storeharmony", "crmRegisterCustomer"): _new_customer,
+    ("storeharmony", "crmLoginCustomer"): lambda cast: {
+        "username": cast.customer_email,
+        "password": cast.password,
+    },
+    ("storeharmony", "crmVerifyCustomerEmail"): lambda cast: {"email": cast.customer_email},
+    ("storeharmony", "crmVerifyCustomerMobile"): lambda cast: {"mobile": cast.customer_mobile},
+    ("storeharmony", "crmResetCustomerPassword"): lambda cast: {"username": cast.customer_email},
+    ("manage", "noteCustomerConsents"): lambda cast: {
+        "consents": [{"purpose": "profiling", "given": True, "evidence": f"{cast.mark} form"}]
+    },
     ("storeharmony", "createNewStoreLocation"): lambda cast: {"storeName": f"{cast.mark} Yaba"},
     ("storeharmony", "createSimpleProduct"): _simple_product,
     ("storeharmony", "createBulkProducts"): _bulk,

@@ -1,6 +1,5 @@
 """A shop with one of everything that an operation may name, and the people who call."""
 
-import base64
 import secrets
 import tempfile
 from decimal import Decimal
@@ -26,6 +25,8 @@ from kasuwa.domain.catalogue.records import (
 )
 from kasuwa.domain.complaints.actions import log_complaint
 from kasuwa.domain.complaints.records import Attachment, NewComplaint
+from kasuwa.domain.customers.actions import register
+from kasuwa.domain.customers.records import Customer, NewCustomer
 from kasuwa.domain.exchange.imports import begin_import, run_import
 from kasuwa.domain.exchange.records import ImportOptions
 from kasuwa.domain.media.actions import show_picture
@@ -33,12 +34,9 @@ from kasuwa.domain.media.keeping import keep_bytes
 from kasuwa.domain.media.records import STOREHARMONY_FORMATS, KeptPicture, Place
 from kasuwa.domain.merchants.actions import create_access_token, join_store, open_session
 from kasuwa.domain.merchants.authentication import resolve_access_token
-from kasuwa.domain.merchants.tokens import create_token
 from kasuwa.domain.messages.actions import send_message
 from kasuwa.domain.messages.records import Message
 from kasuwa.domain.permissions import Role
-from kasuwa.domain.staff.pins import pin_marks
-from kasuwa.domain.staff.tills import open_till
 from kasuwa.domain.stocktakes.actions import start_stocktake
 from kasuwa.domain.stores.settings.actions import change_settings
 from kasuwa.domain.stores.settings.banners import add_banner
@@ -51,6 +49,7 @@ from kasuwa.domain.users.pictures import set_picture
 from tests.banking import new_account
 from tests.client import ORIGIN
 from tests.conftest import picture_bytes
+from tests.contract.proofs import ways_in
 from tests.shop import Shop, new_developer_key, new_shop
 
 _COUNTERS = ("product", "variant", "product_picture", "category")
@@ -93,6 +92,11 @@ class Cast(Struct, frozen=True, kw_only=True):
     bank_id: UUID
     bank_number: str
     spare_bank_id: UUID
+    # Somebody who buys, whose password is the cast's; and one to erase.
+    customer_id: UUID
+    customer_email: str
+    customer_mobile: str
+    doomed_customer_id: UUID
     # A simple product whose shelf is empty: it may get variants.
     bare_product_id: UUID
     # A cashier of the store with a PIN, and a session of theirs; a till to enter at.
@@ -130,7 +134,6 @@ class Staff(Struct, frozen=True):
     session_id: UUID
 
 
-PIN = "4829"
 _HASHES: dict[str, str] = {}
 
 
@@ -155,7 +158,9 @@ async def new_cast(services: Services, *, password: str = "the cast's own passwo
     await set_picture(context, kept)
     placed = await show_picture(context, product.product_id, kept, Place(alt_text=f"{mark} front"))
     bank, spare = [await new_account(context, holder_name=f"{mark} Stores") for _ in range(2)]
+    staff = await hire(shop, Role.CASHIER, shop.store_id)
     stocktake = await start_stocktake(context, name=f"{mark} year's end", blind=False)
+    buyer, doomed = await _customers(mark, shop, _HASHES[password])
     return Cast(
         mark=mark,
         shop=shop,
@@ -179,37 +184,21 @@ async def new_cast(services: Services, *, password: str = "the cast's own passwo
         varied_product_id=varied.product_id,
         varied_variant_id=varied.variants[0].variant_id,
         **await _transfers(mark, shop),
+        customer_id=buyer.customer_id,
+        customer_email=buyer.email,
+        customer_mobile=buyer.mobile,
+        doomed_customer_id=doomed.customer_id,
         message_id=await _failed_message(mark, shop),
         bank_id=bank.bank_account_id,
         bank_number=bank.number,
         spare_bank_id=spare.bank_account_id,
         bare_product_id=bare.product_id,
-        **await _ways_in(mark, shop),
+        staff_id=staff.user_id,
+        staff_session_id=staff.session_id,
+        **await ways_in(mark, shop, staff.user_id),
         **await _settings(mark, shop, kept, product.product_id),
         complaint_id=await _complaint(mark, shop),
     )
-
-
-async def _ways_in(mark: str, shop: Shop) -> dict[str, Any]:
-    """A cashier with a PIN, a till, a session that may end and a token that may be rotated."""
-    staff = await hire(shop, Role.CASHIER, shop.store_id)
-    async with shop.owner.transaction() as db:
-        spare = await open_session(shop.owner, db, shop.user_id, shop.store_id)
-        await db.execute(
-            "UPDATE membership SET pos_pin_mark = :mark"
-            " WHERE merchant_id = current_merchant() AND user_id = :user_id",
-            mark=pin_marks(shop.owner, staff.user_id, shop.store_id, PIN)[0],
-            user_id=staff.user_id,
-        )
-        secret = await begin_factor(shop, shop.user_id)
-    return {
-        "factor_secret": secret,
-        "staff_id": staff.user_id,
-        "staff_session_id": staff.session_id,
-        "till_token": (await open_till(shop.owner)).token,
-        "session_id": spare.session_id,
-        "token_id": (await create_token(shop.owner, f"{mark} app", ["read_product"])).token_id,
-    }
 
 
 async def _mark_people(mark: str, shop: Shop, password_hash: str) -> str:
@@ -233,6 +222,26 @@ async def _mark_people(mark: str, shop: Shop, password_hash: str) -> str:
         )
         link_token, _ = await add_link(db, shop.user_id, VERIFY_PURPOSE, VERIFY_LINK_LIFETIME)
     return link_token
+
+
+async def _customers(mark: str, shop: Shop, password_hash: str) -> list[Customer]:
+    """Two people who buy here, without the messages that went to them."""
+    first = NewCustomer(
+        first_name=f"{mark} efe",
+        last_name=f"{mark} umar",
+        street=f"{mark} lane",
+        email=f"efe.{mark}@shop.example",
+        mobile=f"+234803{secrets.randbelow(10**7):07d}",
+    )
+    second = NewCustomer(first_name=f"{mark} doomed", email=f"doomed.{mark}@shop.example")
+    customers = [await register(shop.owner, new) for new in (first, second)]
+    async with shop.owner.transaction() as db:
+        await db.execute(
+            "UPDATE customer SET password_hash = :hash WHERE merchant_id = current_merchant()",
+            hash=password_hash,
+        )
+        await db.execute("DELETE FROM message WHERE merchant_id = current_merchant()")
+    return customers
 
 
 async def _failed_message(mark: str, shop: Shop) -> UUID:
@@ -388,20 +397,6 @@ async def hire(shop: Shop, role: Role, store_id: UUID) -> Staff:
         await join_store(db, user_id, store_id, role)
         session = await open_session(shop.owner, db, user_id, store_id)
     return Staff(user_id, email, session.token, session.session_id)
-
-
-async def begin_factor(shop: Shop, user_id: UUID, *, is_on: bool = False) -> str:
-    """A second factor that waits for its first code, or is on; its secret in base 32."""
-    key = secrets.token_bytes(20)
-    async with shop.owner.transaction() as db:
-        await db.execute(
-            "INSERT INTO second_factor (merchant_id, user_id, sealed_secret, confirmed_at)"
-            " VALUES (current_merchant(), :user_id, :sealed, CASE WHEN :is_on THEN now() END)",
-            is_on=is_on,
-            user_id=user_id,
-            sealed=shop.owner.services.sealer.seal(key),
-        )
-    return base64.b32encode(key).decode()
 
 
 class Caller(Struct, frozen=True, kw_only=True):

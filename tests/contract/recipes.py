@@ -52,6 +52,7 @@ def _unknown_url() -> str:
 
 
 _EMAIL = Identity(lambda cast: cast.email, lambda: f"ada.{new_id().hex}@shop.example")
+_CUSTOMER_EMAIL = Identity(lambda cast: cast.customer_email, lambda: f"efe.{new_id().hex}@shop.example")
 _PICTURE_URL = Identity(lambda cast: cast.media_url, _unknown_url)
 
 IDENTITIES: dict[str, dict[str, Identity]] = {
@@ -111,6 +112,7 @@ IDENTITIES: dict[str, dict[str, Identity]] = {
         "userid": _uuid("staff_id"),
         "sessionid": _uuid("session_id"),
         "tokenid": _uuid("token_id"),
+        "customerid": _uuid("customer_id"),
         "destinationstoreid": _uuid("other_store_id"),
         "itemid": _uuid("product_id"),
         "bannerid": _uuid("banner_id"),
@@ -142,6 +144,9 @@ OF_OPERATION: dict[tuple[str, str], Identity] = {
     ("deleteStoreBankAccount", "bankid"): _uuid("spare_bank_id"),
     ("deactivateStoreBankAccount", "bankid"): _uuid("spare_bank_id"),
     ("setDefaultStoreBank", "bankid"): _uuid("spare_bank_id"),
+    ("crmLoginCustomer", "username"): _CUSTOMER_EMAIL,
+    ("crmResetCustomerPassword", "username"): _CUSTOMER_EMAIL,
+    ("eraseCustomer", "customerid"): _uuid("doomed_customer_id"),
     ("cancelProductImport", "importid"): _uuid("running_import_id"),
 }
 """By operation and name: an operation that works on a thing of its own kind."""
@@ -188,6 +193,7 @@ _MAKERS = frozenset(
         "updateProductByItemId",
         "registerNewStore",
         "addUserToStore",
+        "crmRegisterCustomer",
         "create_product",
         "createProduct",
         "updateProduct",

@@ -18,7 +18,7 @@ from tests.accounts import confirm, log_in, open_account
 from tests.cli.conftest import new_installation as new_installation
 from tests.cli.staging import Installation, Serving, serving
 from tests.client import Web
-from tests.contract.cast import begin_factor
+from tests.contract.proofs import begin_factor
 from tests.second_factors import code_now
 from tests.shop import PASSWORD, Shop, new_developer_key, new_shop
 from tests.web.test_docs import browser as browser

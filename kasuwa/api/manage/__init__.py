@@ -4,6 +4,7 @@ from kasuwa.api.manage import access as _access
 from kasuwa.api.manage import audit as _audit
 from kasuwa.api.manage import banners as _banners
 from kasuwa.api.manage import complaints as _complaints
+from kasuwa.api.manage import customers as _customers
 from kasuwa.api.manage import exports as _exports
 from kasuwa.api.manage import imports as _imports
 from kasuwa.api.manage import messages as _messages
@@ -21,6 +22,7 @@ __all__ = [
     "_audit",
     "_banners",
     "_complaints",
+    "_customers",
     "_exports",
     "_imports",
     "_messages",

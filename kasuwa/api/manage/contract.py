@@ -242,6 +242,81 @@ class CreateTransferPath(Struct, frozen=True, kw_only=True):
     storeid: Annotated[str, Meta(min_length=1, max_length=64)]
 
 
+class Customer(Struct, frozen=True, kw_only=True):
+    """A person who buys, at whichever location"""
+
+    customerId: Uuid
+    storeId: Uuid
+    username: str
+    email: str | None
+    emailVerified: bool
+    mobile: str | None
+    mobileVerified: bool
+    firstName: str
+    lastName: str
+    address: str
+    lga: str
+    lgaCode: str
+    state: str
+    stateCode: str
+    country: str
+    countryCode: str
+    zipCode: str
+    birthday: Annotated[int, Meta(ge=-2147483648, le=2147483647)] | None
+    birthmonth: Annotated[int, Meta(ge=-2147483648, le=2147483647)] | None
+    birthyear: Annotated[int, Meta(ge=-2147483648, le=2147483647)] | None
+    status: Literal["active", "suspended"]
+    createdAt: DateTime
+    updatedAt: DateTime
+    lastLoginAt: DateTime | None
+
+
+class CustomerConsent(Struct, frozen=True, kw_only=True):
+    """One answer of a customer"""
+
+    purpose: ConsentPurpose
+    given: bool
+    at: DateTime
+    storeId: Uuid
+    notedBy: Uuid | None
+    evidence: str
+
+
+class CustomerData(Struct, frozen=True, kw_only=True):
+    """All that is kept of a customer"""
+
+    takenAt: DateTime
+    customer: Customer
+    hasPassword: bool
+    passwordChangedAt: DateTime | None
+    consents: list[CustomerConsent]
+    messages: list[SentMessage]
+    sessions: list[CustomerDataSessionsItem]
+    changes: list[AuditEntry]
+
+
+class CustomerDataSessionsItem(Struct, frozen=True, kw_only=True):
+    storeId: Uuid
+    createdAt: DateTime
+    lastSeenAt: DateTime
+    expiresAt: DateTime
+
+
+class CustomerDetails(Struct, frozen=True, kw_only=True):
+    """A customer, and what they consent to"""
+
+    customer: Customer
+    consents: list[CustomerConsent]
+
+
+class CustomerPage(Struct, frozen=True, kw_only=True):
+    """Page of customers"""
+
+    data: list[Customer]
+    size: Annotated[int, Meta(ge=1, le=200)]
+    nextCursor: str | None
+
+
 class DeliveryPoint(Struct, frozen=True, kw_only=True):
     """A place where goods can be fetched"""
 
@@ -295,6 +370,23 @@ class EnteredTill(Struct, frozen=True, kw_only=True):
     expiresAt: DateTime
 
 
+class EraseCustomerPath(Struct, frozen=True, kw_only=True):
+    storeid: Annotated[str, Meta(min_length=1, max_length=64)]
+    customerid: Annotated[str, Meta(min_length=1, max_length=64)]
+
+
+class ErasedCustomer(Struct, frozen=True, kw_only=True):
+    """What is left of a customer"""
+
+    customerId: Uuid
+    erasedAt: DateTime
+
+
+class ExportCustomerPath(Struct, frozen=True, kw_only=True):
+    storeid: Annotated[str, Meta(min_length=1, max_length=64)]
+    customerid: Annotated[str, Meta(min_length=1, max_length=64)]
+
+
 class ExportProductsPath(Struct, frozen=True, kw_only=True):
     storeid: Annotated[str, Meta(min_length=1, max_length=64)]
 
@@ -312,6 +404,11 @@ class GetComplaintAttachmentPath(Struct, frozen=True, kw_only=True):
 class GetComplaintPath(Struct, frozen=True, kw_only=True):
     storeid: Annotated[str, Meta(min_length=1, max_length=64)]
     complaintid: Annotated[str, Meta(min_length=1, max_length=64)]
+
+
+class GetCustomerPath(Struct, frozen=True, kw_only=True):
+    storeid: Annotated[str, Meta(min_length=1, max_length=64)]
+    customerid: Annotated[str, Meta(min_length=1, max_length=64)]
 
 
 class GetFailedRowsPath(Struct, frozen=True, kw_only=True):
@@ -434,6 +531,18 @@ class ListComplaintsPath(Struct, frozen=True, kw_only=True):
 
 class ListComplaintsQuery(Struct, frozen=True, kw_only=True):
     status: ComplaintStatus | None = None
+    size: Annotated[int, Meta(ge=1, le=200)] = 50
+    cursor: Annotated[str, Meta(min_length=1, max_length=512)] | None = None
+
+
+class ListCustomersPath(Struct, frozen=True, kw_only=True):
+    storeid: Annotated[str, Meta(min_length=1, max_length=64)]
+
+
+class ListCustomersQuery(Struct, frozen=True, kw_only=True):
+    email: Annotated[str, Meta(min_length=1, max_length=254)] | None = None
+    mobile: Annotated[str, Meta(min_length=1, max_length=32)] | None = None
+    name: Annotated[str, Meta(min_length=1, max_length=160)] | None = None
     size: Annotated[int, Meta(ge=1, le=200)] = 50
     cursor: Annotated[str, Meta(min_length=1, max_length=512)] | None = None
 
@@ -640,6 +749,18 @@ class NewAccessToken(Struct, frozen=True, kw_only=True):
     scopes: list[str]
 
 
+class NewCustomerConsents(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a customer said, once for each purpose"""
+
+    consents: Annotated[list[NewCustomerConsentsConsentsItem], Meta(min_length=1, max_length=4)]
+
+
+class NewCustomerConsentsConsentsItem(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    purpose: ConsentPurpose
+    given: bool
+    evidence: Annotated[str, Meta(max_length=200)] | UnsetType = UNSET
+
+
 class NewOwnerOfStore(Struct, frozen=True, kw_only=True):
     """A user and their role at the store"""
 
@@ -667,6 +788,11 @@ class NewTransfer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     lines: Annotated[list[WantedTransferLine], Meta(max_length=1000)]
     reference: Annotated[str, Meta(max_length=100)] | UnsetType = UNSET
     note: Annotated[str, Meta(max_length=500)] | UnsetType = UNSET
+
+
+class NoteCustomerConsentsPath(Struct, frozen=True, kw_only=True):
+    storeid: Annotated[str, Meta(min_length=1, max_length=64)]
+    customerid: Annotated[str, Meta(min_length=1, max_length=64)]
 
 
 class OpenTillPath(Struct, frozen=True, kw_only=True):
@@ -1550,6 +1676,8 @@ BannerPlacement = Literal["home", "category", "product", "checkout"]
 
 ComplaintStatus = Literal["OPEN", "IN_PROGRESS", "WAITING_FOR_USER", "RESOLVED", "CLOSED"]
 
+ConsentPurpose = Literal["terms", "marketing_email", "marketing_mobile", "profiling"]
+
 TransferStatus = Literal["draft", "shipped", "partially_received", "accepted", "cancelled"]
 
 CHECKS = Checks(
@@ -1580,10 +1708,13 @@ CHECKS = Checks(
         EndUserSessionsPath: "EndUserSessionsPath",
         EnrolSecondFactorPath: "EnrolSecondFactorPath",
         EnterTillPath: "EnterTillPath",
+        EraseCustomerPath: "EraseCustomerPath",
+        ExportCustomerPath: "ExportCustomerPath",
         ExportProductsPath: "ExportProductsPath",
         ExportProductsQuery: "ExportProductsQuery",
         GetComplaintAttachmentPath: "GetComplaintAttachmentPath",
         GetComplaintPath: "GetComplaintPath",
+        GetCustomerPath: "GetCustomerPath",
         GetFailedRowsPath: "GetFailedRowsPath",
         GetMessageLanguagePath: "GetMessageLanguagePath",
         GetPacksPath: "GetPacksPath",
@@ -1598,6 +1729,8 @@ CHECKS = Checks(
         ListBannersPath: "ListBannersPath",
         ListComplaintsPath: "ListComplaintsPath",
         ListComplaintsQuery: "ListComplaintsQuery",
+        ListCustomersPath: "ListCustomersPath",
+        ListCustomersQuery: "ListCustomersQuery",
         ListLowStockEventsPath: "ListLowStockEventsPath",
         ListLowStockEventsQuery: "ListLowStockEventsQuery",
         ListMessagesPath: "ListMessagesPath",
@@ -1619,9 +1752,11 @@ CHECKS = Checks(
         ListUserSessionsPath: "ListUserSessionsPath",
         MakeOwnerPath: "MakeOwnerPath",
         MessageLanguageChoice: "MessageLanguageChoice",
+        NewCustomerConsents: "NewCustomerConsents",
         NewPacks: "NewPacks",
         NewPin: "NewPin",
         NewTransfer: "NewTransfer",
+        NoteCustomerConsentsPath: "NoteCustomerConsentsPath",
         OpenTillPath: "OpenTillPath",
         PasswordConfirmation: "PasswordConfirmation",
         ReceiveTransferPath: "ReceiveTransferPath",
@@ -2171,6 +2306,94 @@ OPERATIONS: dict[str, Operation] = {
         answer=SerialNumberPage,
         answer_media=("application/json",),
         statuses=frozenset({200, 304, 400, 401, 403, 404, 408, 422, 429, 500, 503}),
+    ),
+    "listCustomers": Operation(
+        operation_id="listCustomers",
+        method="GET",
+        path="/{storeid}/customers",
+        tags=("Customers",),
+        security=(("sessiontoken",),),
+        permission="customer.read",
+        scope=None,
+        safe=True,
+        idempotent=False,
+        path_parameters=ListCustomersPath,
+        query=ListCustomersQuery,
+        headers=(),
+        success_status=200,
+        answer=CustomerPage,
+        answer_media=("application/json",),
+        statuses=frozenset({200, 304, 400, 401, 403, 404, 408, 422, 429, 500, 503}),
+    ),
+    "getCustomer": Operation(
+        operation_id="getCustomer",
+        method="GET",
+        path="/{storeid}/customers/{customerid}",
+        tags=("Customers",),
+        security=(("sessiontoken",),),
+        permission="customer.read",
+        scope=None,
+        safe=True,
+        idempotent=False,
+        path_parameters=GetCustomerPath,
+        headers=(),
+        success_status=200,
+        answer=CustomerDetails,
+        answer_media=("application/json",),
+        statuses=frozenset({200, 304, 400, 401, 403, 404, 408, 422, 429, 500, 503}),
+    ),
+    "noteCustomerConsents": Operation(
+        operation_id="noteCustomerConsents",
+        method="POST",
+        path="/{storeid}/customers/{customerid}/consents",
+        tags=("Customers",),
+        security=(("sessiontoken",),),
+        permission="customer.write",
+        scope=None,
+        safe=False,
+        idempotent=False,
+        path_parameters=NoteCustomerConsentsPath,
+        headers=(HeaderParameter(name="Idempotency-Key", pattern="^[A-Za-z0-9._:-]{8,128}$"),),
+        body={"application/json": NewCustomerConsents},
+        body_required=True,
+        success_status=200,
+        answer=CustomerDetails,
+        answer_media=("application/json",),
+        statuses=frozenset({200, 400, 401, 403, 404, 408, 409, 413, 415, 422, 429, 500, 503}),
+    ),
+    "exportCustomer": Operation(
+        operation_id="exportCustomer",
+        method="POST",
+        path="/{storeid}/customers/{customerid}/export",
+        tags=("Customers",),
+        security=(("sessiontoken",),),
+        permission="customer.read",
+        scope=None,
+        safe=False,
+        idempotent=False,
+        path_parameters=ExportCustomerPath,
+        headers=(HeaderParameter(name="Idempotency-Key", pattern="^[A-Za-z0-9._:-]{8,128}$"),),
+        success_status=200,
+        answer=CustomerData,
+        answer_media=("application/json",),
+        statuses=frozenset({200, 400, 401, 403, 404, 408, 409, 422, 429, 500, 503}),
+    ),
+    "eraseCustomer": Operation(
+        operation_id="eraseCustomer",
+        method="POST",
+        path="/{storeid}/customers/{customerid}/erase",
+        tags=("Customers",),
+        security=(("sessiontoken",),),
+        permission="customer.erase",
+        scope=None,
+        safe=False,
+        idempotent=False,
+        path_parameters=EraseCustomerPath,
+        headers=(HeaderParameter(name="Idempotency-Key", pattern="^[A-Za-z0-9._:-]{8,128}$"),),
+        success_status=200,
+        answer=ErasedCustomer,
+        answer_media=("application/json",),
+        statuses=frozenset({200, 400, 401, 403, 404, 408, 409, 422, 429, 500, 503}),
     ),
     "listMessages": Operation(
         operation_id="listMessages",

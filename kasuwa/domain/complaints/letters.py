@@ -7,7 +7,7 @@ from kasuwa.domain.messages.actions import refuse_message, send_message
 from kasuwa.domain.messages.queries import language_of
 from kasuwa.domain.messages.records import Channel, Message
 from kasuwa.domain.messages.texts import words_of
-from kasuwa.domain.users.codes import TOO_MANY_SMS, allow_sms_code
+from kasuwa.domain.proofs.codes import TOO_MANY_SMS, allow_sms_code
 from kasuwa.domain.users.queries import get_user
 
 _TEMPLATES: dict[Status, str] = {

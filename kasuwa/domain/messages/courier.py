@@ -1,8 +1,11 @@
 """The way out: by the mail server, the SMS provider or, where none is set, into outbox.jsonl."""
 
 import asyncio
+import fcntl
 import os
 import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -64,6 +67,10 @@ class Courier:
             except OSError as error:
                 raise DeliveryFailed(f"outbox.jsonl cannot be written ({error.strerror}).") from None
 
+    async def forget(self, customer_id: UUID) -> None:
+        """Take the customer's lines out of the outbox."""
+        await asyncio.to_thread(_forget, self._outbox, customer_id)
+
 
 def check_couriers(settings: Any) -> None:
     """Raise SettingWrong for what would keep messages from leaving; connects to nobody."""
@@ -86,11 +93,51 @@ def read_secret(text: str, file: str, name: str) -> str:
 
 
 def _append(outbox: Path, message: Message) -> None:
-    shown = {name: value for name, value in msgspec.structs.asdict(message).items() if name != "expires_at"}
+    shown = msgspec.structs.asdict(message)
+    del shown["expires_at"]
+    if message.customer_id is None:
+        del shown["customer_id"]
     line = msgspec.json.encode({"at": datetime.now(UTC), **shown}) + b"\n"
-    descriptor = os.open(outbox, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    try:
+    with _held(outbox, os.O_WRONLY | os.O_CREAT | os.O_APPEND) as descriptor:
         # One write with O_APPEND: lines of several workers do not mix.
         os.write(descriptor, line)
-    finally:
-        os.close(descriptor)
+
+
+def _forget(outbox: Path, customer_id: UUID) -> None:
+    """Write the file anew without the customer's lines and put it in the old one's place."""
+    theirs = f'"customer_id":"{customer_id}"'.encode()
+    try:
+        with _held(outbox, os.O_RDONLY) as descriptor, open(descriptor, "rb", closefd=False) as lines:
+            # Always the same name: what a crash left there is written over, and not kept for good.
+            new = outbox.with_suffix(".new")
+            with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as out:
+                out.writelines(line for line in lines if theirs not in line)
+                out.flush()
+                os.fsync(out.fileno())
+            os.replace(new, outbox)
+    except FileNotFoundError:
+        return  # nothing has ever gone there
+
+
+@contextmanager
+def _held(outbox: Path, flags: int) -> Iterator[int]:
+    """The open outbox, for nobody else until the end.
+
+    Whoever waited may find that the file was written anew meanwhile: then it is the new one that they need.
+    """
+    while True:
+        descriptor = os.open(outbox, flags, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if _is_at(descriptor, outbox):
+                yield descriptor
+                return
+        finally:
+            os.close(descriptor)
+
+
+def _is_at(descriptor: int, outbox: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(outbox))
+    except FileNotFoundError:
+        return False

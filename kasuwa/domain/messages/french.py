@@ -21,6 +21,18 @@ FRENCH: dict[str, Wording] = {
         subject="Confirmez votre mobile",
         sms="Votre code est $code. Il est valable $minutes minutes. Ne le donnez à personne.",
     ),
+    "customer-verify-email": Wording(
+        subject="Confirmez votre adresse e-mail",
+        text="Bonjour,\n\n"
+        "un magasin a noté cette adresse comme la vôtre. Pour la confirmer, tapez le code $code là où vous"
+        " achetez, ou montrez-le au magasin. Il est valable $minutes minutes.\n\n"
+        "Si vous n'êtes pas au courant, ignorez ce message.\n",
+    ),
+    "customer-verify-mobile": Wording(
+        subject="Confirmez votre mobile",
+        sms="Pour confirmer ce numéro au magasin, tapez ou montrez le code $code. Il est valable $minutes"
+        " minutes.",
+    ),
     "check-email": Wording(
         subject="Votre code",
         text="Bonjour,\n\n"

@@ -39,6 +39,17 @@ ENGLISH: dict[str, Wording] = {
         subject="Confirm your mobile",
         sms="Your code is $code. It works for $minutes minutes. Give it to nobody.",
     ),
+    "customer-verify-email": Wording(
+        subject="Confirm your e-mail address",
+        text="Hello,\n\n"
+        "a shop has noted this address as yours. To confirm it, type the code $code where you shop, or show"
+        " it to the shop. It works for $minutes minutes.\n\n"
+        "If you do not know about this, ignore this message.\n",
+    ),
+    "customer-verify-mobile": Wording(
+        subject="Confirm your mobile",
+        sms="To confirm this number at the shop, type or show the code $code. It works for $minutes minutes.",
+    ),
     "check-email": Wording(
         subject="Your code",
         text="Hello,\n\n"

@@ -22,12 +22,12 @@ from kasuwa.base.context import Context
 from kasuwa.base.db import Database
 from kasuwa.base.problems import FieldFault
 from kasuwa.base.tries import Tries, forgive_tries, take_tries
+from kasuwa.domain.proofs.errors import WrongCode
 from kasuwa.domain.users.confirming import confirm_password, require_login
 from kasuwa.domain.users.errors import (
     SecondFactorOff,
     SecondFactorOn,
     SecondFactorRequired,
-    WrongCode,
     WrongSecondFactor,
 )
 from kasuwa.domain.users.queries import get_me

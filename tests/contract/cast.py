@@ -158,7 +158,6 @@ async def new_cast(services: Services, *, password: str = "the cast's own passwo
     await set_picture(context, kept)
     placed = await show_picture(context, product.product_id, kept, Place(alt_text=f"{mark} front"))
     bank, spare = [await new_account(context, holder_name=f"{mark} Stores") for _ in range(2)]
-    staff = await hire(shop, Role.CASHIER, shop.store_id)
     stocktake = await start_stocktake(context, name=f"{mark} year's end", blind=False)
     buyer, doomed = await _customers(mark, shop, _HASHES[password])
     return Cast(
@@ -193,9 +192,7 @@ async def new_cast(services: Services, *, password: str = "the cast's own passwo
         bank_number=bank.number,
         spare_bank_id=spare.bank_account_id,
         bare_product_id=bare.product_id,
-        staff_id=staff.user_id,
-        staff_session_id=staff.session_id,
-        **await ways_in(mark, shop, staff.user_id),
+        **await ways_in(mark, shop, await hire(shop, Role.CASHIER, shop.store_id)),
         **await _settings(mark, shop, kept, product.product_id),
         complaint_id=await _complaint(mark, shop),
     )

@@ -2,7 +2,7 @@
 
 import base64
 import secrets
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from kasuwa.domain.merchants.actions import open_session
@@ -11,21 +11,26 @@ from kasuwa.domain.staff.pins import pin_marks
 from kasuwa.domain.staff.tills import open_till
 from tests.shop import Shop
 
+if TYPE_CHECKING:
+    from tests.contract.cast import Staff
+
 PIN = "4829"
 
 
-async def ways_in(mark: str, shop: Shop, staff_id: UUID) -> dict[str, Any]:
-    """A PIN for the cashier; a till, a session that may end, a token to rotate, a second factor."""
+async def ways_in(mark: str, shop: Shop, staff: "Staff") -> dict[str, Any]:
+    """A PIN for the cashier `staff`; a till, a session that may end, a token to rotate, a second factor."""
     async with shop.owner.transaction() as db:
         spare = await open_session(shop.owner, db, shop.user_id, shop.store_id)
         await db.execute(
             "UPDATE membership SET pos_pin_mark = :mark"
             " WHERE merchant_id = current_merchant() AND user_id = :user_id",
-            mark=pin_marks(shop.owner, staff_id, shop.store_id, PIN)[0],
-            user_id=staff_id,
+            mark=pin_marks(shop.owner, staff.user_id, shop.store_id, PIN)[0],
+            user_id=staff.user_id,
         )
         secret = await begin_factor(shop, shop.user_id)
     return {
+        "staff_id": staff.user_id,
+        "staff_session_id": staff.session_id,
         "factor_secret": secret,
         "till_token": (await open_till(shop.owner)).token,
         "session_id": spare.session_id,

@@ -237,6 +237,24 @@ def merchant_resume(merchant: MerchantId, data: Data = None) -> None:
     change_merchant(read_settings(data=data), merchant, "active")
 
 
+@merchant_app.command("quota")
+def merchant_quota(
+    merchant: MerchantId,
+    file_bytes: Annotated[str | None, typer.Option(help="Bytes of pictures, such as 500MB or 2GB.")] = None,
+    files: Annotated[str | None, typer.Option(help="Pictures.")] = None,
+    products: Annotated[str | None, typer.Option(help="Products that are not archived.")] = None,
+    variants: Annotated[str | None, typer.Option(help="Variants, one for a simple product.")] = None,
+    as_json: Json = False,
+    data: Data = None,
+) -> None:
+    """Show what a merchant keeps and may keep; an option sets it: a number, `none` or `default`."""
+    from kasuwa.cli.operating import quota
+    from kasuwa.settings import read_settings
+
+    wanted = {"file_bytes": file_bytes, "files": files, "products": products, "variants": variants}
+    quota(read_settings(data=data), merchant, wanted, as_json=as_json)
+
+
 @store_app.command("list")
 def store_list(
     merchant: Annotated[str | None, typer.Option(help="Those of this merchant alone.")] = None,

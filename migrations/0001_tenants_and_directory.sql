@@ -69,12 +69,14 @@ CREATE TABLE merchant (
 );
 CALL protect_tenant('merchant');
 
--- Rising numbers and counts of a merchant: numbers for APIs that want integers, totals for lists.
+-- Rising numbers and counts of a merchant: numbers for APIs that want integers, totals for lists. A number has one
+-- part; a total lies in as many as there were writers at once, and is their sum.
 CREATE TABLE merchant_counter (
   merchant_id uuid NOT NULL REFERENCES merchant,
   name text NOT NULL,
+  part integer NOT NULL DEFAULT 0,
   value bigint NOT NULL DEFAULT 0,
-  PRIMARY KEY (merchant_id, name)
+  PRIMARY KEY (merchant_id, name, part)
 );
 CALL protect_tenant('merchant_counter');
 
@@ -82,10 +84,30 @@ CREATE FUNCTION take_numbers(counter text, how_many bigint DEFAULT 1) RETURNS bi
 LANGUAGE sql AS $$
   INSERT INTO merchant_counter AS c (merchant_id, name, value)
   VALUES (current_merchant(), counter, how_many)
-  ON CONFLICT (merchant_id, name) DO UPDATE SET value = c.value + excluded.value
+  ON CONFLICT (merchant_id, name, part) DO UPDATE SET value = c.value + excluded.value
   RETURNING value - how_many + 1
 $$;
 COMMENT ON FUNCTION take_numbers IS 'The first of how_many new numbers of the current merchant.';
+
+-- Who adds holds a part until the transaction ends, and takes one that nobody holds: nobody waits for another's.
+CREATE FUNCTION add_to_total(of_merchant uuid, total text, how_many bigint) RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+  free integer;
+BEGIN
+  -- A statement of its own: within the UPDATE it could be asked once for each part.
+  SELECT c.part INTO free FROM merchant_counter c
+  WHERE c.merchant_id = of_merchant AND c.name = total
+  ORDER BY c.part LIMIT 1 FOR UPDATE SKIP LOCKED;
+  UPDATE merchant_counter c SET value = c.value + how_many
+  WHERE c.merchant_id = of_merchant AND c.name = total AND c.part = free;
+  IF NOT FOUND THEN
+    INSERT INTO merchant_counter AS c (merchant_id, name, part, value)
+    VALUES (of_merchant, total, floor(random() * 2147483647)::integer, how_many)
+    ON CONFLICT (merchant_id, name, part) DO UPDATE SET value = c.value + excluded.value;
+  END IF;
+END $$;
+COMMENT ON FUNCTION add_to_total IS 'Add to a total that is kept in parts, without waiting for others who do.';
 
 CREATE TABLE store (
   merchant_id uuid NOT NULL REFERENCES merchant,

@@ -58,23 +58,20 @@ CREATE FUNCTION count_products() RETURNS trigger
 LANGUAGE plpgsql AS $$
 BEGIN
   IF TG_OP = 'INSERT' THEN
-    INSERT INTO merchant_counter AS c (merchant_id, name, value)
-    SELECT merchant_id, 'products.' || status, count(*) FROM new_rows GROUP BY 1, 2 ORDER BY 1, 2
-    ON CONFLICT (merchant_id, name) DO UPDATE SET value = c.value + excluded.value;
+    PERFORM add_to_total(n.merchant_id, n.name, n.n) FROM (
+      SELECT merchant_id, 'products.' || status AS name, count(*) AS n FROM new_rows GROUP BY 1, 2 ORDER BY 1, 2
+    ) n;
   ELSIF TG_OP = 'DELETE' THEN
-    INSERT INTO merchant_counter AS c (merchant_id, name, value)
-    SELECT merchant_id, 'products.' || status, -count(*) FROM old_rows GROUP BY 1, 2 ORDER BY 1, 2
-    ON CONFLICT (merchant_id, name) DO UPDATE SET value = c.value + excluded.value;
+    PERFORM add_to_total(o.merchant_id, o.name, -o.n) FROM (
+      SELECT merchant_id, 'products.' || status AS name, count(*) AS n FROM old_rows GROUP BY 1, 2 ORDER BY 1, 2
+    ) o;
   ELSE
-    INSERT INTO merchant_counter AS c (merchant_id, name, value)
-    SELECT merchant_id, name, sum(n) FROM (
-      SELECT o.merchant_id, 'products.' || o.status AS name, -1 AS n
-      FROM old_rows o JOIN new_rows w USING (merchant_id, product_id) WHERE o.status <> w.status
-      UNION ALL
-      SELECT w.merchant_id, 'products.' || w.status, 1
-      FROM old_rows o JOIN new_rows w USING (merchant_id, product_id) WHERE o.status <> w.status
-    ) moved GROUP BY 1, 2 ORDER BY 1, 2
-    ON CONFLICT (merchant_id, name) DO UPDATE SET value = c.value + excluded.value;
+    PERFORM add_to_total(m.merchant_id, m.name, m.n) FROM (
+      SELECT o.merchant_id, 'products.' || moved.status AS name, sum(moved.n) AS n
+      FROM old_rows o JOIN new_rows w USING (merchant_id, product_id)
+      CROSS JOIN LATERAL (VALUES (o.status, -1), (w.status, 1)) moved (status, n)
+      WHERE o.status <> w.status GROUP BY 1, 2 ORDER BY 1, 2
+    ) m;
   END IF;
   RETURN NULL;
 END $$;

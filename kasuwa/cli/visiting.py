@@ -67,8 +67,11 @@ def in_a_store(settings: Settings, store: str | None, act: Callable[[Context], A
         async with everything(settings, urls) as services:
             return await act(await operating_on(Context(services, request_id="operator"), store_id))
 
-    with visiting_database(settings) as urls:
-        return asyncio.run(at_store(urls))
+    import uvloop
+
+    # The loop of the workers: an import sends megabytes.
+    with visiting_database(settings) as urls, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(at_store(urls))
 
 
 @asynccontextmanager

@@ -15,6 +15,7 @@ from kasuwa.base.context import Context
 from kasuwa.base.ids import new_id
 from kasuwa.base.problems import Unavailable
 from kasuwa.domain.exchange import imports, jobs
+from kasuwa.domain.exchange.overlap import Turn
 from kasuwa.domain.permissions import Role
 from tests.base.tables.test_xlsx import write
 from tests.client import Web
@@ -140,12 +141,13 @@ async def test_a_job_that_dies_is_gone_on_with_and_makes_nothing_twice(
     take = imports._Import.take
     taken = 0
 
-    async def die(self: Any, groups: Any, fraction: float) -> None:
+    async def die(self: Any, part: Any, turn: Turn) -> None:
         nonlocal taken
         taken += 1
         if taken == 3:
+            await turn()
             raise ConnectionResetError("the database went away")
-        await take(self, groups, fraction)
+        await take(self, part, turn)
 
     with monkeypatch.context() as dying:
         dying.setattr(imports._Import, "take", die)
@@ -241,10 +243,11 @@ async def test_a_cancel_keeps_what_is_done_and_takes_no_more(
     path = f"/product-imports/{started['importId']}"
     take = imports._Import.take
 
-    async def cancel_amid(self: Any, groups: Any, fraction: float) -> None:
+    async def cancel_amid(self: Any, part: Any, turn: Turn) -> None:
+        await turn()
         if self.run.rows_done:
             assert (await call(web, shop, "POST", f"{path}/cancel")).json()["status"] == "cancelled"
-        await take(self, groups, fraction)
+        await take(self, part, turn)
 
     with monkeypatch.context() as amid:
         amid.setattr(imports._Import, "take", cancel_amid)
@@ -455,6 +458,8 @@ async def test_pictures_wait_for_a_store_of_files_that_cannot_be_reached(
         (archive(), "no pictures"),
         (crowd(), "too many files"),
     ],
+    # A zip's bytes tell the time: they are no name for a test.
+    ids=["empty", "table", "cut", "no pictures", "crowd"],
 )
 async def test_what_is_no_zip_of_pictures_is_refused(web: Web, shop: Shop, content: bytes, said: str) -> None:
     answer = await send(web, shop, content, media="application/zip", path="/picture-imports")

@@ -73,7 +73,7 @@ FILL = """
       SELECT '{merchant}', price_change_id('2026-01-01', n), CASE WHEN n % 2 = 0 THEN '{store}'::uuid END,
              '2026-01-01', 'created', product_id, 'SKU', 'Malt', false FROM made;
     INSERT INTO merchant_counter (merchant_id, name, value) VALUES ('{merchant}', 'products.active', {each})
-      ON CONFLICT (merchant_id, name) DO UPDATE SET value = excluded.value;
+      ON CONFLICT (merchant_id, name, part) DO UPDATE SET value = excluded.value;
 """
 
 

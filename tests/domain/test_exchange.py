@@ -216,12 +216,15 @@ async def test_a_kill_between_two_statements_leaves_no_half_part(
     write(file, simple(*(f"S-{n},Item {n},{n},{n}" for n in range(30))))
     run = await begin_import(context, file, file.name, ImportOptions())
 
+    class Killed(BaseException):
+        pass
+
     async def die(*_: Any) -> None:
-        raise KeyboardInterrupt
+        raise Killed
 
     with monkeypatch.context() as dying:
         dying.setattr("kasuwa.domain.exchange.runs.note_progress", die)
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(Killed):
             await run_import(context.acting_as(context.caller), run, file)
     async with context.reading() as db:
         assert await db.value("SELECT count(*) FROM product") == 0

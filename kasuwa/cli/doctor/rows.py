@@ -24,10 +24,13 @@ class RowCheck(Struct, frozen=True):
 
 COUNTERS = RowCheck(
     "product counters",
-    "SELECT count(*) FROM merchant_counter WHERE name LIKE 'products.%'",
+    "SELECT count(DISTINCT (merchant_id, name)) FROM merchant_counter WHERE name LIKE 'products.%'",
     """
     SELECT merchant_id, format('%s says %s, and there are %s', name, coalesce(c.value, 0), coalesce(p.n, 0))
-    FROM (SELECT * FROM merchant_counter WHERE name LIKE 'products.%') c
+    FROM (
+      SELECT merchant_id, name, sum(value) AS value FROM merchant_counter
+      WHERE name LIKE 'products.%' GROUP BY 1, 2
+    ) c
     FULL JOIN (
       SELECT merchant_id, 'products.' || status AS name, count(*) AS n FROM product GROUP BY 1, 2
     ) p USING (merchant_id, name)

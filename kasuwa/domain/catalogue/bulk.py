@@ -33,6 +33,7 @@ from kasuwa.domain.catalogue.bulk_rows import (
 from kasuwa.domain.catalogue.cards import cards_meanwhile
 from kasuwa.domain.catalogue.choices import arrange_variants
 from kasuwa.domain.catalogue.errors import ChoiceTaken, VariantsWrong
+from kasuwa.domain.catalogue.numbers import Numbers
 from kasuwa.domain.catalogue.price_feed import note_prices
 from kasuwa.domain.catalogue.queries import read_products, read_stock, sku_key
 from kasuwa.domain.catalogue.records import CategoryName, NewVariant, Price, Product, StockLevel
@@ -52,17 +53,18 @@ async def write_products(
     on_duplicate: OnDuplicate = "fail",
     atomic: bool = False,
     set_stock: bool = False,
+    numbers: Numbers | None = None,
 ) -> list[Outcome]:
     """Make the products, or update those whose SKU is there; an outcome for each row, in their order.
 
     With `atomic` nothing is written when any row fails. An update leaves stock alone unless `set_stock`: then
     the quantities that are given are booked as counted. A few hundred rows at a time; raises Unavailable when
-    others keep taking the same SKUs meanwhile.
+    others keep taking the same SKUs meanwhile. `numbers` is where new products and variants have theirs from.
     """
     context.require(Permission.STOCK_WRITE)
     if set_stock:
         context.require(Permission.STOCK_QUANTITY)
-    wish = _Wish(on_duplicate, atomic, set_stock)
+    wish = _Wish(on_duplicate, atomic, set_stock, numbers or Numbers())
     async with context.transaction() as db:
         await share_category_tree(db)
         return await _write_or_part(context, db, refuse_repeated(rows), wish)
@@ -72,6 +74,7 @@ class _Wish(Struct, frozen=True):
     on_duplicate: OnDuplicate
     atomic: bool
     set_stock: bool
+    numbers: Numbers
 
 
 async def _write_or_part(
@@ -116,8 +119,8 @@ async def _write(context: Context, db: Database, rows: Sequence[BulkRow], wish: 
     await _prepare_updates(context, db, plan, wish.set_stock)
     if wish.atomic and plan.has_failed():
         return plan.outcomes_of_nothing()
-    await _create(context, db, plan)
-    await _update(context, db, plan)
+    await _create(context, db, plan, wish.numbers)
+    await _update(context, db, plan, wish.numbers)
     return plan.outcomes()
 
 
@@ -272,19 +275,19 @@ def _reckon_variants(update: Update, levels: dict[tuple[UUID, UUID], StockLevel]
         update.changes += [FieldChange(new.sku or "", "variant", None, new.name) for new in update.added]
 
 
-async def _create(context: Context, db: Database, plan: Plan) -> None:
+async def _create(context: Context, db: Database, plan: Plan, numbers: Numbers) -> None:
     if not plan.creations:
         return
     made = [(new_id(), row) for _, row in plan.creations]
-    await insert_products(
-        context, db, [(made_id, row.new.slug or slug_of(row.new.name), row.new) for made_id, row in made]
-    )
+    first = await numbers.take(db, "product", len(made))
+    named = [(made_id, row.new.slug or slug_of(row.new.name), row.new) for made_id, row in made]
+    await insert_products(context, db, first, named)
     places = [
         _Place(product_id, position, row.main_price, variant)
         for product_id, row in made
         for position, variant in enumerate(row.sold, start=1 if row.new.kind == "simple" else 0)
     ]
-    await _add_variants(context, db, places)
+    await _add_variants(context, db, places, numbers)
     products = await read_products(db, [product_id for product_id, _ in made])
     async with cards_meanwhile(db, products):
         await note_prices(context, db, [(None, product) for product in products])
@@ -303,9 +306,9 @@ class _Place(Struct, frozen=True):
     new: NewVariant
 
 
-async def _add_variants(context: Context, db: Database, places: Sequence[_Place]) -> None:
+async def _add_variants(context: Context, db: Database, places: Sequence[_Place], numbers: Numbers) -> None:
     """Insert variants with prices and opening stock."""
-    first = await db.value("SELECT take_numbers('variant', :how_many)", how_many=len(places))
+    first = await numbers.take(db, "variant", len(places))
     skus = await free_skus(db, first, [place.new.sku for place in places])
     placed = [
         VariantPlace(
@@ -325,7 +328,7 @@ async def _add_variants(context: Context, db: Database, places: Sequence[_Place]
         await close_stock(db, kept)
 
 
-async def _update(context: Context, db: Database, plan: Plan) -> None:
+async def _update(context: Context, db: Database, plan: Plan, numbers: Numbers) -> None:
     for update in plan.updates:
         outcome = Outcome(
             status="updated" if update.changes else "skipped",
@@ -338,7 +341,7 @@ async def _update(context: Context, db: Database, plan: Plan) -> None:
     if not updates:
         return
     await update_products(context, db, [update.after for update in updates])
-    await _update_parts(context, db, updates)
+    await _update_parts(context, db, updates, numbers)
     after = await read_products(db, [update.product_id for update in updates])
     async with cards_meanwhile(db, after):
         await note_prices(context, db, [(u.held, new) for u, new in zip(updates, after, strict=True)])
@@ -353,7 +356,7 @@ async def _update(context: Context, db: Database, plan: Plan) -> None:
         await write_audits(context, db, "product.update", "product", entries)
 
 
-async def _update_parts(context: Context, db: Database, updates: Sequence[Update]) -> None:
+async def _update_parts(context: Context, db: Database, updates: Sequence[Update], numbers: Numbers) -> None:
     """Categories, variants, prices and counts, as far as they change."""
     moved = [
         (update.product_id, [category.category_id for category in update.after.categories])
@@ -391,7 +394,7 @@ async def _update_parts(context: Context, db: Database, updates: Sequence[Update
         for place, new in enumerate(update.added, start=1)
     ]
     if added:
-        await _add_variants(context, db, added)
+        await _add_variants(context, db, added, numbers)
         await follow_store_prices(db, [update.product_id for update in updates if update.added])
     counts = [count for update in updates for count in update.counts]
     await set_stocks(context, db, counts, reason="counted in a file")

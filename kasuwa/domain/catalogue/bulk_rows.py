@@ -125,15 +125,14 @@ _SET_PRICES = f"""
 
 
 async def insert_products(
-    context: Context, db: Database, products: Sequence[tuple[UUID, str, NewProduct]]
+    context: Context, db: Database, first_number: int, products: Sequence[tuple[UUID, str, NewProduct]]
 ) -> None:
-    """Insert the products: id, slug and what is to be made."""
-    first = await db.value("SELECT take_numbers('product', :how_many)", how_many=len(products))
+    """Insert the products: id, slug and what is to be made. `first_number` is that of the first."""
     rows = [
         _product_values(new, slug)
         | {
             "product_id": product_id,
-            "number": first + place,
+            "number": first_number + place,
             "kind": new.kind,
             "extra": msgspec.json.encode(new.extra).decode(),
         }

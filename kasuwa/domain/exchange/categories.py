@@ -1,6 +1,7 @@
 """Categories of a file: named by their path, and made where there are none."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from functools import lru_cache
 from uuid import UUID
 
 from msgspec import Struct
@@ -20,54 +21,54 @@ class _Category(Struct, frozen=True):
     name: str
 
 
-class Made(Struct, frozen=True):
-    """The categories as they are for one part of a file, and the paths that are new in it."""
-
-    ids: Mapping[str, UUID]
-    paths: Sequence[str]
-
-    def with_categories(self, row: BulkRow) -> BulkRow:
-        """The row with the ids of the paths that it names."""
-        if not isinstance(row, BulkProduct) or not row.category_paths:
-            return row
-        ids = tuple(self.ids[canonical(path)] for path in row.category_paths)
-        return replace(row, new=replace(row.new, category_ids=ids))
-
-
 class CategoryPaths:
     """The categories of a merchant by their paths: "Drinks > Malt"."""
 
-    def __init__(self) -> None:
-        self.ids: dict[str, UUID] = {}
+    def __init__(self, ids: dict[str, UUID]) -> None:
+        self._ids = ids
 
-    async def load(self, db: Database) -> None:
-        """Read those that are there; of two with one path the first holds."""
+    @classmethod
+    async def load(cls, db: Database) -> "CategoryPaths":
+        """Those that are there; of two with one path the first holds."""
+        ids: dict[str, UUID] = {}
         for category_id, path in (await read_paths(db)).items():
-            self.ids.setdefault(path, UUID(int=category_id.int))
+            ids.setdefault(path, UUID(int=category_id.int))
+        return cls(ids)
 
-    async def make(self, context: Context, groups: Sequence[Group]) -> Made:
-        """Make the categories that the products name and that are not there."""
-        new: list[str] = []
-        for group in groups:
-            row = group.row
-            for path in row.category_paths if isinstance(row, BulkProduct) else ():
-                parent_id: UUID | None = None
-                names: list[str] = []
-                for name in split_list(path, ">"):
-                    names.append(name)
-                    at = join_list(names, ">", " > ")
-                    if at not in self.ids:
-                        self.ids[at] = await create_category(context, name, parent_id=parent_id)
-                        new.append(at)
-                    parent_id = self.ids[at]
-        return Made(dict(self.ids) if new else self.ids, new)
+    def has_all(self, groups: Sequence[Group]) -> bool:
+        """Whether each category that the products name is there."""
+        return all(canonical(path) in self._ids for group in groups for path in _paths_of(group.row))
 
-    def forget(self, made: Made) -> None:
-        """What was made was taken back."""
-        for path in made.paths:
-            del self.ids[path]
+    async def with_new(self, context: Context, groups: Sequence[Group]) -> "CategoryPaths":
+        """Make the categories that the products name and that are not there: these and those."""
+        ids = self._ids if self.has_all(groups) else dict(self._ids)
+        for path in (path for group in groups for path in _paths_of(group.row)):
+            if canonical(path) in ids:
+                continue
+            parent_id: UUID | None = None
+            names: list[str] = []
+            for name in split_list(path, ">"):
+                names.append(name)
+                at = join_list(names, ">", " > ")
+                if at not in ids:
+                    ids[at] = await create_category(context, name, parent_id=parent_id)
+                parent_id = ids[at]
+        return CategoryPaths(ids)
+
+    def with_ids(self, row: BulkRow) -> BulkRow:
+        """The row with the ids of the paths that it names."""
+        paths = _paths_of(row)
+        if not isinstance(row, BulkProduct) or not paths:
+            return row
+        ids = tuple(self._ids[canonical(path)] for path in paths)
+        return replace(row, new=replace(row.new, category_ids=ids))
 
 
+def _paths_of(row: BulkRow) -> tuple[str, ...]:
+    return row.category_paths if isinstance(row, BulkProduct) else ()
+
+
+@lru_cache(1000)
 def canonical(path: str) -> str:
     return join_list(split_list(path, ">"), ">", " > ")
 

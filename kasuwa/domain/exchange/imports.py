@@ -7,7 +7,7 @@ each code) grows with the file. See docs/decisions/bulk.md.
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from pathlib import Path
 from time import monotonic
 from uuid import UUID
@@ -21,11 +21,13 @@ from kasuwa.base.tables import Table, TableWrong, open_table
 from kasuwa.base.tables.survey import Survey, survey
 from kasuwa.domain.catalogue.bulk import write_products
 from kasuwa.domain.catalogue.bulk_records import BulkProduct, Outcome, Unreadable
+from kasuwa.domain.catalogue.numbers import Numbers, NumbersAhead
 from kasuwa.domain.catalogue.queries import sku_key
 from kasuwa.domain.exchange import runs
 from kasuwa.domain.exchange.categories import CategoryPaths
 from kasuwa.domain.exchange.changes import shown_change
 from kasuwa.domain.exchange.columns import Column, read_header
+from kasuwa.domain.exchange.overlap import Turn, overlapped
 from kasuwa.domain.exchange.records import (
     MOST_CHANGES,
     MOST_FAULT_KINDS,
@@ -102,9 +104,8 @@ async def run_import(
     await runs.note_start(context, run)
     work = _Import(context, run)
     try:
-        async with aclosing(work.parts(path)) as parts:
-            async for groups, fraction in parts:
-                await work.take(groups, fraction)
+        async with aclosing(work.parts(path)) as parts, aclosing(work.taken(parts)) as taken:
+            async for _ in taken:
                 watch(work.run)
                 if monotonic() > until:
                     return work.run
@@ -127,14 +128,17 @@ class _Import:
         self._seen = SeenCodes()
         self._columns: list[Column] = []
         self._currency = ""
-        self._categories = CategoryPaths()
+        self._categories = CategoryPaths({})
+        self._makes_categories = False
+        # What is written for a trial leaves no gaps.
+        self._numbers = Numbers() if self._options.dry_run else NumbersAhead(context)
 
     async def parts(self, path: Path) -> AsyncGenerator[_PART]:
         """The file's parts that are to be taken. Raises TableWrong."""
         context, options = self._context, self._options
         currency, stores = await currency_of(context), await _stores(context)
         async with context.reading() as db:
-            await self._categories.load(db)
+            self._categories = await CategoryPaths.load(db)
         found = await asyncio.to_thread(survey, path)
         table = await asyncio.to_thread(
             open_table, path, found, delimiter=options.delimiter, sheet=options.sheet
@@ -206,11 +210,26 @@ class _Import:
         why = tuple(FieldFault(f.column, f.code, f.message) for f in faults)
         return Group(group.rows, Unreadable(why, group.row.sold[0].sku), faults)
 
-    async def take(self, groups: list[Group], fraction: float) -> None:
+    def taken(self, parts: AsyncGenerator[_PART]) -> AsyncGenerator[_PART]:
+        """The parts, each when it has been written.
+
+        Changes go one by one: a code that one part gives free may be taken in the next.
+        """
+        return overlapped(parts, self.take, at_once=1 if self._options.on_duplicate == "update" else 2)
+
+    async def take(self, part: _PART, turn: Turn) -> None:
         """Write the products of one part, and how far the import has come, together."""
-        before = self.run
-        async with self._context.transaction() as db:
-            outcomes = await self._write(groups)
+        groups, fraction = part
+        context = self._context.acting_as(self._context.caller)
+        # Categories are nobody else's before they are committed: who makes some is alone.
+        if self._makes_categories or not self._categories.has_all(groups):
+            self._makes_categories = True
+            await turn()
+            self._makes_categories = not self._categories.has_all(groups)
+        async with context.transaction() as db:
+            categories, outcomes = await self._write(context, groups)
+            await turn()
+            before = self.run
             now = self._told(groups, outcomes, fraction)
             failed = [
                 line
@@ -221,23 +240,26 @@ class _Import:
             if failed:
                 await runs.keep_failed(db, before.import_id, before.rows_done, failed)
             await runs.note_progress(db, before, now)
-        self.run = now
+        self.run, self._categories = now, categories
 
-    async def _write(self, groups: Sequence[Group]) -> list[Outcome]:
-        context, options = self._context, self._options
+    async def _write(self, context: Context, groups: Sequence[Group]) -> tuple[CategoryPaths, list[Outcome]]:
+        options = self._options
+        categories = self._categories
         outcomes: list[Outcome] = []
-        try:
+        with suppress(_Undone):
             async with context.attempt():
-                made = await self._categories.make(context, groups)
-                rows = [made.with_categories(group.row) for group in groups]
+                made = await categories.with_new(context, groups)
                 outcomes = await write_products(
-                    context, rows, on_duplicate=options.on_duplicate, set_stock=options.set_stock
+                    context,
+                    [made.with_ids(group.row) for group in groups],
+                    on_duplicate=options.on_duplicate,
+                    set_stock=options.set_stock,
+                    numbers=self._numbers,
                 )
                 if options.dry_run:
                     raise _Undone()
-        except _Undone:
-            self._categories.forget(made)
-        return outcomes
+                categories = made
+        return categories, outcomes
 
     def _told(self, groups: Sequence[Group], outcomes: Sequence[Outcome], fraction: float) -> ImportRun:
         counts = {

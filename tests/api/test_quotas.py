@@ -4,8 +4,6 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
-import httpx
-
 from kasuwa.domain.merchants.quotas import QuotaKind, read_quotas, set_quotas
 from tests.api.bigcommerce_calls import BigCommerceCalls
 from tests.api.picture_server import PictureServer
@@ -120,10 +118,14 @@ async def test_a_quota_that_was_lowered_takes_nothing_away(web: Web, shop: Shop)
 
 async def crowd(web: Web, shop: Shop, item: dict[str, Any]) -> list[int]:
     """The statuses of twenty uploads of different pictures at the same time."""
-    answers: list[httpx.Response] = await asyncio.gather(
-        *(add(web, shop, item, picture_bytes("PNG", seed=seed)) for seed in range(20))
-    )
-    return sorted(answer.status_code for answer in answers)
+
+    async def upload(seed: int) -> int:
+        # A busy machine says so, and is asked again.
+        while (answer := await add(web, shop, item, picture_bytes("PNG", seed=seed))).status_code == 503:
+            await asyncio.sleep(0.05)
+        return answer.status_code
+
+    return sorted(await asyncio.gather(*(upload(seed) for seed in range(20))))
 
 
 async def test_twenty_uploads_at_the_edge_do_not_pass_it(web: Web, shop: Shop) -> None:
@@ -139,9 +141,13 @@ async def test_without_the_count_that_settles_it_they_pass(
     """The control: only the look before the upload is left."""
     item = await make(web, shop)
     await allow(shop, files=_FREE)
-    await schema_owner.execute("ALTER TABLE merchant_use DISABLE TRIGGER quota")
+    await schema_owner.execute("ALTER FUNCTION require_quota RENAME TO require_quota_kept")
+    await schema_owner.execute(
+        "CREATE FUNCTION require_quota(uuid, text) RETURNS void LANGUAGE sql AS 'SELECT'"
+    )
     try:
         await crowd(web, shop, item)
     finally:
-        await schema_owner.execute("ALTER TABLE merchant_use ENABLE TRIGGER quota")
+        await schema_owner.execute("DROP FUNCTION require_quota")
+        await schema_owner.execute("ALTER FUNCTION require_quota_kept RENAME TO require_quota")
     assert (await kept(shop))["files"] > _FREE

@@ -38,27 +38,22 @@ COUNTERS = RowCheck(
     """,
 )
 
-USE = RowCheck(
+KEPT = RowCheck(
     "what merchants keep",
     "SELECT count(*) FROM merchant",
     """
-    SELECT m.merchant_id, format('the counts of use are %s, and there are %s',
-                                 (u.files, u.file_bytes, u.products, u.variants),
-                                 (coalesce(f.files, 0), coalesce(f.bytes, 0), coalesce(p.n, 0), coalesce(v.n, 0)))
+    SELECT m.merchant_id, format('the counter of %s says %s, and there are %s', k.kind,
+                                 kept_by(m.merchant_id, k.kind), coalesce(f.n, 0))
     FROM merchant m
-    LEFT JOIN merchant_use u USING (merchant_id)
+    CROSS JOIN (VALUES ('files'), ('file_bytes'), ('variants')) AS k (kind)
     LEFT JOIN (
-      SELECT merchant_id, count(*) AS files, sum(coalesce(size_bytes, 0)) AS bytes
-      FROM picture WHERE unused_since IS NULL GROUP BY 1
-    ) f USING (merchant_id)
-    LEFT JOIN (
-      SELECT merchant_id, count(*) AS n FROM product WHERE status <> 'archived' GROUP BY 1
-    ) p USING (merchant_id)
-    LEFT JOIN (
-      SELECT merchant_id, count(*) AS n FROM variant WHERE NOT archived AND position > 0 GROUP BY 1
-    ) v USING (merchant_id)
-    WHERE (u.files, u.file_bytes, u.products, u.variants) IS DISTINCT FROM
-          (coalesce(f.files, 0), coalesce(f.bytes, 0)::bigint, coalesce(p.n, 0), coalesce(v.n, 0))
+      SELECT merchant_id, 'files' AS kind, count(*) AS n FROM picture WHERE unused_since IS NULL GROUP BY 1
+      UNION ALL SELECT merchant_id, 'file_bytes', coalesce(sum(size_bytes), 0)::bigint FROM picture
+                WHERE unused_since IS NULL GROUP BY 1
+      UNION ALL SELECT merchant_id, 'variants', count(*) FROM variant
+                WHERE NOT archived AND position > 0 GROUP BY 1
+    ) f USING (merchant_id, kind)
+    WHERE kept_by(m.merchant_id, k.kind) <> coalesce(f.n, 0)
     """,
 )
 
@@ -241,7 +236,7 @@ JOBS = RowCheck(
 
 ROW_CHECKS = (
     COUNTERS,
-    USE,
+    KEPT,
     NUMBERS,
     VARIANTS,
     THUMBNAILS,

@@ -1,7 +1,7 @@
 """How much a merchant may keep here. The database counts and refuses; see docs/decisions/quotas.md."""
 
 from collections.abc import Mapping
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 from uuid import UUID
 
 from msgspec import Struct
@@ -46,7 +46,7 @@ async def set_quotas(
         before = await _read(context, db, merchant_id, lock=True)
         assigned = ", ".join(f"most_{kind} = :{kind}" for kind in wanted)
         await db.execute(
-            f"UPDATE merchant_use SET {assigned} WHERE merchant_id = current_merchant()",  # noqa: S608 - kinds of ours
+            f"UPDATE merchant_quota SET {assigned} WHERE merchant_id = current_merchant()",  # noqa: S608 - kinds of ours
             **wanted,
         )
         after = await _read(context, db, merchant_id)
@@ -56,31 +56,49 @@ async def set_quotas(
     return after
 
 
+async def has_row_quota(context: Context) -> bool:
+    """Whether the caller's merchant adds products one transaction after the other, for a quota."""
+    async with context.reading() as db:
+        found: bool = await db.value(
+            """
+            SELECT allowed_to(current_merchant(), 'products') > 0 OR allowed_to(current_merchant(), 'variants') > 0
+            """
+        )
+    return found
+
+
 async def _read(context: Context, db: Database, merchant_id: UUID, *, lock: bool = False) -> list[Quota]:
-    row = await db.find(
-        """
-        SELECT files, file_bytes, products, variants, most_files, most_file_bytes, most_products, most_variants
-        FROM merchant_use WHERE merchant_id = current_merchant()
-        """
-        + ("FOR UPDATE" if lock else ""),
-        into=_as_row,
+    # The row lock alone makes who sets quotas wait for each other; counting goes on.
+    found = await db.all(
+        f"""
+        SELECT k.kind, kept_by(q.merchant_id, k.kind) AS kept,
+               CASE k.kind WHEN 'files' THEN q.most_files WHEN 'file_bytes' THEN q.most_file_bytes
+                           WHEN 'products' THEN q.most_products ELSE q.most_variants END AS own
+        FROM merchant_quota q CROSS JOIN unnest(:kinds::text[]) WITH ORDINALITY AS k (kind, place)
+        WHERE q.merchant_id = current_merchant() ORDER BY k.place
+        {"FOR UPDATE OF q" if lock else ""}
+        """,
+        into=_Row,
+        kinds=list(KINDS),
     )
-    if row is None:
+    if not found:
         raise MerchantNotFound(f"No merchant has the id {merchant_id}: see `kasuwa merchant list`.")
     settings = context.services.settings.quotas()
     return [
         Quota(
-            kind=kind,
-            kept=row[kind],
-            most=(settings[kind] if row[f"most_{kind}"] is None else row[f"most_{kind}"]) or None,
-            own=row[f"most_{kind}"] is not None,
+            kind=row.kind,
+            kept=row.kept,
+            most=(settings[row.kind] if row.own is None else row.own) or None,
+            own=row.own is not None,
         )
-        for kind in KINDS
+        for row in found
     ]
 
 
-def _as_row(**row: Any) -> dict[str, Any]:
-    return row
+class _Row(Struct, frozen=True):
+    kind: QuotaKind
+    kept: int
+    own: int | None
 
 
 def _most(quotas: list[Quota]) -> dict[str, int | None]:

@@ -131,9 +131,10 @@ def _amount(kind: QuotaKind, text: str) -> int | None:
         return 0
     found = re.fullmatch(r"(\d{1,15})(kB|MB|GB)?" if kind == "file_bytes" else r"(\d{1,15})()", text)
     if found is None:
+        example = "500MB" if kind == "file_bytes" else "500"
         fail(
-            f"{text!r} is no quota: give a number ({'such as 500MB' if kind == 'file_bytes' else 'such as 500'}), "
-            "`none` for any number, or `default` for what the setting says"
+            f"{text!r} is no quota: give a number, such as {example}, `none` for any number, or `default` for "
+            "what the setting says"
         )
     return int(found[1]) * {"kB": 10**3, "MB": 10**6, "GB": 10**9}.get(found[2] or "", 1)
 

@@ -47,7 +47,7 @@ async def set_quotas(
         assigned = ", ".join(f"most_{kind} = :{kind}" for kind in wanted)
         await db.execute(
             f"UPDATE merchant_quota SET {assigned} WHERE merchant_id = current_merchant()",  # noqa: S608 - kinds of ours
-            **wanted,
+            **{str(kind): most for kind, most in wanted.items()},
         )
         after = await _read(context, db, merchant_id)
         await write_audit(
@@ -61,7 +61,8 @@ async def has_row_quota(context: Context) -> bool:
     async with context.reading() as db:
         found: bool = await db.value(
             """
-            SELECT allowed_to(current_merchant(), 'products') > 0 OR allowed_to(current_merchant(), 'variants') > 0
+            SELECT allowed_to(current_merchant(), 'products') > 0
+                OR allowed_to(current_merchant(), 'variants') > 0
             """
         )
     return found
@@ -70,14 +71,14 @@ async def has_row_quota(context: Context) -> bool:
 async def _read(context: Context, db: Database, merchant_id: UUID, *, lock: bool = False) -> list[Quota]:
     # The row lock alone makes who sets quotas wait for each other; counting goes on.
     found = await db.all(
-        f"""
+        """
         SELECT k.kind, kept_by(q.merchant_id, k.kind) AS kept,
                CASE k.kind WHEN 'files' THEN q.most_files WHEN 'file_bytes' THEN q.most_file_bytes
                            WHEN 'products' THEN q.most_products ELSE q.most_variants END AS own
         FROM merchant_quota q CROSS JOIN unnest(:kinds::text[]) WITH ORDINALITY AS k (kind, place)
         WHERE q.merchant_id = current_merchant() ORDER BY k.place
-        {"FOR UPDATE OF q" if lock else ""}
-        """,
+        """
+        + ("FOR UPDATE OF q" if lock else ""),
         into=_Row,
         kinds=list(KINDS),
     )

@@ -255,6 +255,35 @@ def merchant_quota(
     quota(read_settings(data=data), merchant, wanted, as_json=as_json)
 
 
+@merchant_app.command("export")
+def merchant_export(
+    merchant: MerchantId,
+    file: Annotated[Path, typer.Argument(help="The archive to write; one that is there is replaced.")],
+    as_json: Json = False,
+    data: Data = None,
+) -> None:
+    """Write everything of a merchant into one archive that can be read without Kasuwa."""
+    from kasuwa.cli.backup.exporting import run_export
+    from kasuwa.cli.operating import merchant_id_of
+    from kasuwa.settings import read_settings
+
+    run_export(read_settings(data=data), merchant_id_of(merchant), file, as_json=as_json)
+
+
+@merchant_app.command("delete")
+def merchant_delete(
+    merchant: MerchantId,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for the merchant's name.")] = False,
+    data: Data = None,
+) -> None:
+    """Remove a suspended merchant for good: every row and every file. Nothing brings it back."""
+    from kasuwa.cli.leaving import delete_merchant
+    from kasuwa.cli.operating import merchant_id_of
+    from kasuwa.settings import read_settings
+
+    delete_merchant(read_settings(data=data), merchant_id_of(merchant), yes=yes)
+
+
 @store_app.command("list")
 def store_list(
     merchant: Annotated[str | None, typer.Option(help="Those of this merchant alone.")] = None,

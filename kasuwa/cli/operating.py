@@ -133,8 +133,8 @@ def _amount(kind: QuotaKind, text: str) -> int | None:
     if found is None:
         example = "500MB" if kind == "file_bytes" else "500"
         fail(
-            f"{text!r} is no quota: give a number, such as {example}, `none` for any number, or `default` for "
-            "what the setting says"
+            f"{text!r} is no quota: give a number, such as {example}, `none` for any number, or `default` "
+            "for what the setting says"
         )
     return int(found[1]) * {"kB": 10**3, "MB": 10**6, "GB": 10**9}.get(found[2] or "", 1)
 
@@ -189,6 +189,11 @@ def _plain(value: Any) -> Any:
 
 def _state(row: dict[str, Any]) -> str:
     return "revoked" if row["revoked_at"] else "valid  "
+
+
+def merchant_id_of(text: str) -> UUID:
+    """The id that was typed; ends the command for what is none."""
+    return _id(text, "merchant")
 
 
 def _id(text: str, what: str) -> UUID:

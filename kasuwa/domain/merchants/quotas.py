@@ -16,6 +16,16 @@ QuotaKind = Literal["file_bytes", "files", "products", "variants"]
 KINDS: tuple[QuotaKind, ...] = get_args(QuotaKind)
 
 
+_QUOTAS = """
+    SELECT k.kind, kept_by(q.merchant_id, k.kind) AS kept,
+           CASE k.kind WHEN 'files' THEN q.most_files WHEN 'file_bytes' THEN q.most_file_bytes
+                       WHEN 'products' THEN q.most_products ELSE q.most_variants END AS own
+    FROM merchant_quota q CROSS JOIN unnest(:kinds::text[]) WITH ORDINALITY AS k (kind, place)
+    WHERE q.merchant_id = current_merchant() ORDER BY k.place
+"""
+_LOCKED = f"{_QUOTAS} FOR UPDATE OF q"
+
+
 class Quota(Struct, frozen=True, kw_only=True):
     """What of one kind is kept, and how much is allowed: None is any number.
 
@@ -69,19 +79,8 @@ async def has_row_quota(context: Context) -> bool:
 
 
 async def _read(context: Context, db: Database, merchant_id: UUID, *, lock: bool = False) -> list[Quota]:
-    # The row lock alone makes who sets quotas wait for each other; counting goes on.
-    found = await db.all(
-        """
-        SELECT k.kind, kept_by(q.merchant_id, k.kind) AS kept,
-               CASE k.kind WHEN 'files' THEN q.most_files WHEN 'file_bytes' THEN q.most_file_bytes
-                           WHEN 'products' THEN q.most_products ELSE q.most_variants END AS own
-        FROM merchant_quota q CROSS JOIN unnest(:kinds::text[]) WITH ORDINALITY AS k (kind, place)
-        WHERE q.merchant_id = current_merchant() ORDER BY k.place
-        """
-        + ("FOR UPDATE OF q" if lock else ""),
-        into=_Row,
-        kinds=list(KINDS),
-    )
+    # The lock makes those who set quotas wait for each other; counting goes on where there was none.
+    found = await db.all(_LOCKED if lock else _QUOTAS, into=_Row, kinds=list(KINDS))
     if not found:
         raise MerchantNotFound(f"No merchant has the id {merchant_id}: see `kasuwa merchant list`.")
     settings = context.services.settings.quotas()

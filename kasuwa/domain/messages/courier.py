@@ -50,7 +50,7 @@ class Courier:
         if self._fetcher is not None:
             await self._fetcher.close()
 
-    async def deliver(self, message_id: UUID, message: Message) -> None:
+    async def deliver(self, message_id: UUID, message: Message, *, merchant_id: UUID | None = None) -> None:
         """Hand the message over. Raises DeliveryFailed."""
         if message.channel == "email" and self._mail is not None:
             await send_mail(
@@ -60,7 +60,7 @@ class Courier:
             await send_sms(self._provider, self._fetcher, message_id, message, seconds=self._seconds)
         else:
             try:
-                await asyncio.to_thread(_append, self._outbox, message)
+                await asyncio.to_thread(_append, self._outbox, message, merchant_id)
             except OSError as error:
                 raise DeliveryFailed(f"outbox.jsonl cannot be written ({error.strerror}).") from None
 
@@ -85,9 +85,41 @@ def read_secret(text: str, file: str, name: str) -> str:
     return secret
 
 
-def _append(outbox: Path, message: Message) -> None:
+def forget_lines(outbox: Path, merchant_id: UUID) -> int:
+    """Blank what the outbox says of a merchant's messages; how many lines.
+
+    Each line is written over in its place: it keeps its length, so that workers may go on appending.
+    """
+    if not outbox.exists():
+        return 0
+    mark, count, place = str(merchant_id).encode(), 0, 0
+    with outbox.open("r+b") as file:
+        for line in file.read().splitlines(keepends=True):
+            if mark in line and (kept := _blanked(line, str(merchant_id))) is not None:
+                file.seek(place)
+                file.write(kept.ljust(len(line) - 1))
+                count += 1
+            place += len(line)
+        file.flush()
+        os.fsync(file.fileno())
+    return count
+
+
+def _blanked(line: bytes, merchant_id: str) -> bytes | None:
+    try:
+        said = msgspec.json.decode(line, type=dict[str, Any])
+    except msgspec.DecodeError:
+        return None
+    if said.pop("merchant", None) != merchant_id:
+        return None
+    return msgspec.json.encode(said | {"to": "", "subject": "", "text": "", "code": None})
+
+
+def _append(outbox: Path, message: Message, merchant_id: UUID | None) -> None:
     shown = {name: value for name, value in msgspec.structs.asdict(message).items() if name != "expires_at"}
-    line = msgspec.json.encode({"at": datetime.now(UTC), **shown}) + b"\n"
+    # Whose it is, so that it can go with them.
+    owned = {} if merchant_id is None else {"merchant": merchant_id}
+    line = msgspec.json.encode({"at": datetime.now(UTC), **shown, **owned}) + b"\n"
     descriptor = os.open(outbox, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     try:
         # One write with O_APPEND: lines of several workers do not mix.

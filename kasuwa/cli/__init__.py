@@ -315,6 +315,23 @@ def store_enable(store: StoreId, data: Data = None) -> None:
     change_store(read_settings(data=data), store, "active")
 
 
+user_app = typer.Typer(help="The people of all merchants.", no_args_is_help=True)
+app.add_typer(user_app, name="user")
+
+
+@user_app.command("reset")
+def user_reset(
+    user: Annotated[str, typer.Argument(help="User name, e-mail, mobile or id of the user.")],
+    as_json: Json = False,
+    data: Data = None,
+) -> None:
+    """Let in an owner who has lost everything: a temporary password, shown this once. Every session ends."""
+    from kasuwa.cli.operating import reset_user
+    from kasuwa.settings import read_settings
+
+    reset_user(read_settings(data=data), user, as_json=as_json)
+
+
 import_app = typer.Typer(help="Bring data in from files.", no_args_is_help=True)
 export_app = typer.Typer(help="Write data out to files.", no_args_is_help=True)
 app.add_typer(import_app, name="import")

@@ -26,6 +26,8 @@ from kasuwa.domain.merchants.switching import (
     switch_merchant,
     switch_store,
 )
+from kasuwa.domain.users.queries import find_login, login_name
+from kasuwa.domain.users.recovery import Recovered, recover_account
 from kasuwa.settings import Settings
 
 _MERCHANTS = """
@@ -137,6 +139,26 @@ def _amount(kind: QuotaKind, text: str) -> int | None:
             "for what the setting says"
         )
     return int(found[1]) * {"kB": 10**3, "MB": 10**6, "GB": 10**9}.get(found[2] or "", 1)
+
+
+def reset_user(settings: Settings, user: str, *, as_json: bool) -> None:
+    """Give a user a temporary password and say it. Raises UserNotFound, AccountNotOpen."""
+
+    async def act(context: Context) -> Recovered:
+        user_id = read_id(user)
+        if user_id is None:
+            found = await find_login(context.services.pool, login_name(user, settings.country))
+            if found is None:
+                fail(f"nobody logs in as {user!r}")
+            user_id = found[1]
+        return await recover_account(context, user_id)
+
+    recovered = at_the_database(settings, act)
+    if as_json:
+        say_json(recovered)
+        return
+    say(f"{recovered.username} logs in with the password {recovered.password} and should change it at once")
+    say(f"every session has ended; told by {' and '.join(recovered.told) or 'nothing: no address is known'}")
 
 
 def end_key(settings: Settings, key: str) -> None:

@@ -26,6 +26,7 @@ VALUES: dict[str, dict[str, str]] = {
     "address-changed": {},
     "reset-password": {"code": "123456", "minutes": "10"},
     "password-changed": {},
+    "account-recovered": {},
 }
 _CHANNELS: tuple[Channel, ...] = ("email", "sms")
 WRITTEN = [

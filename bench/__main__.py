@@ -7,7 +7,18 @@ from collections.abc import Callable
 
 import msgspec
 
-from bench import imaging, importing, limits, list_products, price_feed, search, start, stock, upload
+from bench import (
+    imaging,
+    importing,
+    limits,
+    list_products,
+    log_in,
+    price_feed,
+    search,
+    start,
+    stock,
+    upload,
+)
 from bench.tables import Report, written
 
 MEASUREMENTS: dict[str, Callable[..., Report]] = {
@@ -16,6 +27,7 @@ MEASUREMENTS: dict[str, Callable[..., Report]] = {
     "imaging": imaging.measure,
     "start": start.measure,
     "limits": limits.measure,
+    "login": log_in.measure,
     "import": importing.measure,
     "stock": stock.measure,
     "search": search.measure,

@@ -88,7 +88,11 @@ def used_by(*pids: int) -> Used:
 
 
 def memory_of(pid: int) -> Memory:
-    text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    """What the process holds; one that has ended holds nothing."""
+    try:
+        text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        text = ""
 
     def bytes_of(field: str) -> int:
         found = re.search(rf"^{field}:\s+(\d+) kB", text, re.M)

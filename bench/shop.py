@@ -15,6 +15,7 @@ from msgspec import Struct
 from bench.photograph import make_photograph
 from kasuwa.base.context import Caller, Context, MerchantId, Services, StoreId, UserId
 from kasuwa.base.ids import new_id
+from kasuwa.base.passwords import hash_password
 from kasuwa.cli.visiting import everything
 from kasuwa.database import visiting_database
 from kasuwa.domain.catalogue.actions import create_product
@@ -30,6 +31,8 @@ from kasuwa.domain.permissions import PERMISSIONS_OF_ROLE, Role
 from kasuwa.settings import read_settings
 
 PICTURES_EACH = 2
+USERNAME = "bench@shop.example"
+PASSWORD = "harmattan-kettle-29"
 _AT_ONCE = 500
 _MADE_OF = [
     "Cotton",
@@ -137,12 +140,12 @@ async def _found(services: Services, sessions: int) -> tuple[Context, UUID, list
     """A merchant; its owner at the first store, and the tokens of as many sessions."""
     store = NewStore(name="Bench", country_code="NG", country="Nigeria", currency="NGN")
     owner = NewOwner(
-        username="bench@shop.example",
-        email="bench@shop.example",
+        username=USERNAME,
+        email=USERNAME,
         mobile="+2348031234567",
         first_name="Ada",
         last_name="Obi",
-        password_hash="",
+        password_hash=await hash_password(PASSWORD),
         is_verified=True,
     )
     founder, founded = await found_merchant(Context(services, request_id="bench"), store, owner)

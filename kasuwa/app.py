@@ -46,11 +46,20 @@ from kasuwa.base.problems import (
 from kasuwa.base.secrets import Sealer
 from kasuwa.base.storage import open_blobs
 from kasuwa.domain.catalogue.following import FOLLOW_JOB, run_follow
+from kasuwa.domain.customers.passwords import RESET_JOB as CUSTOMER_RESET_JOB
+from kasuwa.domain.customers.passwords import run_send_reset as run_send_customer_reset
 from kasuwa.domain.exchange.jobs import IMPORT_JOB, run_import_job
 from kasuwa.domain.media.jobs import run_sweep
 from kasuwa.domain.media.keeping import SWEEP_JOB
 from kasuwa.domain.messages.courier import Courier
-from kasuwa.domain.messages.jobs import SEND_JOB, SEND_SEALED_JOB, run_send, run_send_sealed
+from kasuwa.domain.messages.jobs import (
+    FORGET_JOB,
+    SEND_JOB,
+    SEND_SEALED_JOB,
+    run_forget_customer,
+    run_send,
+    run_send_sealed,
+)
 from kasuwa.domain.upkeep.jobs import (
     CARDS_JOB,
     DAILY_JOB,
@@ -134,6 +143,8 @@ async def open_services(setup: WorkerSetup) -> AsyncIterator[Services]:
     jobs.handle(SWEEP_JOB, partial(run_sweep, services))
     jobs.handle(SEND_JOB, partial(run_send, services, courier))
     jobs.handle(SEND_SEALED_JOB, partial(run_send_sealed, services, courier))
+    jobs.handle(FORGET_JOB, partial(run_forget_customer, courier))
+    jobs.handle(CUSTOMER_RESET_JOB, partial(run_send_customer_reset, services))
     jobs.handle(RESET_JOB, partial(run_send_reset, services))
     jobs.handle(DAILY_JOB, partial(run_daily, services))
     jobs.handle(LEDGER_JOB, partial(run_ledger_check, services))

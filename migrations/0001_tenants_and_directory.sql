@@ -177,16 +177,16 @@ CREATE TABLE membership (
 CALL protect_tenant('membership');
 
 CREATE TABLE verification_code (
-  merchant_id uuid NOT NULL,
-  user_id uuid NOT NULL,
+  merchant_id uuid NOT NULL REFERENCES merchant,
+  -- A user or a customer: an id is never of both.
+  holder_id uuid NOT NULL,
   purpose text NOT NULL CHECK (purpose IN ('email', 'mobile', 'reset')),
   channel text NOT NULL CHECK (channel IN ('email', 'mobile')),
   code_hash bytea NOT NULL,
   expires_at timestamptz NOT NULL,
   tries_left smallint NOT NULL,
   created_at timestamptz NOT NULL DEFAULT now(),
-  PRIMARY KEY (merchant_id, user_id, purpose),
-  FOREIGN KEY (merchant_id, user_id) REFERENCES user_account (merchant_id, user_id)
+  PRIMARY KEY (merchant_id, holder_id, purpose)
 );
 CALL protect_tenant('verification_code');
 

@@ -35,11 +35,13 @@ CREATE TABLE stock_balance (
   -- What sales took that the shelf did not have, by the books.
   shortfall numeric(18, 3) NOT NULL DEFAULT 0 CHECK (shortfall >= 0),
   allow_negative boolean NOT NULL DEFAULT false,
+  -- No longer sold, or only by its variants: then it is empty and stays so, whoever has read its id before.
+  closed boolean NOT NULL DEFAULT false,
   -- How many decimals a quantity may have: those of the product's unit.
   decimals smallint NOT NULL DEFAULT 3 CHECK (decimals BETWEEN 0 AND 3),
   reorder_level numeric(18, 3) CHECK (reorder_level >= 0),
   reorder_quantity numeric(18, 3) CHECK (reorder_quantity >= 0),
-  -- At or below the reorder level, and told so.
+  -- At or below the reorder level, and told so. What is not counted here is never low.
   is_low boolean NOT NULL DEFAULT false,
   -- What is on hand cost in all, and one unit of it on average, in minor units of money; the average is NULL
   -- while nobody has said a cost.
@@ -54,7 +56,9 @@ CREATE TABLE stock_balance (
   updated_at timestamptz NOT NULL DEFAULT now(),
   FOREIGN KEY (merchant_id, store_id) REFERENCES store (merchant_id, store_id),
   FOREIGN KEY (merchant_id, variant_id) REFERENCES variant (merchant_id, variant_id) ON DELETE CASCADE,
-  CONSTRAINT stock_never_below_zero CHECK (allow_negative OR on_hand - reserved >= 0)
+  CONSTRAINT stock_never_below_zero CHECK (allow_negative OR on_hand - reserved >= 0),
+  CONSTRAINT stock_closed_is_empty
+    CHECK (NOT closed OR (on_hand = 0 AND reserved = 0 AND in_transit = 0 AND damaged = 0))
 );
 -- In this order: without statistics both cost the same for one balance, and the index that was made last is taken. By
 -- product it would read every balance of the store.
@@ -194,7 +198,7 @@ BEGIN
 END $$;
 CREATE TRIGGER tell_low_stock BEFORE UPDATE ON stock_balance
   FOR EACH ROW
-  WHEN (NEW.is_low <> coalesce(NEW.on_hand - NEW.reserved <= NEW.reorder_level, false))
+  WHEN (NEW.is_low <> coalesce(NOT NEW.closed AND NEW.on_hand - NEW.reserved <= NEW.reorder_level, false))
   EXECUTE FUNCTION tell_low_stock();
 
 CREATE FUNCTION movement_hash(m stock_movement) RETURNS bytea
@@ -608,7 +612,8 @@ LANGUAGE sql STABLE AS $$
   WHERE s.serial IS NULL OR t.serial IS NULL
   UNION ALL
   SELECT b.merchant_id, b.store_id, b.variant_id, 'the balance says of itself wrongly whether it is low'
-  FROM stock_balance b WHERE b.is_low <> coalesce(b.on_hand - b.reserved <= b.reorder_level, false)
+  FROM stock_balance b
+  WHERE b.is_low <> coalesce(NOT b.closed AND b.on_hand - b.reserved <= b.reorder_level, false)
 $$;
 
 -- Makes every balance what its movements say; the movements themselves are the truth.

@@ -93,12 +93,6 @@ BEGIN
   PERFORM set_config('app.merchant_id', '', true);
 END $$;
 
--- What is no longer sold can no longer be moved, whoever has read its id before: a balance that is closed is
--- empty and stays so.
-ALTER TABLE stock_balance
-  ADD COLUMN closed boolean NOT NULL DEFAULT false,
-  ADD CONSTRAINT stock_closed_is_empty
-    CHECK (NOT closed OR (on_hand = 0 AND reserved = 0 AND in_transit = 0 AND damaged = 0));
 UPDATE stock_balance b SET closed = true
 FROM variant v JOIN product p USING (merchant_id, product_id)
 WHERE v.merchant_id = b.merchant_id AND v.variant_id = b.variant_id AND v.position = 0 AND p.kind = 'variant';

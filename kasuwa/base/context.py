@@ -161,6 +161,11 @@ class Context:
             async with self._open.attempt():
                 yield
 
+    async def note_person(self, db: Database, person_id: UUID) -> None:
+        """Note in the open transaction that the answer, where it is kept for repeats, tells of the person."""
+        if self._keyed is not None:
+            await self._keyed.note_person(db, person_id)
+
     async def complete(self, answer: bytes | None) -> None:
         """Commit what a keyed request left open, with its answer (None: undo it)."""
         if self._keyed is not None:
@@ -273,6 +278,9 @@ class KeyedTransaction:
             self._merchants.pop()
             outer = self._merchants[-1] if self._merchants else merchant_id
             await db.call(f"RELEASE SAVEPOINT {savepoint}; {database.set_merchant(outer)}")
+
+    async def note_person(self, db: Database, person_id: UUID) -> None:
+        await self._once.note_person(db, person_id)
 
     async def complete(self, answer: bytes | None) -> None:
         db = self._db

@@ -7,6 +7,7 @@ made from the caller's own key, so a stolen database does not give answers (and 
 import asyncio
 import hashlib
 from time import monotonic
+from uuid import UUID
 from weakref import WeakValueDictionary
 
 import asyncpg
@@ -43,6 +44,13 @@ class Replay(Exception):
 class KeyReused(Conflict):
     code = "idempotency-key-reused"
     title = "This Idempotency-Key came before with another request"
+
+
+class AnswerForgotten(Conflict):
+    """The effect has been, and whom its answer told of was erased since."""
+
+    code = "answer-forgotten"
+    title = "The answer to this Idempotency-Key is no longer kept"
 
 
 class StillRunning(Problem):
@@ -115,12 +123,20 @@ class Once:
             sealed=self._sealer.seal(answer),
         )
 
+    async def note_person(self, db: Database, person_id: UUID) -> None:
+        """Let the answer go with the person that it tells of."""
+        await db.value(
+            "SELECT name_once(:scope_hash, :person_id)", scope_hash=self._scope_hash, person_id=person_id
+        )
+
     async def _read(self, db: Database) -> KeptAnswer | None:
         kept = await db.find(
             "SELECT fingerprint, sealed FROM find_once(:scope_hash)", into=_Kept, scope_hash=self._scope_hash
         )
         if kept is None or kept.sealed is None:
             return None
+        if not kept.sealed:
+            raise AnswerForgotten("It told of somebody who was erased. Use a new key for a new request.")
         if kept.fingerprint != self._fingerprint:
             raise KeyReused("Use a new key for a new request.")
         return msgpack.decode(self._sealer.open(kept.sealed), type=KeptAnswer)
@@ -129,6 +145,11 @@ class Once:
 class _Kept(Struct, frozen=True):
     fingerprint: bytes
     sealed: bytes | None
+
+
+async def forget_answers(db: Database, person_id: UUID) -> None:
+    """Empty the kept answers that tell of the person; their keys stay used until their day is over."""
+    await db.value("SELECT forget_once(:person_id)", person_id=person_id)
 
 
 def _still_running() -> StillRunning:

@@ -13,7 +13,7 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
 # Argon2id with 19 MiB, two passes, one lane: OWASP's first choice. A hash takes about 45 ms of one core.
-_HASHER = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
+HASHER = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
 # Few at a time: hashing is slow on purpose and must leave cores and memory to everybody else.
 _THREADS = ThreadPoolExecutor(max_workers=2, thread_name_prefix="argon2")
 
@@ -31,7 +31,7 @@ _NOBODYS_HASH = f"$argon2id$v=19$m=19456,t=2,p=1${_salted(16)}${_salted(32)}"
 async def hash_password(password: str) -> str:
     """The hash to keep. The same characters in another Unicode form are the same password."""
     loop = asyncio.get_running_loop()
-    return await loop.run_in_executor(_THREADS, _HASHER.hash, _normal(password))
+    return await loop.run_in_executor(_THREADS, HASHER.hash, _normal(password))
 
 
 async def verify_password(kept: str | None, password: str) -> bool:
@@ -43,7 +43,7 @@ async def verify_password(kept: str | None, password: str) -> bool:
 
 def is_outdated(kept: str) -> bool:
     """Whether the hash was made with weaker parameters than today's."""
-    return _HASHER.check_needs_rehash(kept)
+    return HASHER.check_needs_rehash(kept)
 
 
 def is_common(password: str, about: Iterable[str] = ()) -> bool:
@@ -61,7 +61,7 @@ def is_common(password: str, about: Iterable[str] = ()) -> bool:
 
 def _verify(kept: str, password: str) -> bool:
     try:
-        return _HASHER.verify(kept, password)
+        return HASHER.verify(kept, password)
     except (VerificationError, InvalidHashError):
         return False
 

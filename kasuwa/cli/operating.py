@@ -26,7 +26,8 @@ from kasuwa.domain.merchants.switching import (
     switch_merchant,
     switch_store,
 )
-from kasuwa.domain.users.queries import find_login, login_name
+from kasuwa.domain.proofs.names import login_name
+from kasuwa.domain.users.queries import find_login
 from kasuwa.domain.users.recovery import Recovered, recover_account
 from kasuwa.settings import Settings
 

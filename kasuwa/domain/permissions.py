@@ -16,6 +16,8 @@ class Permission(StrEnum):
     CATEGORY_WRITE = "category.write"
     CUSTOMER_AUTH = "customer.auth"
     CUSTOMER_WRITE = "customer.write"
+    CUSTOMER_READ = "customer.read"
+    CUSTOMER_ERASE = "customer.erase"
     INVOICE_WRITE = "invoice.write"
     USER_READ = "user.read"
     USER_WRITE = "user.write"
@@ -24,6 +26,7 @@ class Permission(StrEnum):
     STORE_WRITE = "store.write"
     AUDIT_READ = "audit.read"
     MESSAGE_SEND = "message.send"
+    COMPLAINT_WRITE = "complaint.write"
 
 
 class Role(StrEnum):
@@ -33,9 +36,20 @@ class Role(StrEnum):
 
 
 _OWNER = frozenset(Permission)
-_MANAGER = _OWNER - {Permission.BANK_WRITE, Permission.STORE_WRITE, Permission.USER_WRITE}
+_MANAGER = _OWNER - {
+    Permission.BANK_WRITE,
+    Permission.STORE_WRITE,
+    Permission.USER_WRITE,
+    Permission.CUSTOMER_ERASE,
+}
 _CASHIER = frozenset(
-    {Permission.STOCK_READ, Permission.STOCK_COUNT, Permission.CUSTOMER_AUTH, Permission.CUSTOMER_WRITE}
+    {
+        Permission.STOCK_READ,
+        Permission.STOCK_COUNT,
+        Permission.CUSTOMER_AUTH,
+        Permission.CUSTOMER_WRITE,
+        Permission.CUSTOMER_READ,
+    }
 )
 
 PERMISSIONS_OF_ROLE: dict[str, frozenset[str]] = {

@@ -238,28 +238,6 @@ async def test_details_are_the_same_as_at_the_opening_without_tokens(web: Web, s
     assert again.status_code == 304
 
 
-async def test_what_the_merchant_wrote_is_shown_and_secrets_are_masked(
-    web: Web, shop: Shop, schema_owner: SchemaOwner
-) -> None:
-    written = """{"site_title": "Ada online", "live_store": true, "bvn_last4": "6789",
-      "google_credentials": "AIza-secret", "features": {"cashOnDelivery": true, "googleCredentials": "AIza"},
-      "delivery_points": [{"pname": "Ojota", "pid": "1"}]}"""
-    await schema_owner.execute(
-        "UPDATE store SET settings = $1 WHERE store_id = $2", written, shop.second_store_id
-    )
-    path = user(shop, f"store/{shop.second_store_id}")
-    answer = await web.get(path, headers={"sessiontoken": shop.session})
-    store = answer.json()
-    assert (store["siteTitle"], store["enableLiveStore"], store["bvnNo"]) == (
-        "Ada online",
-        True,
-        "*******6789",
-    )
-    assert "AIza" not in answer.text
-    assert store["features"]["cashOnDelivery"] is True
-    assert store["deliveryPoints"] == [{"pname": "Ojota", "pid": "1"}]
-
-
 async def test_another_merchant_finds_nothing_and_unknown_looks_the_same(
     web: Web, shop: Shop, other_shop: Shop
 ) -> None:

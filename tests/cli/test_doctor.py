@@ -14,6 +14,7 @@ import msgspec
 import pytest
 
 from kasuwa.app import card_code, open_services
+from kasuwa.base.context import Context
 from kasuwa.base.http import metrics
 from kasuwa.base.secrets import new_key
 from kasuwa.cli.doctor.examination import ServerRuns, examine
@@ -21,6 +22,11 @@ from kasuwa.cli.doctor.report import Report
 from kasuwa.cli.visiting import everything
 from kasuwa.database import DatabaseUrls, sealing_keys, serving_database
 from kasuwa.domain.catalogue.categories import create_category
+from kasuwa.domain.media.keeping import keep_bytes
+from kasuwa.domain.media.records import STOREHARMONY_FORMATS
+from kasuwa.domain.stores.settings.actions import change_settings
+from kasuwa.domain.stores.settings.pictures import set_picture
+from kasuwa.domain.stores.settings.records import GatewayWish, SettingsChange
 from kasuwa.domain.transfers.actions import receive_transfer, send
 from kasuwa.domain.transfers.records import NewTransfer, Receipt, WantedLine
 from kasuwa.domain.upkeep.jobs import CARDS_JOB, DAILY_JOB, LEDGER_JOB, enqueue_daily, enqueue_rebuild
@@ -28,6 +34,7 @@ from kasuwa.handover import WorkerSetup
 from kasuwa.settings import Settings, read_settings
 from tests.banking import new_account
 from tests.cli.staging import Installation, add_product
+from tests.conftest import picture_bytes
 from tests.shop import Shop, new_shop
 from tests.transfers import at_store
 
@@ -57,7 +64,16 @@ async def merchant_id(settings: Settings, urls: DatabaseUrls) -> str:
         await create_category(shop.owner, "Rice", parent_id=await create_category(shop.owner, "Food"))
         await send_some(shop)
         await new_account(shop.owner)
+        await set_up_store(shop.owner)
         return str(shop.merchant_id)
+
+
+async def set_up_store(context: Context) -> None:
+    """A BVN, a gateway with a secret, and a logo."""
+    gateway = GatewayWish(gateway_id=None, provider="Paystack", secret_key="sk_secret")
+    await change_settings(context, SettingsChange(secrets={"bvn": "22212345678"}, gateways=(gateway,)))
+    kept = await keep_bytes(context, picture_bytes("PNG", size=(8, 6), seed=3), STOREHARMONY_FORMATS)
+    await set_picture(context, "logo", kept)
 
 
 async def send_some(shop: Shop) -> None:
@@ -187,6 +203,42 @@ BROKEN_ACCOUNTS = {
         "UPDATE bank_account SET is_default = true",
     ),
 }
+
+
+BROKEN_SETTINGS = {
+    "its BVN is not the one that is shown": (
+        """UPDATE store SET settings = settings || '{"bvn_last4": "0000"}' WHERE sealed_bvn IS NOT NULL""",
+        """UPDATE store SET settings = settings || '{"bvn_last4": "5678"}' WHERE sealed_bvn IS NOT NULL""",
+    ),
+    "its BVN cannot be opened": (
+        "UPDATE store SET sealed_bvn = '\\x41'::bytea || sealed_bvn",
+        "UPDATE store SET sealed_bvn = substr(sealed_bvn, 2)",
+    ),
+    "its secret key cannot be opened": (
+        "UPDATE payment_gateway SET sealed_secret_key = '\\x41'::bytea || sealed_secret_key",
+        "UPDATE payment_gateway SET sealed_secret_key = substr(sealed_secret_key, 2)",
+    ),
+    "its logo is not the picture that is kept": (
+        "UPDATE store SET settings = jsonb_set(settings, '{logo_path}',"
+        " to_jsonb(settings->>'logo_path' || 'x')) WHERE settings ? 'logo_path'",
+        "UPDATE store SET settings = jsonb_set(settings, '{logo_path}',"
+        " to_jsonb(rtrim(settings->>'logo_path', 'x'))) WHERE settings ? 'logo_path'",
+    ),
+}
+
+
+@pytest.mark.parametrize("words", BROKEN_SETTINGS)
+async def test_broken_settings_of_stores_are_found(
+    words: str, settings: Settings, urls: DatabaseUrls, merchant_id: str
+) -> None:
+    break_it, mend_it = BROKEN_SETTINGS[words]
+    async with superuser(settings, urls) as connection:
+        await connection.execute(break_it)
+        report = await examine(settings, urls)
+        await connection.execute(mend_it)
+    assert set(red(report)) == {"settings of stores"}
+    assert words in red(report)["settings of stores"]
+    assert (await examine(settings, urls)).ok
 
 
 @pytest.mark.parametrize("words", BROKEN_ACCOUNTS)

@@ -29,6 +29,23 @@ def _registration(_: Cast) -> Json:
     }
 
 
+def _new_customer(cast: Cast) -> Json:
+    mark = new_id().hex
+    return {
+        "firstname": f"{cast.mark} Efe",
+        "lastname": f"{cast.mark} Umar",
+        "username": f"efe.{mark}",
+        "password": "four slow canoes",
+        "email": f"efe.{mark}@shop.example",
+        "mobile": f"0803{int(mark[-12:], 16) % 10**7:07d}",
+        "address": f"{cast.mark} lane",
+        "birthday": 29,
+        "birthmonth": 2,
+        "birthyear": 1996,
+        "consents": ["terms", "marketing_email"],
+    }
+
+
 def _simple_product(cast: Cast) -> Json:
     return {
         "name": f"{cast.mark} stool",
@@ -110,6 +127,25 @@ def _stock_query(cast: Cast) -> Json:
     }
 
 
+def _settings(cast: Cast) -> Json:
+    return {
+        "business": {"name": f"{cast.mark} Corner", "stateCode": "NG-LA", "groups": [f"{cast.mark} group"]},
+        "tax": {"vatPercent": 7.5, "vatType": "inclusive"},
+        "site": {"title": f"{cast.mark} shop", "googleKey": f"{cast.mark} key"},
+        "pages": {"privacyPolicy": f"{cast.mark} keeps nothing"},
+        "features": {"skypeId": f"{cast.mark} skype", "cashOnDelivery": True},
+        "openingHours": [{"day": "MONDAY", "opens": "08:00", "closes": "17:00"}],
+        "deliveryPoints": [{"pointId": str(cast.point_id), "name": f"{cast.mark} station"}],
+        "paymentGateways": [
+            {
+                "gatewayId": str(cast.gateway_id),
+                "provider": f"{cast.mark} payments",
+                "secretKey": f"{cast.mark} secret",
+            }
+        ],
+    }
+
+
 def _bc_image(cast: Cast) -> Json:
     return {
         "id": cast.picture_number,
@@ -181,6 +217,17 @@ BODIES: dict[tuple[str, str], Callable[[Cast], Any]] = {
     },
     ("storeharmony", "addUserToStore"): _new_colleague,
     ("storeharmony", "editStoreUser"): lambda cast: {"lastname": f"{cast.mark} Bello", "role": "MANAGER"},
+    ("storeharmony", "crmRegisterCustomer"): _new_customer,
+    ("storeharmony", "crmLoginCustomer"): lambda cast: {
+        "username": cast.customer_email,
+        "password": cast.password,
+    },
+    ("storeharmony", "crmVerifyCustomerEmail"): lambda cast: {"email": cast.customer_email},
+    ("storeharmony", "crmVerifyCustomerMobile"): lambda cast: {"mobile": cast.customer_mobile},
+    ("storeharmony", "crmResetCustomerPassword"): lambda cast: {"username": cast.customer_email},
+    ("manage", "noteCustomerConsents"): lambda cast: {
+        "consents": [{"purpose": "profiling", "given": True, "evidence": f"{cast.mark} form"}]
+    },
     ("storeharmony", "createNewStoreLocation"): lambda cast: {"storeName": f"{cast.mark} Yaba"},
     ("storeharmony", "createSimpleProduct"): _simple_product,
     ("storeharmony", "createBulkProducts"): _bulk,
@@ -268,6 +315,17 @@ BODIES: dict[tuple[str, str], Callable[[Cast], Any]] = {
     },
     ("manage", "closeStocktake"): lambda cast: {"uncounted": "keep", "note": f"{cast.mark} done"},
     ("manage", "cancelStocktake"): lambda cast: {"note": f"{cast.mark} wrong day"},
+    ("manage", "changeStoreSettings"): _settings,
+    ("manage", "changeBanner"): lambda cast: {
+        "title": f"{cast.mark} days",
+        "itemId": str(cast.product_id),
+        "position": 1,
+        "endsAt": "2031-01-01T00:00:00Z",
+    },
+    ("manage", "changeComplaintStatus"): lambda cast: {
+        "status": "IN_PROGRESS",
+        "note": f"{cast.mark} comes tomorrow",
+    },
     ("manage", "setPacks"): lambda cast: {"packs": [{"name": f"{cast.mark[:20]} carton", "units": 24}]},
     ("manage", "changeStock"): lambda cast: {
         "reference": f"{cast.mark} GRN",
@@ -287,12 +345,15 @@ FILES: dict[tuple[str, str], tuple[bytes, str]] = {
     ("storeharmony", "uploadProductPicture"): (picture_bytes("PNG", size=(8, 6), seed=9), "image/png"),
     ("storeharmony", "uploadProfileImage"): (picture_bytes("PNG", size=(8, 6), seed=6), "image/png"),
     ("storeharmony", "uploadCategoryPicture"): (picture_bytes("PNG", size=(8, 6), seed=8), "image/png"),
+    ("manage", "setStorePicture"): (picture_bytes("PNG", size=(8, 6), seed=5), "image/png"),
+    ("manage", "addBanner"): (picture_bytes("PNG", size=(8, 6), seed=4), "image/png"),
     ("manage", "startProductImport"): (b"sku,name,price\nNEW-1,Malt,500\n", "text/csv"),
     ("manage", "startPictureImport"): (_zip(), "application/zip"),
 }
 """Bodies that are no JSON object: content and its media type."""
 
 QUERIES: dict[tuple[str, str], Callable[[Cast], dict[str, str]]] = {
+    ("manage", "addBanner"): lambda cast: {"itemid": str(cast.product_id), "title": f"{cast.mark} days"},
     ("manage", "listStockAsAt"): lambda cast: {"at": "2031-01-01T00:00:00Z"},
     ("storeharmony", "verifyMobile"): lambda cast: {"mobile": f"0803{new_id().int % 10**7:07d}"},
     ("storeharmony", "verifyEmailAddress"): lambda cast: {"email": f"{new_id().hex}@shop.example"},

@@ -22,17 +22,24 @@ from kasuwa.domain.catalogue.records import (
     Price,
     ProductOption,
 )
+from kasuwa.domain.complaints.actions import log_complaint
+from kasuwa.domain.complaints.records import Attachment, NewComplaint
+from kasuwa.domain.customers.actions import register
+from kasuwa.domain.customers.records import Customer, NewCustomer
 from kasuwa.domain.exchange.imports import begin_import, run_import
 from kasuwa.domain.exchange.records import ImportOptions
 from kasuwa.domain.media.actions import show_picture
 from kasuwa.domain.media.keeping import keep_bytes
-from kasuwa.domain.media.records import STOREHARMONY_FORMATS, Place
+from kasuwa.domain.media.records import STOREHARMONY_FORMATS, KeptPicture, Place
 from kasuwa.domain.merchants.actions import create_access_token, join_store, open_session
 from kasuwa.domain.merchants.authentication import resolve_access_token
 from kasuwa.domain.messages.actions import send_message
 from kasuwa.domain.messages.records import Message
 from kasuwa.domain.permissions import Role
 from kasuwa.domain.stocktakes.actions import start_stocktake
+from kasuwa.domain.stores.settings.actions import change_settings
+from kasuwa.domain.stores.settings.banners import add_banner
+from kasuwa.domain.stores.settings.records import GatewayWish, NewBanner, PointWish, SettingsChange
 from kasuwa.domain.transfers.actions import draft_transfer, send
 from kasuwa.domain.transfers.records import NewTransfer, WantedLine
 from kasuwa.domain.users.actions import VERIFY_LINK_LIFETIME, VERIFY_PURPOSE, add_link
@@ -83,10 +90,20 @@ class Cast(Struct, frozen=True, kw_only=True):
     bank_id: UUID
     bank_number: str
     spare_bank_id: UUID
+    # Somebody who buys, whose password is the cast's; and one to erase.
+    customer_id: UUID
+    customer_email: str
+    customer_mobile: str
+    doomed_customer_id: UUID
     # A simple product whose shelf is empty: it may get variants.
     bare_product_id: UUID
     # A cashier of the store.
     staff_id: UUID
+    # What the store shows of itself, and what somebody complained of there.
+    banner_id: UUID
+    gateway_id: UUID
+    point_id: UUID
+    complaint_id: UUID
 
     @property
     def other_store_id(self) -> UUID:
@@ -133,6 +150,7 @@ async def new_cast(services: Services, *, password: str = "the cast's own passwo
     placed = await show_picture(context, product.product_id, kept, Place(alt_text=f"{mark} front"))
     bank, spare = [await new_account(context, holder_name=f"{mark} Stores") for _ in range(2)]
     stocktake = await start_stocktake(context, name=f"{mark} year's end", blind=False)
+    buyer, doomed = await _customers(mark, shop, _HASHES[password])
     return Cast(
         mark=mark,
         shop=shop,
@@ -156,12 +174,18 @@ async def new_cast(services: Services, *, password: str = "the cast's own passwo
         varied_product_id=varied.product_id,
         varied_variant_id=varied.variants[0].variant_id,
         **await _transfers(mark, shop),
+        customer_id=buyer.customer_id,
+        customer_email=buyer.email,
+        customer_mobile=buyer.mobile,
+        doomed_customer_id=doomed.customer_id,
         message_id=await _failed_message(mark, shop),
         bank_id=bank.bank_account_id,
         bank_number=bank.number,
         spare_bank_id=spare.bank_account_id,
         bare_product_id=bare.product_id,
         staff_id=(await hire(shop, Role.CASHIER, shop.store_id)).user_id,
+        **await _settings(mark, shop, kept, product.product_id),
+        complaint_id=await _complaint(mark, shop),
     )
 
 
@@ -188,6 +212,26 @@ async def _mark_people(mark: str, shop: Shop, password_hash: str) -> str:
     return link_token
 
 
+async def _customers(mark: str, shop: Shop, password_hash: str) -> list[Customer]:
+    """Two people who buy here, without the messages that went to them."""
+    first = NewCustomer(
+        first_name=f"{mark} efe",
+        last_name=f"{mark} umar",
+        street=f"{mark} lane",
+        email=f"efe.{mark}@shop.example",
+        mobile=f"+234803{secrets.randbelow(10**7):07d}",
+    )
+    second = NewCustomer(first_name=f"{mark} doomed", email=f"doomed.{mark}@shop.example")
+    customers = [await register(shop.owner, new) for new in (first, second)]
+    async with shop.owner.transaction() as db:
+        await db.execute(
+            "UPDATE customer SET password_hash = :hash WHERE merchant_id = current_merchant()",
+            hash=password_hash,
+        )
+        await db.execute("DELETE FROM message WHERE merchant_id = current_merchant()")
+    return customers
+
+
 async def _failed_message(mark: str, shop: Shop) -> UUID:
     """A mail that the server refused."""
     message = Message(
@@ -205,6 +249,42 @@ async def _failed_message(mark: str, shop: Shop) -> UUID:
         )
         found: UUID = await db.value("SELECT message_id FROM message WHERE merchant_id = current_merchant()")
     return UUID(int=found.int)
+
+
+async def _settings(mark: str, shop: Shop, kept: KeptPicture, product_id: UUID) -> dict[str, UUID]:
+    """Texts, secrets, a gateway, a delivery point and a banner."""
+    settings = await change_settings(
+        shop.owner,
+        SettingsChange(
+            written={"site_title": f"{mark} online", "tag_line": f"{mark} for all"},
+            features={"skypeId": f"{mark} skype"},
+            # Everybody may read these, so that nothing of them is the shop's alone.
+            pages={"about": "We weave.", "privacy": "We keep nothing.", "delivery": "Within a week."},
+            secrets={"bvn": "22212345678", "google_key": f"{mark} key"},
+            delivery_points=(PointWish(None, f"{mark} park"),),
+            gateways=(
+                GatewayWish(gateway_id=None, provider=f"{mark} payments", secret_key=f"{mark} secret"),
+            ),
+        ),
+    )
+    banner = await add_banner(shop.owner, NewBanner(title=f"{mark} week", product_id=product_id), kept)
+    return {
+        "banner_id": banner.banner_id,
+        "gateway_id": settings.gateways[0].gateway_id,
+        "point_id": settings.delivery_points[0].point_id,
+    }
+
+
+async def _complaint(mark: str, shop: Shop) -> UUID:
+    """With a file."""
+    new = NewComplaint(
+        category="HARDWARE",
+        severity="LOW",
+        subject=f"{mark} till",
+        message=f"{mark} till is slow",
+        attachments=(Attachment(f"{mark}.pdf", "application/pdf", b"%PDF-1.7 receipt"),),
+    )
+    return (await log_complaint(shop.owner, new)).complaint_id
 
 
 async def _imports(mark: str, shop: Shop) -> dict[str, UUID]:

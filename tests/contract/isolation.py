@@ -22,7 +22,14 @@ TELLS: dict[tuple[str, str], str] = {
     ),
     **{
         (operation, "storeid"): "a shop's public pages: whoever has its address sees that it is there"
-        for operation in ("getCountries_1", "getCountryStates_1", "getCountryStatesLGARegion_1")
+        for operation in (
+            "getCountries_1",
+            "getCountryStates_1",
+            "getCountryStatesLGARegion_1",
+            "loadAboutUs",
+            "loadDeliverypolicy",
+            "loadPrivacypolicy",
+        )
     },
 }
 
@@ -74,23 +81,44 @@ async def knock(
     `merchants_only` leaves out the callers of the victim's own merchant, whom only our own checks keep away.
     """
     findings = Findings()
+    stage: _Stage | None = None
     for entry in entries:
-        victim, other = await new_cast(web.services), await new_cast(web.services, password="another's own")
-        callers = await strangers(victim, other, developer_key)
-        watched = await _victim(database, victim, other)
+        stage = stage or await _new_stage(web, database, developer_key)
         places = entry.places()
         findings.operations += 1
         findings.places += len(places)
-        for caller in callers:
+        for caller in stage.callers:
             if not (merchants_only and caller.is_colleague):
-                await _knock_as(web, database, entry, places, watched, caller, findings)
+                await _knock_as(web, database, entry, places, stage.victim, caller, findings)
         if not merchants_only:
-            caller = await right_caller(victim, web.services)
-            answer = await entry.call(victim).by(caller).send(web)
+            caller = await right_caller(stage.victim.cast, web.services)
+            answer = await entry.call(stage.victim.cast).by(caller).send(web)
             findings.calls += 1
             if answer.status_code != entry.operation.success_status:
                 findings.unreached.append(f"{entry}: {answer.status_code} {answer.text[:200]}")
+        if not await stage.is_as_it_was(database):
+            stage = None
     return findings
+
+
+class _Stage(Struct):
+    """Two merchants and the callers: they serve the next operation too, unless their rows have changed."""
+
+    victim: Victim
+    other: Cast
+    other_rows: dict[str, str]
+    callers: list[Caller]
+
+    async def is_as_it_was(self, database: Connection) -> bool:
+        rows = await rows_of(database, self.victim.cast), await rows_of(database, self.other)
+        return rows == (self.victim.rows, self.other_rows)
+
+
+async def _new_stage(web: Web, database: Connection, developer_key: str) -> _Stage:
+    victim, other = await new_cast(web.services), await new_cast(web.services, password="another's own")
+    callers = await strangers(victim, other, developer_key)
+    watched = await _victim(database, victim, other)
+    return _Stage(watched, other, await rows_of(database, other), callers)
 
 
 async def _knock_as(

@@ -52,6 +52,7 @@ def _unknown_url() -> str:
 
 
 _EMAIL = Identity(lambda cast: cast.email, lambda: f"ada.{new_id().hex}@shop.example")
+_CUSTOMER_EMAIL = Identity(lambda cast: cast.customer_email, lambda: f"efe.{new_id().hex}@shop.example")
 _PICTURE_URL = Identity(lambda cast: cast.media_url, _unknown_url)
 
 IDENTITIES: dict[str, dict[str, Identity]] = {
@@ -108,7 +109,15 @@ IDENTITIES: dict[str, dict[str, Identity]] = {
         "messageid": _uuid("message_id"),
         "lineid": _uuid("transfer_id"),
         "importid": _uuid("import_id"),
+        "customerid": _uuid("customer_id"),
         "destinationstoreid": _uuid("other_store_id"),
+        "itemid": _uuid("product_id"),
+        "bannerid": _uuid("banner_id"),
+        "gatewayid": _uuid("gateway_id"),
+        "pointid": _uuid("point_id"),
+        "complaintid": _uuid("complaint_id"),
+        "kind": _everybodys("logo"),
+        "position": _everybodys("1"),
     },
 }
 """By API and name in lower case. A name that looks like an id and is not here must be in NOT_IDS."""
@@ -131,11 +140,17 @@ OF_OPERATION: dict[tuple[str, str], Identity] = {
     ("deleteStoreBankAccount", "bankid"): _uuid("spare_bank_id"),
     ("deactivateStoreBankAccount", "bankid"): _uuid("spare_bank_id"),
     ("setDefaultStoreBank", "bankid"): _uuid("spare_bank_id"),
+    ("crmLoginCustomer", "username"): _CUSTOMER_EMAIL,
+    ("crmResetCustomerPassword", "username"): _CUSTOMER_EMAIL,
+    ("eraseCustomer", "customerid"): _uuid("doomed_customer_id"),
     ("cancelProductImport", "importid"): _uuid("running_import_id"),
 }
 """By operation and name: an operation that works on a thing of its own kind."""
 
 NOT_IDS: dict[tuple[str, str], str] = {
+    ("manage", "customerid"): "kept as it was sent and looked up nowhere",
+    ("manage", "insurancetrackid"): "an insurer's, kept as it was sent",
+    ("manage", "skypeid"): "a name at a network",
     ("storeharmony", "platformid"): "what the app calls its own device",
     ("storeharmony", "categories"): "new ones; none of them has an id yet",
     ("bigcommerce", "id:not_in"): "leaves out; it never brings a row that was not there",
@@ -174,6 +189,7 @@ _MAKERS = frozenset(
         "updateProductByItemId",
         "registerNewStore",
         "addUserToStore",
+        "crmRegisterCustomer",
         "create_product",
         "createProduct",
         "updateProduct",

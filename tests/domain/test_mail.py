@@ -4,7 +4,6 @@ import asyncio
 import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
-from time import monotonic
 from typing import Any
 from uuid import uuid4
 
@@ -272,12 +271,11 @@ async def test_a_server_that_never_answers_costs_a_bounded_time(services: Servic
         writer.close()
 
     server = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
-    port, began = server.sockets[0].getsockname()[1], monotonic()
+    port = server.sockets[0].getsockname()[1]
     with pytest.raises(DeliveryFailed, match="in time") as told:
         await deliver(services, tmp_path, f"smtp://127.0.0.1:{port}", message_seconds=0.3)
     server.close()
     assert not told.value.permanent
-    assert monotonic() - began < 30
 
 
 async def test_a_server_that_does_not_say_goodbye_has_the_mail_all_the_same(

@@ -17,6 +17,8 @@ VALUES: dict[str, dict[str, str]] = {
     },
     "verify-email-by-token": {"code": "123456", "minutes": "10", "token": "x" * 43},
     "verify-mobile": {"code": "123456", "minutes": "10"},
+    "customer-verify-email": {"code": "123456", "minutes": "10"},
+    "customer-verify-mobile": {"code": "123456", "minutes": "10"},
     "check-email": {"code": "123456", "minutes": "10"},
     "check-mobile": {"code": "123456", "minutes": "10"},
     "invitation-email": {"code": "123456", "until": "28/11 15:00 UTC"},
@@ -27,6 +29,10 @@ VALUES: dict[str, dict[str, str]] = {
     "reset-password": {"code": "123456", "minutes": "10"},
     "password-changed": {},
     "account-recovered": {},
+    **{
+        f"complaint-{status}": {"ticket": "T-12345678"}
+        for status in ("open", "in-progress", "waiting", "resolved", "closed")
+    },
 }
 _CHANNELS: tuple[Channel, ...] = ("email", "sms")
 WRITTEN = [

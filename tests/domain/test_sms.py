@@ -5,7 +5,6 @@ import re
 import ssl
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
-from time import monotonic
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -242,10 +241,9 @@ async def test_an_answer_that_only_looks_well_is_told_by_its_words(
 async def test_a_provider_that_is_down_or_slow_costs_a_bounded_time_and_is_asked_once_a_try(
     services: Services, sink: SmsSink, tmp_path: Path
 ) -> None:
-    sink.wait_seconds, began = 60.0, monotonic()
+    sink.wait_seconds = 3600.0  # longer than a test may take
     with pytest.raises(DeliveryFailed, match="in time") as slow:
         await by_url(services, tmp_path, sink, message_seconds=0.3).deliver(ID, an_sms())
-    assert monotonic() - began < 30
     assert len(sink.requests) == 1
     down = SmsSink()
     down.port = 1

@@ -15,12 +15,12 @@ from kasuwa.base.problems import TooManyRequests
 from kasuwa.domain.merchants.records import NewStore
 from kasuwa.domain.messages.queries import MessageFilter, list_messages
 from kasuwa.domain.permissions import Permission
+from kasuwa.domain.proofs.codes import TOO_MANY_SMS, allow_sms_code
 from kasuwa.domain.staff.hiring import Hire
 from kasuwa.domain.staff.records import NewStaff
 from kasuwa.domain.users.actions import as_user, register, send_verification_code
 from kasuwa.domain.users.addresses import NewAddresses, allow_addresses
 from kasuwa.domain.users.checks import send_check
-from kasuwa.domain.users.codes import TOO_MANY_SMS, allow_sms_code
 from kasuwa.domain.users.passwords import ask_for_reset
 from kasuwa.domain.users.queries import get_me
 from tests.accounts import messages_to

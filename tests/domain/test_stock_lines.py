@@ -14,7 +14,17 @@ import pytest
 from kasuwa.base.context import Context
 from kasuwa.database import DatabaseUrls
 from kasuwa.domain.catalogue.actions import ProductChange, create_product, update_product
-from kasuwa.domain.catalogue.records import NewProduct, NewVariant, OpeningStock, Price, Product
+from kasuwa.domain.catalogue.bulk import write_products
+from kasuwa.domain.catalogue.bulk_records import BulkProduct
+from kasuwa.domain.catalogue.records import (
+    NewProduct,
+    NewVariant,
+    OpeningStock,
+    OptionValue,
+    Price,
+    Product,
+    ProductOption,
+)
 from kasuwa.domain.inventory import actions
 from kasuwa.domain.inventory.actions import (
     Opening,
@@ -364,6 +374,30 @@ async def test_a_crossing_that_is_undone_is_not_told(context: Context) -> None:
             line(context.store_id, rice, change=Decimal(-8)),
         )
     assert await low_events(context) == []
+
+
+@pytest.mark.parametrize("way", ["alone", "in bulk"])
+async def test_a_product_is_not_low_itself_while_its_variants_are_sold(context: Context, way: str) -> None:
+    """Its level is for all of them together, as lists and filters reckon; nothing of its own is counted."""
+    price = Price(currency="NGN", selling_minor=100)
+    new = NewProduct(
+        name="Shirt",
+        kind="variant",
+        options=(ProductOption("Size", ("S", "M")),),
+        main=NewVariant(price=price, opening=(OpeningStock(context.store_id, reorder_level=Decimal(5)),)),
+        variants=tuple(
+            NewVariant(
+                options=(OptionValue("Size", size),),
+                opening=(OpeningStock(context.store_id, Decimal(4), reorder_level=Decimal(4)),),
+            )
+            for size in "SM"
+        ),
+    )
+    if way == "alone":
+        await create_product(context, new)
+    else:
+        await write_products(context, [BulkProduct(new=new)])
+    assert await low_events(context) == [4, 4]
 
 
 async def test_fifty_tills_at_once_cross_the_level_once(context: Context) -> None:

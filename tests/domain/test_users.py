@@ -5,7 +5,6 @@ import random
 import statistics
 import sys
 from datetime import UTC, datetime, timedelta
-from math import erf, sqrt
 from time import perf_counter
 from typing import Any
 from uuid import UUID
@@ -22,7 +21,10 @@ from kasuwa.base.tries import Tries, forgive_tries, require_no_wait, take_tries
 from kasuwa.domain.merchants.authentication import resolve_session
 from kasuwa.domain.merchants.errors import LoginNameTaken
 from kasuwa.domain.merchants.records import NewStore
-from kasuwa.domain.users import codes, login
+from kasuwa.domain.proofs import codes
+from kasuwa.domain.proofs.codes import issue_code, spend_try, use_code
+from kasuwa.domain.proofs.errors import WrongCode
+from kasuwa.domain.users import login
 from kasuwa.domain.users.actions import (
     VERIFY_PURPOSE,
     add_link,
@@ -32,14 +34,14 @@ from kasuwa.domain.users.actions import (
     verify_by_code,
     verify_by_link,
 )
-from kasuwa.domain.users.codes import issue_code, spend_try, use_code
-from kasuwa.domain.users.errors import LinkNotFound, LinkUsed, WrongCode, WrongCredentials
+from kasuwa.domain.users.errors import LinkNotFound, LinkUsed, WrongCredentials
 from kasuwa.domain.users.login import WEB_SESSION, enter_by_link, log_in
 from kasuwa.domain.users.passwords import ask_for_reset, finish_reset
 from kasuwa.domain.users.queries import find_login
 from kasuwa.domain.users.records import Applicant, Registered
 from tests.accounts import messages_to, other_code, registration
 from tests.conftest import SchemaOwner
+from tests.faults.enumeration import mann_whitney
 from tests.shop import PASSWORD, Shop
 
 STORE = NewStore(name="Ngozi Fabrics", country_code="NG", currency="NGN", country="Nigeria")
@@ -127,14 +129,14 @@ async def test_a_code_is_for_one_user_and_one_purpose_and_ten_minutes(
     acting, merchant_id, code = await code_of(nobody, first)
     # Another user's row that holds the very same bytes does not make it theirs.
     kept = await schema_owner.fetchval(
-        "SELECT code_hash FROM verification_code WHERE user_id = $1 AND purpose = 'email'", first
+        "SELECT code_hash FROM verification_code WHERE holder_id = $1 AND purpose = 'email'", first
     )
     assert code.encode() not in kept
     assert len(kept) == 32
     await schema_owner.execute(
         """
         UPDATE verification_code SET code_hash = $1
-        WHERE user_id = $2 OR (user_id = $3 AND purpose = 'mobile')
+        WHERE holder_id = $2 OR (holder_id = $3 AND purpose = 'mobile')
         """,
         kept,
         second,
@@ -145,12 +147,12 @@ async def test_a_code_is_for_one_user_and_one_purpose_and_ten_minutes(
     with pytest.raises(WrongCode):
         await spend_try(acting, merchant_id, first, "mobile", code)
     life = await schema_owner.fetchval(
-        "SELECT expires_at - created_at FROM verification_code WHERE user_id = $1 AND purpose = 'email'",
+        "SELECT expires_at - created_at FROM verification_code WHERE holder_id = $1 AND purpose = 'email'",
         first,
     )
     assert life <= timedelta(minutes=10)
     assert await guess(acting, merchant_id, first, code)
-    await schema_owner.execute("UPDATE verification_code SET expires_at = now() WHERE user_id = $1", first)
+    await schema_owner.execute("UPDATE verification_code SET expires_at = now() WHERE holder_id = $1", first)
     assert not await guess(acting, merchant_id, first, code)
 
 
@@ -185,10 +187,10 @@ async def test_an_idempotency_key_does_not_give_a_try_back(
         await request.complete(None)
     with pytest.raises(WrongCode):
         await verify_by_code(nobody, user_id, "email", code)
-    left = "SELECT tries_left FROM verification_code WHERE user_id = $1 AND purpose = 'email'"
+    left = "SELECT tries_left FROM verification_code WHERE holder_id = $1 AND purpose = 'email'"
     assert await schema_owner.fetchval(left, user_id) == 0
     # The control: counted inside the request's transaction, the refusal gives the try back.
-    await schema_owner.execute("UPDATE verification_code SET tries_left = 5 WHERE user_id = $1", user_id)
+    await schema_owner.execute("UPDATE verification_code SET tries_left = 5 WHERE holder_id = $1", user_id)
     acting = as_user(nobody, await merchant_of(nobody.services, user_id), user_id)
     with pytest.raises(WrongCode):
         await counted_with_the_request(acting, user_id)
@@ -199,7 +201,7 @@ async def counted_with_the_request(acting: Context, user_id: UUID) -> None:
     """The broken variant of `spend_try`."""
     async with acting.transaction() as db:
         await db.execute(
-            "UPDATE verification_code SET tries_left = tries_left - 1 WHERE user_id = :user_id",
+            "UPDATE verification_code SET tries_left = tries_left - 1 WHERE holder_id = :user_id",
             user_id=user_id,
         )
         raise WrongCode()
@@ -416,14 +418,6 @@ async def test_known_and_unknown_users_cost_one_hash_each(
     assert len(compared) == before
 
 
-def mann_whitney(first: list[float], second: list[float]) -> float:
-    """The two-sided p of the U test, by its normal approximation."""
-    wins = sum((x > y) + 0.5 * (x == y) for x in first for y in second)
-    n, m = len(first), len(second)
-    z = (wins - n * m / 2) / sqrt(n * m * (n + m + 1) / 12)
-    return 1 - erf(abs(z) / sqrt(2))
-
-
 async def test_asking_for_a_reset_does_the_same_for_known_and_unknown(
     nobody: Context, shop: Shop, schema_owner: SchemaOwner
 ) -> None:
@@ -449,11 +443,11 @@ async def test_a_reset_code_lives_ten_minutes_from_the_asking(
     asked = await ask_for_reset(nobody, shop.email, "email", address=new_id().hex)
     sent = (await messages_to(nobody.services, shop.email))[-1]
     kept = await schema_owner.fetchval(
-        "SELECT expires_at FROM verification_code WHERE user_id = $1 AND purpose = 'reset'", shop.user_id
+        "SELECT expires_at FROM verification_code WHERE holder_id = $1 AND purpose = 'reset'", shop.user_id
     )
     assert abs(kept - asked.codes_expire_at) < timedelta(seconds=30)
     await schema_owner.execute(
-        "UPDATE verification_code SET expires_at = now() WHERE user_id = $1", shop.user_id
+        "UPDATE verification_code SET expires_at = now() WHERE holder_id = $1", shop.user_id
     )
     with pytest.raises(WrongCode):
         await finish_reset(nobody, shop.email, sent["code"], "nine brown kettles")

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from kasuwa.api.storeharmony import pictures, stock
-from kasuwa.base import db
+from kasuwa.base import db, passwords
 from kasuwa.base.context import Context, KeyedTransaction
 from kasuwa.base.http import api
 from kasuwa.base.http.api import AnyRequest
@@ -30,6 +30,8 @@ from kasuwa.base.storage import FolderBlobs
 from kasuwa.domain.inventory.actions import move_stock
 from kasuwa.domain.inventory.errors import NotEnoughStock
 from kasuwa.domain.inventory.records import Move, Moved
+from kasuwa.domain.users import login
+from kasuwa.domain.users.errors import WrongCredentials
 
 
 def answer_before_files() -> None:
@@ -149,6 +151,29 @@ def look_then_write() -> None:
     vars(stock)["move_one"] = look_and_write
 
 
+def hash_only_the_known() -> None:
+    """Whoever has no account is refused without the hash that a known one costs."""
+    verify = passwords.verify_password
+
+    async def shortcut(kept: str | None, password: str) -> bool:
+        return kept is not None and await verify(kept, password)
+
+    vars(login)["verify_password"] = shortcut
+
+
+def name_the_unknown() -> None:
+    """Whoever has no account is told so, after the same work."""
+    verify = passwords.verify_password
+
+    async def told(kept: str | None, password: str) -> bool:
+        is_right = await verify(kept, password)
+        if kept is None:
+            raise WrongCredentials("There is no such user.")
+        return is_right
+
+    vars(login)["verify_password"] = told
+
+
 FAULTS: dict[str, Callable[[], None]] = {
     "answer-before-files": answer_before_files,
     "answer-before-commit": answer_before_commit,
@@ -161,6 +186,8 @@ FAULTS: dict[str, Callable[[], None]] = {
     "let-errors-out": let_errors_out,
     "forget-full-disks": forget_full_disks,
     "look-then-write": look_then_write,
+    "hash-only-the-known": hash_only_the_known,
+    "name-the-unknown": name_the_unknown,
 }
 
 _tasks: set["asyncio.Task[None]"] = set()

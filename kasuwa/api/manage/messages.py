@@ -21,7 +21,7 @@ async def list_messages(context: Context, query: ListMessagesQuery) -> Json:
     wanted = MessageFilter(status=query.status, channel=query.channel)
     after = read_cursor(query.cursor)
     rows = await list_summaries(context, wanted, after=after, size=query.size + 1)
-    return page(rows, query.size, _view, lambda row: row.message_id)
+    return page(rows, query.size, view, lambda row: row.message_id)
 
 
 @api.operation("resendMessage")
@@ -29,7 +29,7 @@ async def resend(context: Context, path: ResendMessagePath) -> Json:
     message_id = read_id(path.messageid)
     if message_id is None:
         raise MessageNotFound()
-    return _view(await resend_message(context, message_id))
+    return view(await resend_message(context, message_id))
 
 
 @api.operation("getMessageLanguage")
@@ -46,7 +46,7 @@ def _languages(languages: Languages) -> Json:
     return {"known": list(languages.known), "shop": languages.shop, "own": languages.own}
 
 
-def _view(message: MessageSummary) -> Json:
+def view(message: MessageSummary) -> Json:
     return {
         "messageId": message.message_id,
         "channel": message.channel,

@@ -6,6 +6,8 @@ from kasuwa.api.storeharmony import bulk_products as _bulk_products
 from kasuwa.api.storeharmony import categories as _categories
 from kasuwa.api.storeharmony import checks as _checks
 from kasuwa.api.storeharmony import complaints as _complaints
+from kasuwa.api.storeharmony import customers as _customers
+from kasuwa.api.storeharmony import pages as _pages
 from kasuwa.api.storeharmony import pictures as _pictures
 from kasuwa.api.storeharmony import prices as _prices
 from kasuwa.api.storeharmony import products as _products
@@ -34,6 +36,8 @@ __all__ = [
     "_categories",
     "_checks",
     "_complaints",
+    "_customers",
+    "_pages",
     "_pictures",
     "_prices",
     "_products",

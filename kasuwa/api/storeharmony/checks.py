@@ -15,9 +15,9 @@ from kasuwa.base.context import Context
 from kasuwa.base.http.api import Exchange
 from kasuwa.base.http.origin import caller_address
 from kasuwa.base.problems import FieldFault, Invalid
+from kasuwa.domain.proofs.records import Channel
 from kasuwa.domain.reference.contacts import describe_mobile, read_email, read_mobile
 from kasuwa.domain.users.checks import Check, send_check, try_check
-from kasuwa.domain.users.records import Channel
 
 
 @api.operation("verifyEmailAddress")

@@ -422,11 +422,11 @@ class CrmCustomer(Struct, frozen=True, kw_only=True):
 
     customerId: Annotated[str, Meta(min_length=1, max_length=64)]
     storeId: Annotated[str, Meta(min_length=1, max_length=64)]
-    username: Annotated[str, Meta(min_length=3, max_length=80)]
-    email: Annotated[str, Meta(max_length=254)]
+    username: Annotated[str, Meta(min_length=3, max_length=254)]
+    email: Annotated[str, Meta(max_length=254)] | None
     mobile: Annotated[str, Meta(min_length=0, max_length=32)] | UnsetType = UNSET
     address: Annotated[str, Meta(min_length=0, max_length=300)] | UnsetType = UNSET
-    lastname: Annotated[str, Meta(min_length=1, max_length=80)]
+    lastname: Annotated[str, Meta(min_length=0, max_length=80)]
     firstname: Annotated[str, Meta(min_length=1, max_length=80)]
     lga: Annotated[str, Meta(min_length=0, max_length=80)] | UnsetType = UNSET
     lgaCode: Annotated[str, Meta(min_length=0, max_length=16)] | UnsetType = UNSET
@@ -472,6 +472,12 @@ class CrmCustomerRegistration(Struct, frozen=True, kw_only=True):
     birthday: Annotated[int, Meta(ge=1, le=31)] | UnsetType = UNSET
     birthmonth: Annotated[int, Meta(ge=1, le=12)] | UnsetType = UNSET
     birthyear: Annotated[int, Meta(ge=1900, le=2100)] | UnsetType = UNSET
+    consents: (
+        Annotated[
+            list[Literal["terms", "marketing_email", "marketing_mobile", "profiling"]], Meta(max_length=4)
+        ]
+        | UnsetType
+    ) = UNSET
 
 
 class CrmCustomerSession(Struct, frozen=True, kw_only=True):

@@ -19,6 +19,7 @@ from kasuwa.api.storeharmony.contract import (
     StoreProfile,
 )
 from kasuwa.domain.stores.records import Entered, Location
+from kasuwa.domain.stores.settings.records import Banner, Front, Gateway
 
 # What the merchant writes about the store, by its name in the store's settings; "" where nothing is written.
 TEXTS_OF_SETTINGS = {
@@ -38,13 +39,9 @@ TEXTS_OF_SETTINGS = {
     "cacNo": "cac_number",
     "tinNo": "tin_number",
     "aboutStore": "about_store",
-    "aboutUs": "about_us",
-    "openingTime": "opening_time",
-    "closingTime": "closing_time",
     "faviconurl": "favicon_url",
     "businessTagline": "tag_line",
     "tagLine": "tag_line",
-    "storePolicy": "policy",
     "basicStoreInfo": "basic_info",
     "defaultCustomerName": "walk_in_customer_name",
     "customerId": "walk_in_customer_id",
@@ -55,18 +52,12 @@ TEXTS_OF_SETTINGS = {
     "primaryThemeFont": "font",
 }
 SWITCHES_OF_SETTINGS = {"enableLiveStore": "live_store", "mergeWithCentral": "merge_with_central"}
-# Objects as the contract has them, under these names in the settings.
-LISTS_OF_SETTINGS: dict[str, tuple[str, Any]] = {
-    "paymentGateways": ("payment_gateways", list[PaymentGatewayInfo]),
-    "deliveryPoints": ("delivery_points", list[DeliveryPoints]),
-    "banners": ("banners", list[ProductBanner]),
-    "ads": ("ads", list[AdBanner]),
-    "storeGroups": ("store_groups", list[str]),
-}
 MASK = "********"
 
 
-def store_profile(location: Location, accounts: Sequence[BankAccountData], *, staff_id: str) -> StoreProfile:
+def store_profile(
+    location: Location, front: Front, accounts: Sequence[BankAccountData], *, staff_id: str
+) -> StoreProfile:
     """The store as one of its users may see it. Passwords have fields in the contract and are never there.
 
     `accounts` are those in use, the default one first.
@@ -76,17 +67,15 @@ def store_profile(location: Location, accounts: Sequence[BankAccountData], *, st
     written: dict[str, Any] = {
         **{field: str(settings.get(name, "")) for field, name in TEXTS_OF_SETTINGS.items()},
         **{field: bool(settings.get(name, False)) for field, name in SWITCHES_OF_SETTINGS.items()},
-        **{
-            field: msgspec.convert(settings.get(name, []), kind)
-            for field, (name, kind) in LISTS_OF_SETTINGS.items()
-        },
+        **_opening(settings.get("opening_times", [])),
     }
     if latitude is not None:
         written["storeGpsLatitude"] = latitude
     if longitude is not None:
         written["storeGpsLongitude"] = longitude
-    if written["paymentGateways"]:
-        written["defaultGateway"] = _default(written["paymentGateways"])
+    gateways = [_gateway(gateway) for gateway in front.gateways]
+    if gateways:
+        written["defaultGateway"] = gateways[0]
     if accounts and accounts[0].defaultAccount is True:
         written["defaultBank"] = accounts[0]
     return StoreProfile(
@@ -109,17 +98,58 @@ def store_profile(location: Location, accounts: Sequence[BankAccountData], *, st
         taxType=location.vat_type,
         cloudOnlyStore=True,
         monthlyFees=0,
-        googleCredentials=MASK if settings.get("google_credentials") else "",
-        features=_features(location, latitude, longitude),
+        aboutUs=front.pages.get("about", ""),
+        storePolicy=front.pages.get("policy", ""),
+        googleCredentials=MASK if front.has_google_key else "",
+        features=_features(location, front, latitude, longitude),
         bankAccounts=list(accounts),
+        paymentGateways=gateways,
+        deliveryPoints=[_point(point) for point in settings.get("delivery_points", [])],
+        banners=[_product_banner(one) for one in front.banners if one.product_id is not None],
+        ads=[_ad(one) for one in front.banners if one.product_id is None],
+        storeGroups=list(settings.get("store_groups", [])),
         **written,
     )
 
 
-def entered_profile(entered: Entered, accounts: Sequence[BankAccountData], *, staff_id: str) -> StoreProfile:
+def _opening(times: list[dict[str, str]]) -> dict[str, str]:
+    """The profile has one time for all days: when it opens at the earliest and closes at the latest."""
+    return {
+        "openingTime": min((time["opens"] for time in times), default=""),
+        "closingTime": max((time["closes"] for time in times), default=""),
+    }
+
+
+def _gateway(gateway: Gateway) -> PaymentGatewayInfo:
+    return PaymentGatewayInfo(
+        gatewayProviderName=gateway.provider, gatewayType=gateway.kind, policyRemark=gateway.remark
+    )
+
+
+def _point(point: dict[str, str]) -> DeliveryPoints:
+    return DeliveryPoints(pname=point["name"], ptype=point["kind"], pid=point["point_id"])
+
+
+def _product_banner(banner: Banner) -> ProductBanner:
+    return ProductBanner(
+        itemId=str(banner.product_id),
+        bannerUrl=banner.path,
+        serialId=banner.position,
+        title=banner.title,
+        addedDate=banner.added_at,
+    )
+
+
+def _ad(banner: Banner) -> AdBanner:
+    return AdBanner(bannerRedirectUrl=banner.link, bannerImageUrl=banner.path)
+
+
+def entered_profile(
+    entered: Entered, front: Front, accounts: Sequence[BankAccountData], *, staff_id: str
+) -> StoreProfile:
     """The store with the tokens of a session that was just opened there."""
     return msgspec.structs.replace(
-        store_profile(entered.location, accounts, staff_id=staff_id),
+        store_profile(entered.location, front, accounts, staff_id=staff_id),
         success=True,
         sessionId=entered.session_token,
         accessToken=entered.access_token,
@@ -166,25 +196,24 @@ def location_summary(location: Location, *, is_current: bool) -> StoreLocationSu
     )
 
 
-def _features(location: Location, latitude: Decimal | None, longitude: Decimal | None) -> Features:
+def _features(
+    location: Location, front: Front, latitude: Decimal | None, longitude: Decimal | None
+) -> Features:
     """The switches the merchant wrote, and what the store itself says."""
     written = msgspec.convert(location.settings.get("features", {}), Features)
     own: dict[str, Any] = {
+        "primaryColor": str(location.settings.get("primary_color", "")),
         "vatType": location.vat_type,
         "contactEmail": location.email,
         "contactAddress": location.address,
         "helpline": location.mobile,
         "gpsEnabled": latitude is not None and longitude is not None,
+        "googleCredentials": MASK if front.has_google_key else "",
     }
-    if latitude is not None and longitude is not None:
+    if latitude is not None and longitude is not None and written.gpsEnabled is not False:
         own |= {"gpsLat": latitude, "gpsLng": longitude}
     missing = {name: value for name, value in own.items() if getattr(written, name) is UNSET}
-    masked = {} if written.googleCredentials is UNSET else {"googleCredentials": MASK}
-    return msgspec.structs.replace(written, **missing, **masked)
-
-
-def _default(accounts: list[Any]) -> Any:
-    return next((one for one in accounts if getattr(one, "defaultAccount", False) is True), accounts[0])
+    return msgspec.structs.replace(written, **missing)
 
 
 def _masked_bvn(settings: dict[str, Any]) -> str:

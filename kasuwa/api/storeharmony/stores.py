@@ -23,6 +23,7 @@ from kasuwa.domain.reference.places import read_currency, read_degrees, read_tax
 from kasuwa.domain.stores.actions import open_location, switch_location
 from kasuwa.domain.stores.queries import get_location, list_locations
 from kasuwa.domain.stores.records import Entered, Location, LocationWish
+from kasuwa.domain.stores.settings.queries import read_front
 
 
 @api.operation("createNewStoreLocation")
@@ -52,14 +53,19 @@ async def switch_store_location(
 
 @api.operation("getStoreLocationDetails")
 async def get_store_location_details(context: Context, path: GetStoreLocationDetailsPath) -> StoreProfile:
-    location = await get_location(context, read_id(path.storeid))
-    accounts = await accounts_of(context, location)
-    return store_profile(location, accounts, staff_id=str(context.caller.user_id))
+    return await profile_of(context, await get_location(context, read_id(path.storeid)))
 
 
 async def _entered(context: Context, entered: Entered) -> StoreProfile:
-    accounts = await accounts_of(context, entered.location)
-    return entered_profile(entered, accounts, staff_id=str(context.caller.user_id))
+    location = entered.location
+    accounts, front = await accounts_of(context, location), await read_front(context, location.store_id)
+    return entered_profile(entered, front, accounts, staff_id=str(context.caller.user_id))
+
+
+async def profile_of(context: Context, location: Location) -> StoreProfile:
+    """The location with everything that its profile shows."""
+    accounts, front = await accounts_of(context, location), await read_front(context, location.store_id)
+    return store_profile(location, front, accounts, staff_id=str(context.caller.user_id))
 
 
 async def accounts_of(context: Context, location: Location) -> list[BankAccountData]:

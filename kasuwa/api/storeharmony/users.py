@@ -20,8 +20,7 @@ from kasuwa.api.storeharmony.contract import (
 )
 from kasuwa.api.storeharmony.pictures import read_picture
 from kasuwa.api.storeharmony.service import api
-from kasuwa.api.storeharmony.store_views import store_profile
-from kasuwa.api.storeharmony.stores import accounts_of
+from kasuwa.api.storeharmony.stores import profile_of
 from kasuwa.base.context import Context
 from kasuwa.base.http.api import Exchange, RawFile
 from kasuwa.base.http.caching import etag, require_match
@@ -113,9 +112,7 @@ async def change_user_password(
 
 @api.operation("setDefaultStore")
 async def set_default_store(context: Context, path: SetDefaultStorePath) -> StoreProfile:
-    location = await make_default(context, read_id(path.storeid))
-    accounts = await accounts_of(context, location)
-    return store_profile(location, accounts, staff_id=str(context.caller.user_id))
+    return await profile_of(context, await make_default(context, read_id(path.storeid)))
 
 
 @api.operation("setStoreFinancialInfo")
@@ -127,9 +124,7 @@ async def set_store_financial_info(
         vat_type=body.vatType,
         currency=read_currency(body.currency, "/currency"),
     )
-    location = await set_financial_info(context, read_id(path.storeid), info)
-    accounts = await accounts_of(context, location)
-    return store_profile(location, accounts, staff_id=str(context.caller.user_id))
+    return await profile_of(context, await set_financial_info(context, read_id(path.storeid), info))
 
 
 @api.operation("uploadProfileImage", read=read_picture)

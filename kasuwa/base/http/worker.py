@@ -44,6 +44,8 @@ _ACCEPT_REST_SECONDS = 0.1
 _ACCEPT_REST_LONGEST_SECONDS = 5.0
 # How long a stop waits for the request of a caller who has connected and not sent it yet.
 _HEAR_SECONDS = 5.0
+# How long the other side may take to answer the end of a TLS connection.
+_GOODBYE_SECONDS = 2
 # tcpi_unacked in Linux' struct tcp_info; of a listening socket it is the length of the queue.
 _QUEUE_OFFSET_BYTES = 24
 _LOOK_SECONDS = 0.05
@@ -171,7 +173,7 @@ class _Worker(uvicorn.Server):
 
 
 def _loop_factory(handshake_seconds: float) -> Callable[[], asyncio.AbstractEventLoop]:
-    """uvloop, with a time for TLS handshakes: uvicorn leaves a silent caller the default of 60 s."""
+    """uvloop with times for TLS: its own are 60 s for a handshake, 30 s that a stop waits for a goodbye."""
 
     class Loop(uvloop.Loop):
         async def create_server(  # type: ignore[override]
@@ -179,6 +181,7 @@ def _loop_factory(handshake_seconds: float) -> Callable[[], asyncio.AbstractEven
         ) -> asyncio.AbstractServer:
             if kwargs.get("ssl") is not None:
                 kwargs["ssl_handshake_timeout"] = handshake_seconds
+                kwargs["ssl_shutdown_timeout"] = _GOODBYE_SECONDS
             return await super().create_server(*args, **kwargs)
 
     return Loop

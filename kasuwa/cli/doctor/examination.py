@@ -24,6 +24,7 @@ from kasuwa.cli.doctor.files import (
 )
 from kasuwa.cli.doctor.report import Examined, Finding, Report, examined
 from kasuwa.cli.doctor.rows import ROW_CHECKS, Owner, check_ledgers, check_migrations, check_probe, check_rows
+from kasuwa.cli.doctor.stores import check_store_settings
 from kasuwa.cli.output import say, say_json
 from kasuwa.cli.visiting import everything
 from kasuwa.database import DatabaseUrls, visiting_database
@@ -91,6 +92,7 @@ async def _checks(settings: Settings, owner: Owner, services: Services, *, quick
     checks.append(await check_strays(await find_strays(owner), services.blobs, files))
     checks.append(await check_probe(owner, services.sealer))
     checks.append(await check_bank_accounts(owner, services.sealer))
+    checks.append(await check_store_settings(owner, services.sealer))
     checks.append(check_disk(settings))
     return checks
 

@@ -156,7 +156,11 @@ USES = RowCheck(
         OR EXISTS (SELECT FROM category c
                    WHERE c.merchant_id = p.merchant_id AND c.picture_id = p.picture_id)
         OR EXISTS (SELECT FROM user_account u
-                   WHERE u.merchant_id = p.merchant_id AND u.picture_id = p.picture_id) AS shown
+                   WHERE u.merchant_id = p.merchant_id AND u.picture_id = p.picture_id)
+        OR EXISTS (SELECT FROM store_picture i
+                   WHERE i.merchant_id = p.merchant_id AND i.picture_id = p.picture_id)
+        OR EXISTS (SELECT FROM store_banner b
+                   WHERE b.merchant_id = p.merchant_id AND b.picture_id = p.picture_id) AS shown
     ) s
     WHERE s.shown = (p.unused_since IS NOT NULL) OR (s.shown AND p.format IS NULL)
     """,

@@ -6,6 +6,7 @@ from uuid import UUID
 from msgspec import Struct
 
 from kasuwa.base.context import Context
+from kasuwa.base.db import Database
 from kasuwa.domain.permissions import Permission
 
 
@@ -71,3 +72,18 @@ async def list_entries(
             size=size,
             **values,
         )
+
+
+async def read_changes_of(db: Database, subject_kind: str, subject_id: UUID) -> list[AuditEntry]:
+    """Every change of one thing, the oldest first, for whoever may see it."""
+    return await db.all(
+        """
+        SELECT audit_id, at, actor_kind, actor_id, action, subject_kind, subject_id, before, after, request_id
+        FROM audit_entry
+        WHERE merchant_id = current_merchant() AND subject_id = :subject_id AND subject_kind = :subject_kind
+        ORDER BY audit_id
+        """,
+        into=AuditEntry,
+        subject_kind=subject_kind,
+        subject_id=str(subject_id),
+    )

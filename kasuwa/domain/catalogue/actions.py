@@ -32,7 +32,6 @@ from kasuwa.domain.catalogue.records import (
     Variant,
 )
 from kasuwa.domain.catalogue.variant_rows import insert_variants, set_price, taken_at
-from kasuwa.domain.inventory.actions import close_stock
 from kasuwa.domain.permissions import Permission
 from kasuwa.domain.transfers.errors import TransferHolds
 from kasuwa.domain.transfers.queries import holds_product
@@ -270,8 +269,7 @@ async def _insert_sold(context: Context, db: Database, product_id: UUID, new: Ne
         await insert_variants(context, db, product_id, new.variants, first_position=1)
         return
     main = main_of(new)
-    (main_id,) = await insert_variants(context, db, product_id, [main], first_position=0)
-    await close_stock(db, [main_id])
+    await insert_variants(context, db, product_id, [main], first_position=0)
     await insert_variants(
         context,
         db,

@@ -38,7 +38,7 @@ from kasuwa.domain.catalogue.price_feed import note_prices
 from kasuwa.domain.catalogue.queries import read_products, read_stock, sku_key
 from kasuwa.domain.catalogue.records import CategoryName, NewVariant, Price, Product, StockLevel
 from kasuwa.domain.catalogue.variant_rows import follow_store_prices
-from kasuwa.domain.inventory.actions import Count, Opening, close_stock, set_stocks
+from kasuwa.domain.inventory.actions import Count, Opening, set_stocks
 from kasuwa.domain.inventory.openings import open_new_balances
 from kasuwa.domain.permissions import Permission
 
@@ -318,14 +318,17 @@ async def _add_variants(context: Context, db: Database, places: Sequence[_Place]
     ]
     await insert_variants(db, first, placed)
     openings = [
-        Opening(place.product_id, place.variant_id, opening, place.price.cost_minor)
+        Opening(
+            place.product_id,
+            place.variant_id,
+            opening,
+            place.price.cost_minor,
+            is_sold=place.position > 0,
+        )
         for place in placed
         for opening in place.new.opening
     ]
     await open_new_balances(context, db, openings)
-    kept = [place.variant_id for place in placed if place.position == 0]
-    if kept:
-        await close_stock(db, kept)
 
 
 async def _update(context: Context, db: Database, plan: Plan, numbers: Numbers) -> None:

@@ -56,7 +56,7 @@ async def insert_variants(
         )
     prices = [variant.price or default_price for variant in variants]
     await insert_prices(db, ids, [price for price in prices if price is not None])
-    await _open(context, db, product_id, ids, variants, pointers)
+    await _open(context, db, product_id, ids, variants, pointers, first_position)
     return ids
 
 
@@ -167,6 +167,7 @@ async def _open(
     ids: Sequence[UUID],
     variants: Sequence[NewVariant],
     pointers: Sequence[str],
+    first_position: int,
 ) -> None:
     known = set(
         await db.values(
@@ -183,8 +184,14 @@ async def _open(
     if faults:
         raise UnknownLocation(faults=faults)
     openings = [
-        Opening(product_id, variant_id, stock, None if variant.price is None else variant.price.cost_minor)
-        for variant_id, variant in zip(ids, variants, strict=True)
+        Opening(
+            product_id,
+            variant_id,
+            stock,
+            None if variant.price is None else variant.price.cost_minor,
+            is_sold=position > 0,
+        )
+        for position, (variant_id, variant) in enumerate(zip(ids, variants, strict=True), first_position)
         for stock in variant.opening
     ]
     await open_balances(context, db, openings)

@@ -1,16 +1,24 @@
-"""Keeping what people complain of."""
+"""Keeping what people complain of, and saying what becomes of it."""
+
+from uuid import UUID
 
 from kasuwa.base.audit import write_audit
 from kasuwa.base.context import Context
+from kasuwa.base.db import Database
 from kasuwa.base.ids import new_id
 from kasuwa.base.problems import FieldFault, Invalid
+from kasuwa.domain.complaints.letters import tell_status
+from kasuwa.domain.complaints.queries import read_complaint
 from kasuwa.domain.complaints.records import (
     ATTACHMENT_BYTES,
     MOST_ATTACHMENTS,
     Attachment,
+    Complaint,
     NewComplaint,
+    Status,
     Ticket,
 )
+from kasuwa.domain.permissions import Permission
 from kasuwa.domain.stores.queries import get_location
 from kasuwa.domain.users.profile import own_id, read_profile
 
@@ -77,6 +85,66 @@ async def log_complaint(context: Context, new: NewComplaint) -> Ticket:
         )
         await write_audit(context, db, "complaint.log", "complaint", complaint_id, after=ticket)
     return ticket
+
+
+async def hold_complaint(context: Context, db: Database, complaint_id: UUID | None) -> Complaint:
+    """The complaint, which nobody else changes before this transaction ends. Raises ComplaintNotFound."""
+    context.require(Permission.COMPLAINT_WRITE)
+    await db.value(
+        """
+        SELECT 1 FROM complaint WHERE merchant_id = current_merchant() AND complaint_id = :complaint_id
+          AND store_id = :store_id FOR UPDATE
+        """,
+        complaint_id=complaint_id,
+        store_id=context.store_id,
+    )
+    return await read_complaint(context, db, complaint_id)
+
+
+async def change_status(
+    context: Context, complaint_id: UUID | None, status: Status, note: str, *, is_capped: bool = False
+) -> Complaint:
+    """Say how far a complaint about the caller's store is, and tell whoever complained of a new status.
+
+    `is_capped` is what `is_one_sms_too_many` said. A note without a new status is for colleagues.
+    Raises ComplaintNotFound.
+    """
+    user_id = own_id(context)
+    async with context.transaction() as db:
+        before = await hold_complaint(context, db, complaint_id)
+        if status == before.status and not note:
+            return before
+        await db.execute(
+            """
+            UPDATE complaint SET status = :status
+            WHERE merchant_id = current_merchant() AND complaint_id = :complaint_id
+            """,
+            complaint_id=before.complaint_id,
+            status=status,
+        )
+        await db.execute(
+            """
+            INSERT INTO complaint_note (merchant_id, note_id, complaint_id, status, note, user_id)
+            VALUES (current_merchant(), :note_id, :complaint_id, :status, :note, :user_id)
+            """,
+            note_id=new_id(),
+            complaint_id=before.complaint_id,
+            status=status,
+            note=note,
+            user_id=user_id,
+        )
+        if status != before.status:
+            await tell_status(context, db, before, status, note, is_capped=is_capped)
+        await write_audit(
+            context,
+            db,
+            "complaint.status",
+            "complaint",
+            before.complaint_id,
+            before={"status": before.status},
+            after={"status": status, "note": note},
+        )
+        return await read_complaint(context, db, before.complaint_id)
 
 
 def _check_files(attachments: tuple[Attachment, ...]) -> None:

@@ -55,12 +55,16 @@ async def set_stock(
 
 
 class Opening(Struct, frozen=True):
-    """Where a variant begins to be counted, and with what. The cost is of one unit, in minor units."""
+    """Where a variant begins to be counted, and with what. The cost is of one unit, in minor units.
+
+    What is not sold, because its variants are, has a balance that is closed and empty from the beginning.
+    """
 
     product_id: UUID
     variant_id: UUID
     stock: OpeningStock
     cost_minor: int | None = None
+    is_sold: bool = True
 
 
 async def open_balance(
@@ -81,10 +85,11 @@ async def open_balances(context: Context, db: Database, openings: Sequence[Openi
     ordered = sorted(openings, key=lambda one: (one.stock.store_id, one.variant_id))
     rows = await db.all(
         """
-        INSERT INTO stock_balance (merchant_id, store_id, variant_id, product_id, decimals)
-        SELECT current_merchant(), o.store_id, o.variant_id, o.product_id, unit_decimals(p.unit)
-        FROM unnest(:store_ids::uuid[], :variant_ids::uuid[], :product_ids::uuid[])
-          AS o (store_id, variant_id, product_id)
+        INSERT INTO stock_balance (merchant_id, store_id, variant_id, product_id, decimals, closed)
+        SELECT current_merchant(), o.store_id, o.variant_id, o.product_id, unit_decimals(p.unit),
+               NOT o.is_sold
+        FROM unnest(:store_ids::uuid[], :variant_ids::uuid[], :product_ids::uuid[], :sold::boolean[])
+          AS o (store_id, variant_id, product_id, is_sold)
         JOIN product p ON p.merchant_id = current_merchant() AND p.product_id = o.product_id
         ORDER BY o.store_id, o.variant_id
         ON CONFLICT (merchant_id, store_id, variant_id) DO NOTHING
@@ -94,6 +99,7 @@ async def open_balances(context: Context, db: Database, openings: Sequence[Openi
         store_ids=[one.stock.store_id for one in ordered],
         variant_ids=[one.variant_id for one in ordered],
         product_ids=[one.product_id for one in ordered],
+        sold=[one.is_sold for one in ordered],
     )
     begun = set(rows)
     opened = [one for one in ordered if (one.stock.store_id, one.variant_id) in begun]

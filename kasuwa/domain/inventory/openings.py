@@ -30,6 +30,7 @@ async def open_new_balances(context: Context, db: Database, openings: Sequence[O
         costs=[one.cost_minor for one in ordered],
         levels=[stock and stock.reorder_level for stock in at_once],
         reorder_quantities=[stock and stock.reorder_quantity for stock in at_once],
+        sold=[one.is_sold for one in ordered],
         actor=f"{context.caller.kind}:{context.caller.id}",
         user_id=context.caller.user_id,
         request_id=context.request_id,
@@ -53,19 +54,19 @@ _OPEN = """
                :request_id::text, '\\x'::bytea, NULL)::stock_movement END AS m
       FROM unnest(:store_ids::uuid[], :variant_ids::uuid[], :product_ids::uuid[], :movement_ids::uuid[],
                   :quantities::numeric[], :costs::numeric[], :levels::numeric[],
-                  :reorder_quantities::numeric[])
+                  :reorder_quantities::numeric[], :sold::boolean[])
              AS o (store_id, variant_id, product_id, movement_id, quantity, cost, reorder_level,
-                   reorder_quantity)
+                   reorder_quantity, is_sold)
       JOIN product p ON p.merchant_id = current_merchant() AND p.product_id = o.product_id
       CROSS JOIN (SELECT clock_timestamp() AS at) clock
     ), hashed AS MATERIALIZED (
       SELECT o.*, movement_hash(o.m) AS hash FROM opened o
     ), balances AS (
       INSERT INTO stock_balance (merchant_id, store_id, variant_id, product_id, decimals, on_hand, cost_value,
-                                 average_cost, seq, head, reorder_level, reorder_quantity)
+                                 average_cost, seq, head, reorder_level, reorder_quantity, closed)
       SELECT current_merchant(), store_id, variant_id, product_id, decimals, quantity,
              coalesce((m).value_change, 0), (m).average_cost, coalesce((m).seq, 0), coalesce(hash, '\\x'),
-             reorder_level, reorder_quantity
+             reorder_level, reorder_quantity, NOT is_sold
       FROM hashed
     )
     INSERT INTO stock_movement

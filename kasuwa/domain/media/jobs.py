@@ -39,6 +39,12 @@ async def sweep_pictures(
                   AND NOT EXISTS (
                     SELECT FROM user_account u
                     WHERE u.merchant_id = p.merchant_id AND u.picture_id = p.picture_id)
+                  AND NOT EXISTS (
+                    SELECT FROM store_picture s
+                    WHERE s.merchant_id = p.merchant_id AND s.picture_id = p.picture_id)
+                  AND NOT EXISTS (
+                    SELECT FROM store_banner b
+                    WHERE b.merchant_id = p.merchant_id AND b.picture_id = p.picture_id)
                 ORDER BY unused_since LIMIT 1
                 FOR UPDATE SKIP LOCKED
                 """,

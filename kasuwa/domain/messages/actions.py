@@ -1,5 +1,6 @@
 """Sending messages: queued in the transaction of what they tell about, sent after its commit."""
 
+from datetime import UTC, datetime
 from uuid import UUID
 
 import msgspec
@@ -8,13 +9,14 @@ from kasuwa.base.audit import write_audit
 from kasuwa.base.context import Context
 from kasuwa.base.db import Database
 from kasuwa.base.ids import new_id
+from kasuwa.base.jobs import enqueue
 from kasuwa.domain.messages.errors import (
     LanguageUnknown,
     MessageForgotten,
     MessageNotFailed,
     MessageNotFound,
 )
-from kasuwa.domain.messages.jobs import MOST_TRIES, enqueue_sending
+from kasuwa.domain.messages.jobs import FORGET_JOB, LONGEST_SENDING, MOST_TRIES, enqueue_sending
 from kasuwa.domain.messages.queries import SHOP, find_summary, get_languages
 from kasuwa.domain.messages.records import Languages, Message, MessageSummary
 from kasuwa.domain.messages.texts import TEXTS
@@ -31,6 +33,19 @@ async def send_message(context: Context, db: Database, message: Message) -> None
 async def refuse_message(context: Context, db: Database, message: Message, reason: str) -> None:
     """Note a message that does not leave, and why, without its words: the merchant can see it."""
     await _keep(context, db, message, status="failed", reason=reason)
+
+
+async def forget_customer(context: Context, db: Database, customer_id: UUID) -> None:
+    """Let every message to the customer go, those that wait too, and their lines of outbox.jsonl after it.
+
+    The file is gone through twice: now, and once whatever was on its way out in this moment has left.
+    """
+    await db.execute(
+        "DELETE FROM message WHERE merchant_id = current_merchant() AND customer_id = :customer_id",
+        customer_id=customer_id,
+    )
+    for due in (None, datetime.now(UTC) + LONGEST_SENDING):
+        await enqueue(db, FORGET_JOB, str(customer_id), due=due)
 
 
 async def resend_message(context: Context, message_id: UUID) -> MessageSummary:
@@ -108,9 +123,9 @@ async def _keep(context: Context, db: Database, message: Message, *, status: str
     await db.execute(
         """
         INSERT INTO message (merchant_id, message_id, channel, template, sealed, masked_to, has_code,
-                             expires_at, status, last_error, failed_at)
+                             expires_at, status, last_error, failed_at, customer_id)
         VALUES (current_merchant(), :message_id, :channel, :template, :sealed, :masked_to, :has_code,
-                :expires_at, :status, :reason, CASE WHEN :status = 'failed' THEN now() END)
+                :expires_at, :status, :reason, CASE WHEN :status = 'failed' THEN now() END, :customer_id)
         """,
         message_id=message_id,
         channel=message.channel,
@@ -121,5 +136,6 @@ async def _keep(context: Context, db: Database, message: Message, *, status: str
         expires_at=message.expires_at,
         status=status,
         reason=reason,
+        customer_id=message.customer_id,
     )
     return message_id

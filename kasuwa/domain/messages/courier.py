@@ -1,8 +1,11 @@
 """The way out: by the mail server, the SMS provider or, where none is set, into outbox.jsonl."""
 
 import asyncio
+import fcntl
 import os
 import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -64,6 +67,10 @@ class Courier:
             except OSError as error:
                 raise DeliveryFailed(f"outbox.jsonl cannot be written ({error.strerror}).") from None
 
+    async def forget(self, customer_id: UUID) -> None:
+        """Take the customer's lines out of the outbox."""
+        await asyncio.to_thread(_forget, self._outbox, customer_id)
+
 
 def check_couriers(settings: Any) -> None:
     """Raise SettingWrong for what would keep messages from leaving; connects to nobody."""
@@ -86,43 +93,63 @@ def read_secret(text: str, file: str, name: str) -> str:
 
 
 def forget_lines(outbox: Path, merchant_id: UUID) -> int:
-    """Blank what the outbox says of a merchant's messages; how many lines.
-
-    Each line is written over in its place: it keeps its length, so that workers may go on appending.
-    """
-    if not outbox.exists():
-        return 0
-    mark, count, place = str(merchant_id).encode(), 0, 0
-    with outbox.open("r+b") as file:
-        for line in file.read().splitlines(keepends=True):
-            if mark in line and (kept := _blanked(line, str(merchant_id))) is not None:
-                file.seek(place)
-                file.write(kept.ljust(len(line) - 1))
-                count += 1
-            place += len(line)
-        file.flush()
-        os.fsync(file.fileno())
-    return count
-
-
-def _blanked(line: bytes, merchant_id: str) -> bytes | None:
-    try:
-        said = msgspec.json.decode(line, type=dict[str, Any])
-    except msgspec.DecodeError:
-        return None
-    if said.pop("merchant", None) != merchant_id:
-        return None
-    return msgspec.json.encode(said | {"to": "", "subject": "", "text": "", "code": None})
+    """Take the lines of a merchant's messages out of the outbox; how many there were."""
+    return _forget(outbox, merchant_id, "merchant")
 
 
 def _append(outbox: Path, message: Message, merchant_id: UUID | None) -> None:
-    shown = {name: value for name, value in msgspec.structs.asdict(message).items() if name != "expires_at"}
+    shown = msgspec.structs.asdict(message)
+    del shown["expires_at"]
+    if message.customer_id is None:
+        del shown["customer_id"]
     # Whose it is, so that it can go with them.
     owned = {} if merchant_id is None else {"merchant": merchant_id}
     line = msgspec.json.encode({"at": datetime.now(UTC), **shown, **owned}) + b"\n"
-    descriptor = os.open(outbox, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    try:
+    with _held(outbox, os.O_WRONLY | os.O_CREAT | os.O_APPEND) as descriptor:
         # One write with O_APPEND: lines of several workers do not mix.
         os.write(descriptor, line)
-    finally:
-        os.close(descriptor)
+
+
+def _forget(outbox: Path, whose: UUID, field: str = "customer_id") -> int:
+    """Write the file anew without the lines of a customer or merchant, and put it in the old one's place."""
+    theirs, count = f'"{field}":"{whose}"'.encode(), 0
+    try:
+        with _held(outbox, os.O_RDONLY) as descriptor, open(descriptor, "rb", closefd=False) as lines:
+            # Always the same name: what a crash left there is written over, and not kept for good.
+            new = outbox.with_suffix(".new")
+            with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as out:
+                for line in lines:
+                    if theirs in line:
+                        count += 1
+                    else:
+                        out.write(line)
+                out.flush()
+                os.fsync(out.fileno())
+            os.replace(new, outbox)
+    except FileNotFoundError:
+        return 0  # nothing has ever gone there
+    return count
+
+
+@contextmanager
+def _held(outbox: Path, flags: int) -> Iterator[int]:
+    """The open outbox, for nobody else until the end.
+
+    Whoever waited may find that the file was written anew meanwhile: then it is the new one that they need.
+    """
+    while True:
+        descriptor = os.open(outbox, flags, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if _is_at(descriptor, outbox):
+                yield descriptor
+                return
+        finally:
+            os.close(descriptor)
+
+
+def _is_at(descriptor: int, outbox: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(outbox))
+    except FileNotFoundError:
+        return False

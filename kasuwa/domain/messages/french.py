@@ -21,6 +21,18 @@ FRENCH: dict[str, Wording] = {
         subject="Confirmez votre mobile",
         sms="Votre code est $code. Il est valable $minutes minutes. Ne le donnez à personne.",
     ),
+    "customer-verify-email": Wording(
+        subject="Confirmez votre adresse e-mail",
+        text="Bonjour,\n\n"
+        "un magasin a noté cette adresse comme la vôtre. Pour la confirmer, tapez le code $code là où vous"
+        " achetez, ou montrez-le au magasin. Il est valable $minutes minutes.\n\n"
+        "Si vous n'êtes pas au courant, ignorez ce message.\n",
+    ),
+    "customer-verify-mobile": Wording(
+        subject="Confirmez votre mobile",
+        sms="Pour confirmer ce numéro au magasin, tapez ou montrez le code $code. Il est valable $minutes"
+        " minutes.",
+    ),
     "check-email": Wording(
         subject="Votre code",
         text="Bonjour,\n\n"
@@ -92,5 +104,30 @@ FRENCH: dict[str, Wording] = {
         "Si vous ne l'avez pas demandé, parlez-lui tout de suite.\n",
         sms="L'exploitant du serveur a donné un nouveau mot de passe à votre compte; vos sessions sont"
         " fermées. Si vous ne l'avez pas demandé, parlez-lui tout de suite.",
+    ),
+    "complaint-open": Wording(
+        subject="Votre réclamation est rouverte",
+        text="Bonjour,\n\nvotre réclamation $ticket est rouverte.\n",
+        sms="Votre réclamation $ticket est rouverte.",
+    ),
+    "complaint-in-progress": Wording(
+        subject="On s'occupe de votre réclamation",
+        text="Bonjour,\n\nquelqu'un s'occupe maintenant de votre réclamation $ticket.\n",
+        sms="Quelqu'un s'occupe de votre réclamation $ticket.",
+    ),
+    "complaint-waiting": Wording(
+        subject="Votre réclamation vous attend",
+        text="Bonjour,\n\nvotre réclamation $ticket attend une réponse de vous.\n",
+        sms="Votre réclamation $ticket attend une réponse de vous.",
+    ),
+    "complaint-resolved": Wording(
+        subject="Votre réclamation est résolue",
+        text="Bonjour,\n\nvotre réclamation $ticket est résolue.\n",
+        sms="Votre réclamation $ticket est résolue.",
+    ),
+    "complaint-closed": Wording(
+        subject="Votre réclamation est close",
+        text="Bonjour,\n\nvotre réclamation $ticket est close.\n",
+        sms="Votre réclamation $ticket est close.",
     ),
 }

@@ -21,6 +21,10 @@ from kasuwa.domain.messages.records import Message
 SEND_JOB = "message.send"
 MOST_TRIES = len(RETRIES) + 1
 
+FORGET_JOB = "message.forget_customer"
+LONGEST_SENDING = timedelta(seconds=300)
+"""After this no process has a message in hand any more that is gone from the database."""
+
 # A job's handler has 270 s and its lease 300 s: whoever comes next finds the message free again.
 _HOLD = timedelta(seconds=285)
 _MOST_WAIT_SECONDS = 3600.0
@@ -151,6 +155,11 @@ async def run_send_sealed(
         log.warning("messages.check_not_sent", channel=message.channel, reason=failure.reason)
     else:
         metrics.messages.labels(message.channel, "sent").inc()
+
+
+async def run_forget_customer(courier: Courier, merchant_id: UUID | None, payload: Any) -> None:
+    """Take a customer's lines out of outbox.jsonl. `payload` is the id, of which nobody can be told."""
+    await courier.forget(UUID(payload))
 
 
 async def _note_failure(

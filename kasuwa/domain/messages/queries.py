@@ -68,6 +68,16 @@ async def find_summary(db: Database, message_id: UUID) -> MessageSummary | None:
     )
 
 
+async def read_messages_to(db: Database, customer_id: UUID) -> list[MessageSummary]:
+    """What was sent to a customer, the oldest first, for whoever may see it."""
+    return await db.all(
+        f"SELECT {_COLUMNS} FROM message"  # noqa: S608 - columns of ours
+        " WHERE merchant_id = current_merchant() AND customer_id = :customer_id ORDER BY message_id",
+        into=MessageSummary,
+        customer_id=customer_id,
+    )
+
+
 async def get_languages(context: Context) -> Languages:
     """The languages there are, the shop's, and the caller's own."""
     user_id = context.caller.user_id or SHOP

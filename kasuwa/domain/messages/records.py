@@ -13,7 +13,8 @@ Status = Literal["queued", "sent", "failed"]
 class Message(Struct, frozen=True, kw_only=True):
     """A message to one person. `code` is set where it carries one, `expires_at` when the code ends.
 
-    `to` is an e-mail address, or a number in E.164.
+    `to` is an e-mail address, or a number in E.164. `customer_id` is set for one to a customer: it goes when
+    they are erased.
     """
 
     channel: Channel
@@ -23,6 +24,7 @@ class Message(Struct, frozen=True, kw_only=True):
     text: str
     code: str | None = None
     expires_at: datetime | None = None
+    customer_id: UUID | None = None
 
 
 class MessageSummary(Struct, frozen=True, kw_only=True):

@@ -39,6 +39,17 @@ ENGLISH: dict[str, Wording] = {
         subject="Confirm your mobile",
         sms="Your code is $code. It works for $minutes minutes. Give it to nobody.",
     ),
+    "customer-verify-email": Wording(
+        subject="Confirm your e-mail address",
+        text="Hello,\n\n"
+        "a shop has noted this address as yours. To confirm it, type the code $code where you shop, or show"
+        " it to the shop. It works for $minutes minutes.\n\n"
+        "If you do not know about this, ignore this message.\n",
+    ),
+    "customer-verify-mobile": Wording(
+        subject="Confirm your mobile",
+        sms="To confirm this number at the shop, type or show the code $code. It works for $minutes minutes.",
+    ),
     "check-email": Wording(
         subject="Your code",
         text="Hello,\n\n"
@@ -106,6 +117,31 @@ ENGLISH: dict[str, Wording] = {
         "If you did not ask for that, speak to them at once.\n",
         sms="Whoever runs this server gave your account a new password; every open session has ended. "
         "If you did not ask for that, speak to them at once.",
+    ),
+    "complaint-open": Wording(
+        subject="Your complaint is open again",
+        text="Hello,\n\nyour complaint $ticket is open again.\n",
+        sms="Your complaint $ticket is open again.",
+    ),
+    "complaint-in-progress": Wording(
+        subject="Somebody deals with your complaint",
+        text="Hello,\n\nsomebody deals with your complaint $ticket now.\n",
+        sms="Somebody deals with your complaint $ticket now.",
+    ),
+    "complaint-waiting": Wording(
+        subject="Your complaint waits for you",
+        text="Hello,\n\nyour complaint $ticket waits for an answer of yours.\n",
+        sms="Your complaint $ticket waits for an answer of yours.",
+    ),
+    "complaint-resolved": Wording(
+        subject="Your complaint is resolved",
+        text="Hello,\n\nyour complaint $ticket is resolved.\n",
+        sms="Your complaint $ticket is resolved.",
+    ),
+    "complaint-closed": Wording(
+        subject="Your complaint is closed",
+        text="Hello,\n\nyour complaint $ticket is closed.\n",
+        sms="Your complaint $ticket is closed.",
     ),
 }
 

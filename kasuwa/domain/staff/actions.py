@@ -11,6 +11,7 @@ from kasuwa.base.context import Context
 from kasuwa.base.db import Database
 from kasuwa.domain.merchants.errors import LoginNameTaken
 from kasuwa.domain.permissions import Permission, Role
+from kasuwa.domain.proofs.codes import drop_codes
 from kasuwa.domain.staff.errors import (
     AlreadyThere,
     LastOwner,
@@ -305,7 +306,4 @@ async def _leave(db: Database, user_id: UUID, store_id: UUID) -> None:
     if left is None:
         for ending in ("end_sessions_of", "drop_links_of", "drop_logins_of"):
             await db.value(f"SELECT {ending}(:user_id)", user_id=user_id)
-        await db.execute(
-            "DELETE FROM verification_code WHERE merchant_id = current_merchant() AND user_id = :user_id",
-            user_id=user_id,
-        )
+        await drop_codes(db, user_id)

@@ -14,13 +14,15 @@ from kasuwa.base.tries import Tries, require_no_wait, take_tries
 from kasuwa.domain.merchants.actions import login_key
 from kasuwa.domain.merchants.errors import LoginNameTaken
 from kasuwa.domain.messages.actions import send_message
+from kasuwa.domain.proofs.codes import issue_code, require_sms_code
+from kasuwa.domain.proofs.names import check_password, check_username, looks_like_mobile
+from kasuwa.domain.proofs.records import Channel
 from kasuwa.domain.staff.records import NewStaff
-from kasuwa.domain.users.actions import check_password, check_username, send_code
+from kasuwa.domain.users.actions import send_code
 from kasuwa.domain.users.addresses import find_colleague
-from kasuwa.domain.users.codes import issue_code, require_sms_code
 from kasuwa.domain.users.letters import compose
-from kasuwa.domain.users.queries import get_user, looks_like_mobile
-from kasuwa.domain.users.records import Channel, User
+from kasuwa.domain.users.queries import get_user
+from kasuwa.domain.users.records import User
 
 # As long as a log-in name that nobody has proved is kept from others.
 INVITATION_LIFETIME = timedelta(days=1)

@@ -93,11 +93,8 @@ async def set_financial_info(context: Context, store_id: UUID | None, info: Fina
             """,
             store_id=before.store_id,
         )
-        if info.currency != before.currency and await _has_goods(db, before.store_id):
-            fault = FieldFault(
-                "/currency", "in_use", f"The goods here cost what they do in {before.currency}."
-            )
-            raise CurrencyInUse("Open another location with the other currency.", faults=[fault])
+        if info.currency != before.currency:
+            await require_no_goods(db, before.store_id, before.currency, "/currency")
         await db.execute(
             """
             UPDATE store SET tax_rate = :tax_rate, vat_type = :vat_type, currency = :currency,
@@ -114,7 +111,8 @@ async def set_financial_info(context: Context, store_id: UUID | None, info: Fina
         return await get_location(context, store_id)
 
 
-async def _has_goods(db: Database, store_id: UUID) -> bool:
+async def require_no_goods(db: Database, store_id: UUID, currency: str, pointer: str) -> None:
+    """Raises CurrencyInUse where goods were booked in that currency. The store is held."""
     found: bool = await db.value(
         """
         SELECT EXISTS (SELECT FROM stock_movement
@@ -122,7 +120,9 @@ async def _has_goods(db: Database, store_id: UUID) -> bool:
         """,
         store_id=store_id,
     )
-    return found
+    if found:
+        fault = FieldFault(pointer, "in_use", f"The goods here cost what they do in {currency}.")
+        raise CurrencyInUse("Open another location with the other currency.", faults=[fault])
 
 
 async def _enter(context: Context, db: Database, store_id: UUID, *, replaces: bytes | None) -> Entered:

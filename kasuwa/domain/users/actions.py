@@ -9,7 +9,7 @@ from kasuwa.base.audit import write_audit
 from kasuwa.base.context import Caller, Context, MerchantId, UserId
 from kasuwa.base.db import Database
 from kasuwa.base.ids import new_token, token_hash
-from kasuwa.base.passwords import hash_password, is_common
+from kasuwa.base.passwords import hash_password
 from kasuwa.base.problems import FieldFault, Invalid
 from kasuwa.base.tries import Tries, require_no_wait, take_tries
 from kasuwa.domain.merchants.actions import as_founder, found_in, login_key
@@ -19,7 +19,7 @@ from kasuwa.domain.messages.actions import refuse_message, send_message
 from kasuwa.domain.messages.queries import language_of
 from kasuwa.domain.messages.records import Message
 from kasuwa.domain.messages.texts import words_of
-from kasuwa.domain.users.codes import (
+from kasuwa.domain.proofs.codes import (
     CODE_LIFETIME,
     TOO_MANY_SMS,
     TRIES_PER_CODE,
@@ -30,9 +30,11 @@ from kasuwa.domain.users.codes import (
     spend_try,
     use_code,
 )
-from kasuwa.domain.users.errors import LinkNotFound, LinkUsed, UsernameRefused, UserNotFound, WeakPassword
-from kasuwa.domain.users.queries import find_merchant_of, get_user, looks_like_mobile
-from kasuwa.domain.users.records import Applicant, Channel, Registered, User, Verification
+from kasuwa.domain.proofs.names import check_password, check_username, looks_like_mobile
+from kasuwa.domain.proofs.records import Channel
+from kasuwa.domain.users.errors import LinkNotFound, LinkUsed, UserNotFound
+from kasuwa.domain.users.queries import find_merchant_of, get_user
+from kasuwa.domain.users.records import Applicant, Registered, User, Verification
 
 # Where the web pages take over; each is given `?token=…`.
 VERIFY_PATH = "/verify"
@@ -236,13 +238,6 @@ async def _claim_address(db: Database, user: User, channel: Channel) -> None:
         )
 
 
-def check_password(password: str, *about: str, pointer: str) -> None:
-    """Raises WeakPassword for what anybody would try first; `about` are words about the user."""
-    if is_common(password, about):
-        fault = FieldFault(pointer, "weak", "Use several words, or a password that a manager made.")
-        raise WeakPassword(faults=[fault])
-
-
 def as_user(context: Context, merchant_id: MerchantId, user_id: UUID) -> Context:
     """The request as the user, who proved themselves just now; without a store or a role."""
     return context.acting_as(
@@ -298,13 +293,3 @@ async def send_code(
     else:
         await send_message(context, db, message)
     return expires_at
-
-
-def check_username(username: str, email: str, mobile: str) -> None:
-    """Raises UsernameRefused for another's address: nobody takes it before they come."""
-    name = login_key(username)
-    is_foreign_email = "@" in name and name != login_key(email)
-    is_foreign_mobile = looks_like_mobile(name) and name != mobile
-    if is_foreign_email or is_foreign_mobile:
-        fault = FieldFault("/username", "taken", "Use your own e-mail or mobile, or a name with letters.")
-        raise UsernameRefused(faults=[fault])

@@ -9,11 +9,12 @@ from kasuwa.base.db import Database
 from kasuwa.base.problems import FieldFault
 from kasuwa.domain.merchants.errors import LoginNameTaken
 from kasuwa.domain.messages.actions import send_message
+from kasuwa.domain.proofs.codes import allow_sending, drop_codes, require_sms_code
+from kasuwa.domain.proofs.records import Channel
 from kasuwa.domain.users.actions import send_code
-from kasuwa.domain.users.codes import allow_sending, drop_codes, require_sms_code
 from kasuwa.domain.users.letters import compose
 from kasuwa.domain.users.queries import get_user
-from kasuwa.domain.users.records import Channel, User
+from kasuwa.domain.users.records import User
 
 
 class NewAddresses(Struct, frozen=True, kw_only=True):

@@ -20,10 +20,10 @@ from kasuwa.base.problems import TooManyRequests
 from kasuwa.domain.messages.jobs import SEND_SEALED_JOB
 from kasuwa.domain.messages.records import Message
 from kasuwa.domain.messages.texts import words_of
+from kasuwa.domain.proofs.codes import CODE_LIFETIME, TRIES_PER_CODE, allow_sending, require_sms_code
+from kasuwa.domain.proofs.records import Channel
 from kasuwa.domain.users.actions import prove_address
-from kasuwa.domain.users.codes import CODE_LIFETIME, TRIES_PER_CODE, allow_sending, require_sms_code
 from kasuwa.domain.users.queries import get_me
-from kasuwa.domain.users.records import Channel
 
 # A caller's codes over all addresses: nobody fills other people's inboxes through us.
 _OF_A_CALLER = Quota("checks.caller", requests=100, seconds=3600)

@@ -8,16 +8,6 @@ class UserNotFound(NotFound):
     title = "There is no such account"
 
 
-class WeakPassword(Invalid):
-    code = "weak-password"
-    title = "This password is among the first that anybody would try"
-
-
-class UsernameRefused(Invalid):
-    code = "username-refused"
-    title = "This user name is somebody's address"
-
-
 class WrongCredentials(Unauthenticated):
     """Unknown user, wrong password and suspended account look the same."""
 
@@ -33,13 +23,6 @@ class NotVerified(Unauthenticated):
 class WrongPassword(Invalid):
     code = "wrong-password"
     title = "The present password is another one"
-
-
-class WrongCode(Invalid):
-    """Wrong, used, expired and never sent look the same."""
-
-    code = "wrong-code"
-    title = "The code is wrong or has expired"
 
 
 class LinkNotFound(NotFound):

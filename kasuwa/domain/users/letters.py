@@ -9,7 +9,8 @@ from kasuwa.base.db import Database
 from kasuwa.domain.messages.queries import language_of
 from kasuwa.domain.messages.records import Message
 from kasuwa.domain.messages.texts import words_of
-from kasuwa.domain.users.records import Channel, User
+from kasuwa.domain.proofs.records import Channel
+from kasuwa.domain.users.records import User
 
 
 async def compose(

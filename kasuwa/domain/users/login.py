@@ -12,9 +12,10 @@ from kasuwa.base.passwords import hash_password, is_outdated, verify_password
 from kasuwa.base.tries import Tries, forgive_tries, take_tries
 from kasuwa.domain.merchants.actions import open_session
 from kasuwa.domain.merchants.records import OpenedSession
+from kasuwa.domain.proofs.names import login_name
 from kasuwa.domain.users.actions import add_link, as_user, find_by_link, use_link
 from kasuwa.domain.users.errors import NotVerified, StoreNotOpen, WrongCredentials
-from kasuwa.domain.users.queries import find_credentials, get_user, login_name
+from kasuwa.domain.users.queries import find_credentials, get_user
 from kasuwa.domain.users.records import LoggedIn, StoreAccess, User
 
 ENTER_PATH = "/enter"

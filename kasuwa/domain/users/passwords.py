@@ -19,9 +19,7 @@ from kasuwa.base.tries import Tries, forgive_tries, take_tries
 from kasuwa.domain.merchants.actions import open_session
 from kasuwa.domain.merchants.records import OpenedSession
 from kasuwa.domain.messages.actions import refuse_message, send_message
-from kasuwa.domain.reference.contacts import mask_email, mask_mobile
-from kasuwa.domain.users.actions import as_user, check_password, prove_address
-from kasuwa.domain.users.codes import (
+from kasuwa.domain.proofs.codes import (
     CODE_LIFETIME,
     TOO_MANY_SMS,
     allow_sending,
@@ -31,10 +29,18 @@ from kasuwa.domain.users.codes import (
     spend_try,
     use_code,
 )
-from kasuwa.domain.users.errors import WeakPassword, WrongPassword
+from kasuwa.domain.proofs.errors import WeakPassword
+from kasuwa.domain.proofs.names import (
+    check_password,
+    login_name,
+    masked_name,
+    proved_channel,
+)
+from kasuwa.domain.proofs.records import Channel
+from kasuwa.domain.users.actions import as_user, prove_address
+from kasuwa.domain.users.errors import WrongPassword
 from kasuwa.domain.users.letters import compose
-from kasuwa.domain.users.queries import find_login, get_me, get_user, login_name, looks_like_mobile
-from kasuwa.domain.users.records import Channel, User
+from kasuwa.domain.users.queries import find_login, get_me, get_user
 
 RESET_JOB = "user.reset_code"
 
@@ -79,7 +85,7 @@ async def ask_for_reset(context: Context, typed_name: str, channel: Channel, *, 
     sealed = context.services.sealer.seal(msgspec.json.encode(order))
     async with context.transaction() as db:
         await enqueue(db, RESET_JOB, sealed.decode())
-    return ResetAsked(_mask(name, channel), expires_at)
+    return ResetAsked(masked_name(name, channel), expires_at)
 
 
 async def run_send_reset(services: Services, merchant_id: UUID | None, payload: Any) -> None:
@@ -98,7 +104,7 @@ async def run_send_reset(services: Services, merchant_id: UUID | None, payload: 
         user = await get_user(db, user_id)
     if user.status == "suspended":
         return
-    channel = _proved_channel(user, order.channel)
+    channel = proved_channel(user, order.channel)
     # The caller was answered before anybody looked: no cap is told from an unknown name.
     refused = channel == "mobile" and bool(
         await allow_sms_code(context, user.mobile, address=order.address, merchant_id=tenant)
@@ -209,19 +215,3 @@ async def _keep_password(
     await drop_codes(db, user_id)
     await write_audit(context, db, "user.set_password", "user", user_id)
     return changed_at
-
-
-def _proved_channel(user: User, wished: Channel) -> Channel:
-    """The wished channel, unless only the other one is there or proved to be the user's."""
-    other: Channel = "mobile" if wished == "email" else "email"
-    if not user.address(other):
-        return wished
-    if not user.address(wished):
-        return other
-    return other if user.is_verified(other) and not user.is_verified(wished) else wished
-
-
-def _mask(name: str, channel: Channel) -> str | None:
-    if channel == "email":
-        return mask_email(name) if "@" in name else None
-    return mask_mobile(name) if looks_like_mobile(name) else None

@@ -1,6 +1,5 @@
 """Questions about users."""
 
-import unicodedata
 from uuid import UUID
 
 from msgspec import Struct
@@ -8,8 +7,6 @@ from msgspec import Struct
 from kasuwa.base.context import Context, MerchantId
 from kasuwa.base.db import Database, Pool
 from kasuwa.base.ids import new_id
-from kasuwa.domain.merchants.actions import login_key
-from kasuwa.domain.reference.contacts import find_mobile
 from kasuwa.domain.users.errors import UserNotFound
 from kasuwa.domain.users.records import Credentials, User
 
@@ -24,18 +21,6 @@ _USER = """
            mobile_verified_at, default_store_id
     FROM user_account WHERE merchant_id = current_merchant() AND user_id = :user_id
 """
-
-
-def login_name(typed: str, country_code: str) -> str:
-    """What a typed user name, e-mail or mobile is looked up by; a mobile may come as the country dials it."""
-    plain = unicodedata.normalize("NFKC", typed).strip()
-    if looks_like_mobile(plain):
-        return find_mobile(plain, country_code) or login_key(plain)
-    return login_key(plain)
-
-
-def looks_like_mobile(name: str) -> bool:
-    return bool(name) and all(letter.isdecimal() or letter in "+ ()./-" for letter in name)
 
 
 async def find_login(pool: Pool, name: str) -> tuple[MerchantId, UUID] | None:

@@ -6,8 +6,7 @@ from uuid import UUID
 
 from msgspec import Struct
 
-Channel = Literal["email", "mobile"]
-Purpose = Literal["email", "mobile", "reset"]
+from kasuwa.domain.proofs.records import Channel
 
 
 class Applicant(Struct, frozen=True, kw_only=True):

@@ -11,11 +11,11 @@ from kasuwa.base.passwords import hash_password
 from kasuwa.base.problems import Conflict
 from kasuwa.domain.merchants.switching import operating_for
 from kasuwa.domain.messages.actions import send_message
+from kasuwa.domain.proofs.records import Channel
 from kasuwa.domain.users.errors import UserNotFound
 from kasuwa.domain.users.letters import compose
 from kasuwa.domain.users.passwords import set_password
 from kasuwa.domain.users.queries import find_merchant_of, get_user
-from kasuwa.domain.users.records import Channel
 
 # 24 letters of 32, parted by dashes, none of which is taken for another: 120 bits.
 _LETTERS = "abcdefghijkmnpqrstuvwxyz23456789"

@@ -1,4 +1,7 @@
-"""Six digits that prove an address: kept as a keyed hash, for ten minutes, five tries, once."""
+"""Six digits that prove an address: kept as a keyed hash, for ten minutes, five tries, once.
+
+Their holder is a user or a customer, by id.
+"""
 
 import hmac
 import ipaddress
@@ -13,10 +16,10 @@ from kasuwa.base.db import Database
 from kasuwa.base.ids import new_code
 from kasuwa.base.limits import Quota
 from kasuwa.base.problems import TooManyRequests
-from kasuwa.domain.users.errors import WrongCode
-from kasuwa.domain.users.records import Channel, Purpose
+from kasuwa.domain.proofs.errors import WrongCode
+from kasuwa.domain.proofs.records import Channel, Purpose
 
-log = structlog.get_logger("kasuwa.users")
+log = structlog.get_logger("kasuwa.proofs")
 
 CODE_LIFETIME = timedelta(minutes=10)
 TRIES_PER_CODE = 5
@@ -36,7 +39,7 @@ class SpentTry(Struct, frozen=True):
 
 
 async def allow_sending(context: Context, subject: str) -> None:
-    """Count one more code for the subject (a user or a typed name). Raises TooManyRequests."""
+    """Count one more code for the subject (a person or a typed name). Raises TooManyRequests."""
     for quota in _SENDING:
         allowance = await context.services.limits.take(quota, subject)
         if not allowance.accepted:
@@ -97,7 +100,7 @@ def _network_of(address: str) -> str:
 async def issue_code(
     context: Context,
     db: Database,
-    user_id: UUID,
+    holder_id: UUID,
     purpose: Purpose,
     channel: Channel,
     *,
@@ -107,18 +110,18 @@ async def issue_code(
     code = new_code()
     expires_at: datetime = await db.value(
         """
-        INSERT INTO verification_code (merchant_id, user_id, purpose, channel, code_hash, expires_at,
+        INSERT INTO verification_code (merchant_id, holder_id, purpose, channel, code_hash, expires_at,
                                        tries_left)
-        VALUES (current_merchant(), :user_id, :purpose, :channel, :code_hash, now() + :lifetime, :tries)
-        ON CONFLICT (merchant_id, user_id, purpose) DO UPDATE SET
+        VALUES (current_merchant(), :holder_id, :purpose, :channel, :code_hash, now() + :lifetime, :tries)
+        ON CONFLICT (merchant_id, holder_id, purpose) DO UPDATE SET
           channel = excluded.channel, code_hash = excluded.code_hash, expires_at = excluded.expires_at,
           tries_left = excluded.tries_left, created_at = now()
         RETURNING expires_at
         """,
-        user_id=user_id,
+        holder_id=holder_id,
         purpose=purpose,
         channel=channel,
-        code_hash=_marks(context, user_id, purpose, code)[0],
+        code_hash=_marks(context, holder_id, purpose, code)[0],
         lifetime=lifetime,
         tries=TRIES_PER_CODE,
     )
@@ -126,7 +129,7 @@ async def issue_code(
 
 
 async def spend_try(
-    context: Context, merchant_id: MerchantId, user_id: UUID, purpose: Purpose, code: str
+    context: Context, merchant_id: MerchantId, holder_id: UUID, purpose: Purpose, code: str
 ) -> SpentTry:
     """Use up one of the code's tries. Raises WrongCode.
 
@@ -136,29 +139,29 @@ async def spend_try(
         kept = await db.find(
             """
             UPDATE verification_code SET tries_left = tries_left - 1
-            WHERE merchant_id = current_merchant() AND user_id = :user_id AND purpose = :purpose
+            WHERE merchant_id = current_merchant() AND holder_id = :holder_id AND purpose = :purpose
               AND tries_left > 0 AND expires_at > now()
             RETURNING code_hash, channel
             """,
             into=SpentTry,
-            user_id=user_id,
+            holder_id=holder_id,
             purpose=purpose,
         )
-    marks = _marks(context, user_id, purpose, code)
+    marks = _marks(context, holder_id, purpose, code)
     if kept is None or not any(hmac.compare_digest(kept.code_hash, mark) for mark in marks):
         raise wrong_code()
     return kept
 
 
-async def use_code(db: Database, user_id: UUID, purpose: Purpose, spent: SpentTry) -> None:
+async def use_code(db: Database, holder_id: UUID, purpose: Purpose, spent: SpentTry) -> None:
     """End the code in the transaction of what it allows. Raises WrongCode when another request did."""
     used = await db.execute(
         """
         DELETE FROM verification_code
-        WHERE merchant_id = current_merchant() AND user_id = :user_id AND purpose = :purpose
+        WHERE merchant_id = current_merchant() AND holder_id = :holder_id AND purpose = :purpose
           AND code_hash = :code_hash AND expires_at > now()
         """,
-        user_id=user_id,
+        holder_id=holder_id,
         purpose=purpose,
         code_hash=spent.code_hash,
     )
@@ -166,10 +169,10 @@ async def use_code(db: Database, user_id: UUID, purpose: Purpose, spent: SpentTr
         raise wrong_code()
 
 
-async def drop_codes(db: Database, user_id: UUID) -> None:
+async def drop_codes(db: Database, holder_id: UUID) -> None:
     await db.execute(
-        "DELETE FROM verification_code WHERE merchant_id = current_merchant() AND user_id = :user_id",
-        user_id=user_id,
+        "DELETE FROM verification_code WHERE merchant_id = current_merchant() AND holder_id = :holder_id",
+        holder_id=holder_id,
     )
 
 
@@ -180,5 +183,5 @@ def wrong_code() -> WrongCode:
     return WrongCode("Type the newest code, or ask for a new one: a code works for 10 minutes and 5 tries.")
 
 
-def _marks(context: Context, user_id: UUID, purpose: str, code: str) -> list[bytes]:
-    return context.services.sealer.marks(f"code\n{user_id}\n{purpose}\n{code}".encode())
+def _marks(context: Context, holder_id: UUID, purpose: str, code: str) -> list[bytes]:
+    return context.services.sealer.marks(f"code\n{holder_id}\n{purpose}\n{code}".encode())

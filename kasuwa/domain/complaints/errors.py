@@ -1,0 +1,15 @@
+"""Every expected no of complaints."""
+
+from kasuwa.base.problems import NotFound
+
+
+class ComplaintNotFound(NotFound):
+    """Unknown and another store's look the same."""
+
+    code = "complaint-not-found"
+    title = "There is no such complaint at this store"
+
+
+class AttachmentNotFound(NotFound):
+    code = "attachment-not-found"
+    title = "The complaint has no such file"

@@ -1,0 +1,20 @@
+"""Every expected no of settings, pages and banners."""
+
+from kasuwa.base.problems import Conflict, NotFound
+
+
+class BannerNotFound(NotFound):
+    """Unknown and another store's look the same."""
+
+    code = "banner-not-found"
+    title = "There is no such banner"
+
+
+class PageNotFound(NotFound):
+    code = "page-not-found"
+    title = "The store has not written this page"
+
+
+class TooManyBanners(Conflict):
+    code = "banners-full"
+    title = "The store has as many banners as it can have"

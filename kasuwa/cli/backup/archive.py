@@ -172,7 +172,8 @@ def _check_digest(path: Path, header: str) -> None:
     with path.open("rb") as file:
         left = os.fstat(file.fileno()).st_size - _TRAILER_BYTES
         if not file.read(_BLOCK_BYTES).startswith(header.encode()):
-            raise ArchiveRefused(f"{path} is no archive of Kasuwa with {header}.")
+            what = "backup" if header == HEADER else "export"
+            raise ArchiveRefused(f"{path} is no {what} of Kasuwa.")
         file.seek(max(left, 0))
         trailer = file.read()
         if left < 0 or not trailer.startswith(_MARK):

@@ -117,6 +117,7 @@ async def open_services(setup: WorkerSetup) -> AsyncIterator[Services]:
         dsn=setup.application_url,
         max_size=settings.database_connections,
         on_wait=metrics.db_pool_wait_seconds.observe,
+        quotas=settings.quotas(),
     )
     blobs = open_blobs(settings.storage_url or str(data / "files"))
     imaging = Imaging(

@@ -78,6 +78,12 @@ class Settings(Struct, frozen=True, kw_only=True):
         "Mozilla/5.0 (compatible; Kasuwa)",
         "How the fetcher of picture URLs introduces itself.",
     )
+    quota_file_bytes: int = _setting(
+        0, "Bytes of pictures, as they were uploaded, that a merchant may show; 0: any number."
+    )
+    quota_files: int = _setting(0, "Pictures that a merchant may show; 0: any number.")
+    quota_products: int = _setting(0, "Products that a merchant may have; 0: any number.")
+    quota_variants: int = _setting(0, "Variants that a merchant may sell, one for a simple product; 0: any.")
     max_in_flight: int = _setting(200, "Requests a worker handles at once; the rest is told 503.")
     header_seconds: float = _setting(10.0, "Time to send a request's headers in.")
     body_seconds: float = _setting(300.0, "Time to send a request's body in, so long as 8 KB/s arrive.")
@@ -134,6 +140,15 @@ class Settings(Struct, frozen=True, kw_only=True):
         if self.data:
             return Path(self.data).absolute()
         return Path("/var/lib/kasuwa") if os.geteuid() == 0 else Path.home() / ".kasuwa"
+
+    def quotas(self) -> dict[str, int]:
+        """What a merchant may keep, by kind, unless the operator said otherwise; 0 is any number."""
+        return {
+            "file_bytes": self.quota_file_bytes,
+            "files": self.quota_files,
+            "products": self.quota_products,
+            "variants": self.quota_variants,
+        }
 
     def host_names(self) -> tuple[str, ...]:
         return words(self.hosts)

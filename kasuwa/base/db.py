@@ -17,7 +17,7 @@ import asyncpg
 import structlog
 from asyncpg.pool import PoolConnectionProxy
 
-from kasuwa.base.problems import Invalid, Problem, Unavailable
+from kasuwa.base.problems import FileQuotaReached, Invalid, Problem, QuotaReached, Unavailable
 
 log = structlog.get_logger("kasuwa.database")
 
@@ -51,6 +51,8 @@ _PASSING = (
 )
 
 
+# What `refuse_beyond` of migration 0090 raises; its detail is the kind and how many are allowed.
+_QUOTA_STATE = "KW507"
 _BEYOND = (asyncpg.NumericValueOutOfRangeError, asyncpg.DatetimeFieldOverflowError)
 
 
@@ -184,15 +186,20 @@ class Pool:
         on_wait: Callable[[float], None] = lambda seconds: None,
         min_size: int = 1,
         max_size: int = 10,
+        quotas: Mapping[str, int] | None = None,
         **address: Any,
     ) -> "Pool":
-        """Connect. `address` is what asyncpg takes: `dsn`, or `host`, `user`, `database` …"""
+        """Connect. `address` is what asyncpg takes: `dsn`, or `host`, `user`, `database` …
+
+        `quotas`, by kind, hold for each merchant that has none of its own; 0 allows any number.
+        """
+        told = {f"app.quota_{kind}": str(allowed) for kind, allowed in (quotas or {}).items()}
         pool = await asyncpg.create_pool(
             min_size=min_size,
             max_size=max_size,
             max_inactive_connection_lifetime=60.0,
             command_timeout=15.0,
-            server_settings={"application_name": "kasuwa", "jit": "off", "timezone": "UTC"},
+            server_settings={"application_name": "kasuwa", "jit": "off", "timezone": "UTC", **told},
             reset=_leave_clean,
             **address,
         )
@@ -320,16 +327,26 @@ def drop(connection: "Connection[asyncpg.Record]") -> None:
 
 
 def problem_of(error: BaseException) -> Problem | None:
-    """503 with Retry-After for what another try may cure, 422 for a value no column can hold, else None."""
+    """503 with Retry-After for what another try may cure, 422 for a value no column can hold, a quota that is
+    reached, else None."""
     # A date beyond the calendar, a number beyond its column: what the contracts do not bound. The driver's
     # own refusal is of the general class, a fault in our SQL (a division by zero) is not.
     if type(error) is asyncpg.DataError or isinstance(error, _BEYOND):
         return ValueBeyondReach()
+    if isinstance(error, asyncpg.PostgresError) and error.sqlstate == _QUOTA_STATE:
+        return _quota_reached(error.as_dict()["detail"])
     passes = isinstance(error, _PASSING)
     if isinstance(error, asyncpg.InterfaceError):
         # A connection that is gone; a wrong parameter or two statements at once are faults of ours.
         passes = "closed" in str(error) or "closing" in str(error) or "released" in str(error)
     return Unavailable("The database is busy or restarting. Try again in a moment.") if passes else None
+
+
+def _quota_reached(detail: str) -> Problem:
+    kind, _, allowed = detail.partition(" ")
+    what = f"{int(allowed) / 1e6:g} MB of files" if kind == "file_bytes" else f"{allowed} {kind}"
+    advice = f"This business may keep {what} here. Delete some, or ask whoever runs this server for more."
+    return FileQuotaReached(advice) if kind.startswith("file") else QuotaReached(advice)
 
 
 class Autocommit:

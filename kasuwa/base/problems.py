@@ -142,3 +142,17 @@ class NoSpace(Problem):
     status = 507
     code = "no-space"
     title = "There is no space left for files"
+
+
+class QuotaReached(Conflict):
+    """Of rows; the detail says which quota, how much it allows and what to do."""
+
+    code = "quota-reached"
+    title = "This business may keep no more of these here"
+
+
+class FileQuotaReached(NoSpace):
+    """Of files or their bytes."""
+
+    code = "file-quota-reached"
+    title = "This business may keep no more files here"

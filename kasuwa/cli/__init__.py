@@ -270,6 +270,53 @@ def merchant_resume(merchant: MerchantId, data: Data = None) -> None:
     change_merchant(read_settings(data=data), merchant, "active")
 
 
+@merchant_app.command("quota")
+def merchant_quota(
+    merchant: MerchantId,
+    file_bytes: Annotated[str | None, typer.Option(help="Bytes of pictures, such as 500MB or 2GB.")] = None,
+    files: Annotated[str | None, typer.Option(help="Pictures.")] = None,
+    products: Annotated[str | None, typer.Option(help="Products that are not archived.")] = None,
+    variants: Annotated[str | None, typer.Option(help="Variants, one for a simple product.")] = None,
+    as_json: Json = False,
+    data: Data = None,
+) -> None:
+    """Show what a merchant keeps and may keep; an option sets it: a number, `none` or `default`."""
+    from kasuwa.cli.operating import quota
+    from kasuwa.settings import read_settings
+
+    wanted = {"file_bytes": file_bytes, "files": files, "products": products, "variants": variants}
+    quota(read_settings(data=data), merchant, wanted, as_json=as_json)
+
+
+@merchant_app.command("export")
+def merchant_export(
+    merchant: MerchantId,
+    file: Annotated[Path, typer.Argument(help="The archive to write; one that is there is replaced.")],
+    as_json: Json = False,
+    data: Data = None,
+) -> None:
+    """Write everything of a merchant into one archive that can be read without Kasuwa."""
+    from kasuwa.cli.backup.exporting import run_export
+    from kasuwa.cli.operating import id_of
+    from kasuwa.settings import read_settings
+
+    run_export(read_settings(data=data), id_of(merchant, "merchant"), file, as_json=as_json)
+
+
+@merchant_app.command("delete")
+def merchant_delete(
+    merchant: MerchantId,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for the merchant's name.")] = False,
+    data: Data = None,
+) -> None:
+    """Remove a suspended merchant for good: every row and every file. Nothing brings it back."""
+    from kasuwa.cli.leaving import delete_merchant
+    from kasuwa.cli.operating import id_of
+    from kasuwa.settings import read_settings
+
+    delete_merchant(read_settings(data=data), id_of(merchant, "merchant"), yes=yes)
+
+
 @store_app.command("list")
 def store_list(
     merchant: Annotated[str | None, typer.Option(help="Those of this merchant alone.")] = None,
@@ -299,6 +346,23 @@ def store_enable(store: StoreId, data: Data = None) -> None:
     from kasuwa.settings import read_settings
 
     change_store(read_settings(data=data), store, "active")
+
+
+user_app = typer.Typer(help="The people of all merchants.", no_args_is_help=True)
+app.add_typer(user_app, name="user")
+
+
+@user_app.command("reset")
+def user_reset(
+    user: Annotated[str, typer.Argument(help="User name, e-mail, mobile or id of the user.")],
+    as_json: Json = False,
+    data: Data = None,
+) -> None:
+    """Let in an owner who has lost everything: a temporary password, shown this once. Every session ends."""
+    from kasuwa.cli.operating import reset_user
+    from kasuwa.settings import read_settings
+
+    reset_user(read_settings(data=data), user, as_json=as_json)
 
 
 import_app = typer.Typer(help="Bring data in from files.", no_args_is_help=True)

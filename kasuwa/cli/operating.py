@@ -4,7 +4,8 @@ Lists are read as the owner of the tables: the application sees one merchant at 
 """
 
 import asyncio
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -17,6 +18,7 @@ from kasuwa.cli.output import fail, say, say_json
 from kasuwa.cli.stores import store_id_of
 from kasuwa.cli.visiting import at_the_database
 from kasuwa.database import visiting_database
+from kasuwa.domain.merchants.quotas import KINDS, Quota, QuotaKind, read_quotas, set_quotas
 from kasuwa.domain.merchants.switching import (
     MerchantStatus,
     StoreStatus,
@@ -25,6 +27,9 @@ from kasuwa.domain.merchants.switching import (
     switch_merchant,
     switch_store,
 )
+from kasuwa.domain.proofs.names import login_name
+from kasuwa.domain.users.queries import find_login
+from kasuwa.domain.users.recovery import Recovered, recover_account
 from kasuwa.settings import Settings
 
 _MERCHANTS = """
@@ -101,6 +106,61 @@ def change_store(settings: Settings, store: str, status: StoreStatus) -> None:
     store_id = store_id_of(store)
     changed = at_the_database(settings, lambda context: switch_store(context, store_id, status))
     say(f"store {store_id} is {'now' if changed else 'already'} {status}")
+
+
+def quota(settings: Settings, merchant: str, wanted: Mapping[str, str | None], *, as_json: bool) -> None:
+    """Show a merchant's quotas, after setting those that are given. Raises MerchantNotFound."""
+    merchant_id = id_of(merchant, "merchant")
+    changes = {kind: _amount(kind, text) for kind in KINDS if (text := wanted[kind]) is not None}
+
+    async def act(context: Context) -> list[Quota]:
+        if changes:
+            return await set_quotas(context, merchant_id, changes)
+        return await read_quotas(context, merchant_id)
+
+    quotas = at_the_database(settings, act)
+    if as_json:
+        say_json(quotas)
+        return
+    for one in quotas:
+        most = "any number" if one.most is None else str(one.most)
+        say(f"{one.kind:10}  {one.kept} of {most} ({'for this merchant' if one.own else 'by the setting'})")
+
+
+def _amount(kind: QuotaKind, text: str) -> int | None:
+    """0 for `none`, None for `default`."""
+    if text == "default":
+        return None
+    if text == "none":
+        return 0
+    found = re.fullmatch(r"(\d{1,15})(kB|MB|GB)?" if kind == "file_bytes" else r"(\d{1,15})()", text)
+    if found is None:
+        example = "500MB" if kind == "file_bytes" else "500"
+        fail(
+            f"{text!r} is no quota: give a number, such as {example}, `none` for any number, or `default` "
+            "for what the setting says"
+        )
+    return int(found[1]) * {"kB": 10**3, "MB": 10**6, "GB": 10**9}.get(found[2] or "", 1)
+
+
+def reset_user(settings: Settings, user: str, *, as_json: bool) -> None:
+    """Give a user a temporary password and say it. Raises UserNotFound, AccountNotOpen."""
+
+    async def act(context: Context) -> Recovered:
+        user_id = read_id(user)
+        if user_id is None:
+            found = await find_login(context.services.pool, login_name(user, settings.country))
+            if found is None:
+                fail(f"nobody logs in as {user!r}")
+            user_id = found[1]
+        return await recover_account(context, user_id)
+
+    recovered = at_the_database(settings, act)
+    if as_json:
+        say_json(recovered)
+        return
+    say(f"{recovered.username} logs in with the password {recovered.password} and should change it at once")
+    say(f"every session has ended; told by {' and '.join(recovered.told) or 'nothing: no address is known'}")
 
 
 def end_key(settings: Settings, key: str) -> None:

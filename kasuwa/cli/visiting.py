@@ -34,7 +34,7 @@ def at_the_database(settings: Settings, act: Callable[[Context], Awaitable[T]]) 
 
 
 async def _with_rows(settings: Settings, urls: DatabaseUrls, act: Callable[[Context], Awaitable[T]]) -> T:
-    pool = await Pool.open(dsn=urls.application, max_size=2)
+    pool = await Pool.open(dsn=urls.application, max_size=2, quotas=settings.quotas())
     try:
         return await act(Context(DatabaseServices(pool, settings), request_id="operator"))
     finally:

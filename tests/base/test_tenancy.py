@@ -170,7 +170,7 @@ async def test_what_is_append_only_refuses_its_owner_too(
 ) -> None:
     shop = await new_shop(services)
     async with undone(superuser_url(database_urls)) as connection:
-        await _insert_row(connection, table, shop.merchant_id)
+        await insert_row(connection, table, shop.merchant_id)
         await connection.execute("SET LOCAL session_replication_role = origin; SET LOCAL ROLE kasuwa_owner")
         with pytest.raises(asyncpg.IntegrityConstraintViolationError, match="append-only"):
             await connection.execute(command.format(table))
@@ -198,7 +198,7 @@ _VALUES = {
 }
 
 
-async def _insert_row(connection: Connection, table: str, merchant_id: UUID) -> None:
+async def insert_row(connection: Connection, table: str, merchant_id: UUID) -> None:
     """One row of the merchant in the table, whatever its columns are: as a superuser, without checks."""
     checks = await connection.fetch(
         "SELECT conname FROM pg_constraint WHERE conrelid = $1::regclass AND contype = 'c'", table
@@ -223,7 +223,7 @@ async def _leaks(connection: Connection, tables: list[str]) -> tuple[set[str], s
     leaking: set[str] = set()
     filled: set[str] = set()
     for table in tables:
-        await _insert_row(connection, table, victim)
+        await insert_row(connection, table, victim)
     await connection.execute("SET LOCAL ROLE kasuwa_app")
     for table in tables:
         for merchant_id, found_in in ((stranger, leaking), (victim, filled)):

@@ -188,6 +188,20 @@ def test_what_is_not_there_is_refused_with_advice(
     assert "Traceback" not in done.stderr
 
 
+def test_quotas_are_shown_set_and_left_to_the_setting_again(platform: Platform) -> None:
+    def ask(*words: str) -> dict[str, tuple[int | None, bool]]:
+        said = platform.installation.ask("merchant", "quota", platform.merchant_id, *words, "--json")
+        return {one["kind"]: (one["most"], one["own"]) for one in json.loads(said)}
+
+    assert set(ask().values()) == {(None, False)}
+    changed = ask("--file-bytes", "2GB", "--products", "500", "--files", "none")
+    assert changed["file_bytes"] == (2_000_000_000, True)
+    assert (changed["products"], changed["files"]) == ((500, True), (None, True))
+    assert ask("--products", "default", "--file-bytes", "default")["products"] == (None, False)
+    wrong = platform.installation.run("merchant", "quota", platform.merchant_id, "--products", "many")
+    assert (wrong.returncode, "give a number, such as 500" in wrong.stderr) == (1, True)
+
+
 def test_every_switch_is_in_the_audit_trail(platform: Platform) -> None:
     answer = httpx.get(
         f"{platform.url}/manage/{platform.store_id}/audit?size=200",

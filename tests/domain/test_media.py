@@ -290,7 +290,7 @@ async def test_without_the_claim_the_same_race_loses_files(
 ) -> None:
     """The control: a build that looks first and writes later, as one would without the claim."""
 
-    async def look(acting: Context, sha256: str) -> keeping._Claim:
+    async def look(acting: Context, sha256: str, size_bytes: int) -> keeping._Claim:
         async with acting.services.pool.transaction(acting.merchant_id) as db:
             found = await db.find(
                 "SELECT picture_id, format FROM picture WHERE sha256 = decode(:sha256, 'hex')",
@@ -298,7 +298,7 @@ async def test_without_the_claim_the_same_race_loses_files(
                 sha256=sha256,
             )
         if found is None:
-            return await claim(acting, sha256)
+            return await claim(acting, sha256, size_bytes)
         await asyncio.sleep(0.05)
         async with acting.services.pool.transaction(acting.merchant_id) as db:
             await db.execute(

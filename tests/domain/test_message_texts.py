@@ -28,6 +28,7 @@ VALUES: dict[str, dict[str, str]] = {
     "address-changed": {},
     "reset-password": {"code": "123456", "minutes": "10"},
     "password-changed": {},
+    "account-recovered": {},
     **{
         f"complaint-{status}": {"ticket": "T-12345678"}
         for status in ("open", "in-progress", "waiting", "resolved", "closed")

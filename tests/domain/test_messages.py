@@ -51,7 +51,7 @@ class Recorder(Courier):
         self.began = asyncio.Event()
         self.gate: asyncio.Event | None = None
 
-    async def deliver(self, message_id: UUID, message: Message) -> None:
+    async def deliver(self, message_id: UUID, message: Message, *, merchant_id: UUID | None = None) -> None:
         self.given.append(message)
         self.began.set()
         if self.gate is not None:
@@ -87,7 +87,7 @@ async def test_without_a_provider_it_is_a_line_in_the_outbox(
     outbox = tmp_path / "outbox.jsonl"
     lines = [msgspec.json.decode(line) for line in outbox.read_bytes().splitlines()]
     for line in lines:
-        assert list(line) == ["at", "channel", "to", "template", "subject", "text", "code"]
+        assert list(line) == ["at", "channel", "to", "template", "subject", "text", "code", "merchant"]
         assert (line["channel"], line["to"], line["text"]) == (message.channel, message.to, "line\nbreak")
     assert {line["code"] for line in lines} == {"123456", None}
     assert stat.S_IMODE(outbox.stat().st_mode) == 0o600

@@ -17,6 +17,7 @@ from kasuwa.base.problems import (
     NotFound,
     NotImplementedHere,
     Problem,
+    QuotaReached,
     TooManyRequests,
     Unauthenticated,
 )
@@ -50,7 +51,8 @@ class BigCommerce(Dialect):
         if exchange is not None:
             headers |= exchange.headers
         request_id = exchange.context.request_id if exchange else current_request_id()
-        return error_body(problem, request_id), JSON, headers
+        body = error_body(problem, request_id, self.status_of(problem, exchange))
+        return body, JSON, headers
 
     def unrouted(self, problem: Problem, method: str) -> Problem:
         if problem.status == 405 and method == "PATCH":
@@ -66,6 +68,10 @@ class BigCommerce(Dialect):
         ):
             return LimitAboveMaximum("Ask for at most 250 items a page.", faults=problem.faults)
         return problem
+
+    def status_of(self, problem: Problem, exchange: Exchange | None) -> int:
+        # The vendor's status for the limit of a plan.
+        return 507 if isinstance(problem, QuotaReached) else problem.status
 
     async def _prove(self, exchange: Exchange) -> TokenFacts:
         request = exchange.request
@@ -100,16 +106,16 @@ def quota_headers(allowance: Allowance) -> dict[str, str]:
     }
 
 
-def error_body(problem: Problem, request_id: str) -> dict[str, Any]:
+def error_body(problem: Problem, request_id: str, status: int) -> dict[str, Any]:
     """The vendor's error: `instance` on 404, `detail` for people, `errors` from field to text."""
     if isinstance(problem, ImageRefused):
         return problem.body()
-    body: dict[str, Any] = {"status": problem.status, "title": problem.title, "type": DOCS}
+    body: dict[str, Any] = {"status": status, "title": problem.title, "type": DOCS}
     if problem.status == 404:
         body["instance"] = f"urn:request:{request_id}"
     if problem.detail:
         body["detail"] = problem.detail
-    if problem.faults or problem.status in (409, 413, 422):
+    if problem.faults or status in (409, 413, 422):
         body["errors"] = errors_of(problem.faults)
     return body
 

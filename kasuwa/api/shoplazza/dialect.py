@@ -16,6 +16,7 @@ from kasuwa.base.problems import (
     Invalid,
     Malformed,
     Problem,
+    QuotaReached,
     TooManyRequests,
     Unauthenticated,
 )
@@ -88,6 +89,8 @@ class Shoplazza(Dialect):
         return problem
 
     def status_of(self, problem: Problem, exchange: Exchange | None) -> int:
+        if isinstance(problem, QuotaReached):
+            return 507
         # The address was well written, but there was no picture behind it.
         return 422 if isinstance(problem, FetchFailed | NotAPicture | PictureTooBig) else problem.status
 

@@ -8,7 +8,7 @@ import hashlib
 import io
 import os
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -101,8 +101,11 @@ class ArchiveWriter:
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[ArchiveWriter]:
-    """Write an archive beside `path`; it takes its place once it is whole and on the disk."""
+def writing(path: Path, check: Callable[[Path], object] | None = None) -> Iterator[ArchiveWriter]:
+    """Write an archive beside `path`; it takes its place once it is whole and on the disk.
+
+    `check` reads it again first: by default as a backup.
+    """
     partial = path.with_name(f".{path.name}.partial")
     partial.unlink(missing_ok=True)
     handle = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -114,7 +117,7 @@ def writing(path: Path) -> Iterator[ArchiveWriter]:
             file.write(_MARK + hashed.digest.hexdigest().encode() + b"\n")
             file.flush()
             os.fsync(file.fileno())
-        verify(partial)
+        (check or verify)(partial)
         partial.rename(path)
         _sync_folder(path.parent)
     finally:
@@ -123,18 +126,8 @@ def writing(path: Path) -> Iterator[ArchiveWriter]:
 
 def verify(path: Path) -> Manifest:
     """Read the whole archive and compare every byte with what was written. Raises ArchiveRefused."""
-    _check_digest(path)
-    found: dict[str, Part] = {}
-    manifest: Manifest | None = None
-    for name, file in parts(path):
-        if name == MANIFEST:
-            manifest = _decode(file.read())
-            continue
-        digest, size_bytes = hashlib.sha256(), 0
-        while chunk := file.read(_CHUNK_BYTES):
-            digest.update(chunk)
-            size_bytes += len(chunk)
-        found[name] = Part(name, size_bytes, digest.hexdigest())
+    found, content = read_through(path, HEADER)
+    manifest = None if content is None else _decode(content)
     if manifest is None:
         raise ArchiveRefused(f"{path} names no parts. Take another backup.")
     if manifest.format != FORMAT:
@@ -143,6 +136,23 @@ def verify(path: Path) -> Manifest:
     if promised != found or DUMP not in promised:
         raise ArchiveRefused(f"The parts of {path} are not those it was written with. Take another backup.")
     return manifest
+
+
+def read_through(path: Path, header: str) -> tuple[dict[str, Part], bytes | None]:
+    """Every part as it is found, and the manifest's bytes. Raises ArchiveRefused."""
+    _check_digest(path, header)
+    found: dict[str, Part] = {}
+    manifest: bytes | None = None
+    for name, file in parts(path):
+        if name == MANIFEST:
+            manifest = file.read()
+            continue
+        digest, size_bytes = hashlib.sha256(), 0
+        while chunk := file.read(_CHUNK_BYTES):
+            digest.update(chunk)
+            size_bytes += len(chunk)
+        found[name] = Part(name, size_bytes, digest.hexdigest())
+    return found, manifest
 
 
 def parts(path: Path) -> Iterator[tuple[str, BinaryIO]]:
@@ -158,11 +168,12 @@ def parts(path: Path) -> Iterator[tuple[str, BinaryIO]]:
         raise ArchiveRefused(f"{path} cannot be read ({error}). Take another backup.") from None
 
 
-def _check_digest(path: Path) -> None:
+def _check_digest(path: Path, header: str) -> None:
     with path.open("rb") as file:
         left = os.fstat(file.fileno()).st_size - _TRAILER_BYTES
-        if not file.read(_BLOCK_BYTES).startswith(HEADER.encode()):
-            raise ArchiveRefused(f"{path} is no backup of Kasuwa.")
+        if not file.read(_BLOCK_BYTES).startswith(header.encode()):
+            what = "backup" if header == HEADER else "export"
+            raise ArchiveRefused(f"{path} is no {what} of Kasuwa.")
         file.seek(max(left, 0))
         trailer = file.read()
         if left < 0 or not trailer.startswith(_MARK):

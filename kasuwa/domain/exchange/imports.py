@@ -39,6 +39,7 @@ from kasuwa.domain.exchange.records import (
 )
 from kasuwa.domain.exchange.rows import Group, Reader, RowFault, place_fault, printable
 from kasuwa.domain.exchange.seen import SeenCodes
+from kasuwa.domain.merchants.quotas import has_row_quota
 from kasuwa.domain.permissions import Permission
 from kasuwa.domain.stores.queries import currency_of, store_labels
 
@@ -104,7 +105,7 @@ async def run_import(
     await runs.note_start(context, run)
     work = _Import(context, run)
     try:
-        async with aclosing(work.parts(path)) as parts, aclosing(work.taken(parts)) as taken:
+        async with aclosing(work.parts(path)) as parts, aclosing(await work.taken(parts)) as taken:
             async for _ in taken:
                 watch(work.run)
                 if monotonic() > until:
@@ -210,12 +211,14 @@ class _Import:
         why = tuple(FieldFault(f.column, f.code, f.message) for f in faults)
         return Group(group.rows, Unreadable(why, group.row.sold[0].sku), faults)
 
-    def taken(self, parts: AsyncGenerator[_PART]) -> AsyncGenerator[_PART]:
+    async def taken(self, parts: AsyncGenerator[_PART]) -> AsyncGenerator[_PART]:
         """The parts, each when it has been written.
 
-        Changes go one by one: a code that one part gives free may be taken in the next.
+        Changes go one by one: a code that one part gives free may be taken in the next. So does what is
+        counted against a quota, which the first part holds until it is committed.
         """
-        return overlapped(parts, self.take, at_once=1 if self._options.on_duplicate == "update" else 2)
+        alone = self._options.on_duplicate == "update" or await has_row_quota(self._context)
+        return overlapped(parts, self.take, at_once=1 if alone else 2)
 
     async def take(self, part: _PART, turn: Turn) -> None:
         """Write the products of one part, and how far the import has come, together."""

@@ -45,12 +45,13 @@ async def keep_bytes(
 ) -> KeptPicture:
     """Store the picture's files, once for each merchant. Without a `permission` anybody of the merchant may.
 
-    Raises NotAPicture (also for a format that is not among `accepted`), PictureTooBig, ImagingBusy, NoSpace.
+    Raises NotAPicture (also for a format that is not among `accepted`), PictureTooBig, ImagingBusy, NoSpace,
+    FileQuotaReached.
     """
     if permission is not None:
         context.require(permission)
     sha256 = await asyncio.to_thread(lambda: hashlib.sha256(content).hexdigest())
-    claim = await _claim(context, sha256)
+    claim = await _claim(context, sha256, len(content))
     if claim.format is not None:
         if claim.format not in accepted:
             raise NotAPicture(f"{claim.format} is not among the formats of this API")
@@ -114,11 +115,16 @@ class _Claim(Struct, frozen=True):
     format: str | None
 
 
-async def _claim(context: Context, sha256: str) -> _Claim:
+def _claimed(picture_id: UUID, format: str | None, room: object) -> _Claim:  # noqa: A002
+    return _Claim(picture_id, format)
+
+
+async def _claim(context: Context, sha256: str, size_bytes: int) -> _Claim:
     """Note that these bytes are wanted: from now on the sweep leaves them alone for a day.
 
     Its own transaction, and committed before a file is written; a request that fails leaves a claim that
-    the sweep takes.
+    the sweep takes. What nothing shows yet needs room among the merchant's files: asked here, before anything
+    is written, and settled when it is shown. Raises FileQuotaReached.
     """
     async with context.services.pool.transaction(context.merchant_id) as db:
         claim = await db.one(
@@ -127,11 +133,13 @@ async def _claim(context: Context, sha256: str) -> _Claim:
             VALUES (current_merchant(), :picture_id, decode(:sha256, 'hex'))
             ON CONFLICT (merchant_id, sha256) DO UPDATE SET
               unused_since = CASE WHEN p.unused_since IS NULL THEN NULL ELSE now() END
-            RETURNING picture_id, format
+            RETURNING picture_id, format,
+                      CASE WHEN p.unused_since IS NOT NULL THEN require_file_room(:size_bytes) END AS room
             """,
-            into=_Claim,
+            into=_claimed,
             picture_id=new_id(),
             sha256=sha256,
+            size_bytes=size_bytes,
         )
         await enqueue_sweep(db, context)
         return claim

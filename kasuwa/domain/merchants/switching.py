@@ -30,6 +30,10 @@ async def switch_merchant(context: Context, merchant_id: UUID, status: MerchantS
         )
         if before is None:
             raise MerchantNotFound(f"No merchant has the id {merchant_id}: see `kasuwa merchant list`.")
+        if before == "leaving":
+            raise MerchantNotFound(
+                f"The removal of {merchant_id} has begun: run `kasuwa merchant delete` again."
+            )
         if before == status:
             return False
         await db.execute(

@@ -53,7 +53,7 @@ class Courier:
         if self._fetcher is not None:
             await self._fetcher.close()
 
-    async def deliver(self, message_id: UUID, message: Message) -> None:
+    async def deliver(self, message_id: UUID, message: Message, *, merchant_id: UUID | None = None) -> None:
         """Hand the message over. Raises DeliveryFailed."""
         if message.channel == "email" and self._mail is not None:
             await send_mail(
@@ -63,7 +63,7 @@ class Courier:
             await send_sms(self._provider, self._fetcher, message_id, message, seconds=self._seconds)
         else:
             try:
-                await asyncio.to_thread(_append, self._outbox, message)
+                await asyncio.to_thread(_append, self._outbox, message, merchant_id)
             except OSError as error:
                 raise DeliveryFailed(f"outbox.jsonl cannot be written ({error.strerror}).") from None
 
@@ -92,31 +92,43 @@ def read_secret(text: str, file: str, name: str) -> str:
     return secret
 
 
-def _append(outbox: Path, message: Message) -> None:
+def forget_lines(outbox: Path, merchant_id: UUID) -> int:
+    """Take the lines of a merchant's messages out of the outbox; how many there were."""
+    return _forget(outbox, merchant_id, "merchant")
+
+
+def _append(outbox: Path, message: Message, merchant_id: UUID | None) -> None:
     shown = msgspec.structs.asdict(message)
     del shown["expires_at"]
     if message.customer_id is None:
         del shown["customer_id"]
-    line = msgspec.json.encode({"at": datetime.now(UTC), **shown}) + b"\n"
+    # Whose it is, so that it can go with them.
+    owned = {} if merchant_id is None else {"merchant": merchant_id}
+    line = msgspec.json.encode({"at": datetime.now(UTC), **shown, **owned}) + b"\n"
     with _held(outbox, os.O_WRONLY | os.O_CREAT | os.O_APPEND) as descriptor:
         # One write with O_APPEND: lines of several workers do not mix.
         os.write(descriptor, line)
 
 
-def _forget(outbox: Path, customer_id: UUID) -> None:
-    """Write the file anew without the customer's lines and put it in the old one's place."""
-    theirs = f'"customer_id":"{customer_id}"'.encode()
+def _forget(outbox: Path, whose: UUID, field: str = "customer_id") -> int:
+    """Write the file anew without the lines of a customer or merchant, and put it in the old one's place."""
+    theirs, count = f'"{field}":"{whose}"'.encode(), 0
     try:
         with _held(outbox, os.O_RDONLY) as descriptor, open(descriptor, "rb", closefd=False) as lines:
             # Always the same name: what a crash left there is written over, and not kept for good.
             new = outbox.with_suffix(".new")
             with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as out:
-                out.writelines(line for line in lines if theirs not in line)
+                for line in lines:
+                    if theirs in line:
+                        count += 1
+                    else:
+                        out.write(line)
                 out.flush()
                 os.fsync(out.fileno())
             os.replace(new, outbox)
     except FileNotFoundError:
-        return  # nothing has ever gone there
+        return 0  # nothing has ever gone there
+    return count
 
 
 @contextmanager

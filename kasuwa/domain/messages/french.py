@@ -96,6 +96,15 @@ FRENCH: dict[str, Wording] = {
         sms="Votre mot de passe a été modifié et vos sessions sont fermées. "
         "Si ce n'était pas vous, demandez tout de suite un nouveau mot de passe.",
     ),
+    "account-recovered": Wording(
+        subject="Votre compte a reçu un nouveau mot de passe",
+        text="Bonjour,\n\n"
+        "l'exploitant de ce serveur a donné un nouveau mot de passe à votre compte, comme à quelqu'un qui"
+        " avait tout perdu. Toutes les sessions ouvertes sont fermées.\n\n"
+        "Si vous ne l'avez pas demandé, parlez-lui tout de suite.\n",
+        sms="L'exploitant du serveur a donné un nouveau mot de passe à votre compte; vos sessions sont"
+        " fermées. Si vous ne l'avez pas demandé, parlez-lui tout de suite.",
+    ),
     "complaint-open": Wording(
         subject="Votre réclamation est rouverte",
         text="Bonjour,\n\nvotre réclamation $ticket est rouverte.\n",

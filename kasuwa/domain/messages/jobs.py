@@ -65,7 +65,7 @@ async def run_send(services: Services, courier: Courier, merchant_id: UUID | Non
         return
     message = msgspec.json.decode(services.sealer.open(claimed.sealed), type=Message)
     try:
-        await courier.deliver(message_id, message)
+        await courier.deliver(message_id, message, merchant_id=merchant_id)
     except DeliveryFailed as failure:
         await _tell(message, message_id, failure, claimed)
         await _note_failure(services, tenant, message_id, claimed, failure)

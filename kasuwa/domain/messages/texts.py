@@ -109,6 +109,15 @@ ENGLISH: dict[str, Wording] = {
         sms="Your password was changed and every open session has ended. "
         "If that was not you, ask for a new password at once.",
     ),
+    "account-recovered": Wording(
+        subject="Your account was given a new password",
+        text="Hello,\n\n"
+        "whoever runs this server gave your account a new password, as for somebody who had lost"
+        " everything. Every open session has ended.\n\n"
+        "If you did not ask for that, speak to them at once.\n",
+        sms="Whoever runs this server gave your account a new password; every open session has ended. "
+        "If you did not ask for that, speak to them at once.",
+    ),
     "complaint-open": Wording(
         subject="Your complaint is open again",
         text="Hello,\n\nyour complaint $ticket is open again.\n",

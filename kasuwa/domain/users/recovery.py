@@ -1,0 +1,62 @@
+"""An account whose owner has lost password, mail, mobile and second factor: let in again by the operator."""
+
+import secrets
+from uuid import UUID
+
+from msgspec import Struct
+
+from kasuwa.base.audit import write_audit
+from kasuwa.base.context import Context
+from kasuwa.base.passwords import hash_password
+from kasuwa.base.problems import Conflict
+from kasuwa.domain.merchants.switching import operating_for
+from kasuwa.domain.messages.actions import send_message
+from kasuwa.domain.proofs.records import Channel
+from kasuwa.domain.users.errors import UserNotFound
+from kasuwa.domain.users.letters import compose
+from kasuwa.domain.users.passwords import set_password
+from kasuwa.domain.users.queries import find_merchant_of, get_user
+from kasuwa.domain.users.second_factor import drop_factor
+
+# 24 letters of 32, parted by dashes, none of which is taken for another: 120 bits.
+_LETTERS = "abcdefghijkmnpqrstuvwxyz23456789"
+_GROUPS, _GROUP = 4, 6
+
+
+class AccountNotOpen(Conflict):
+    code = "account-not-open"
+    title = "Only an active account can be recovered"
+
+
+class Recovered(Struct, frozen=True):
+    """How the owner gets in: shown this once. `told` says which of the old addresses were written to."""
+
+    username: str
+    password: str
+    told: tuple[Channel, ...]
+
+
+async def recover_account(context: Context, user_id: UUID) -> Recovered:
+    """Give the account a random password and end all that the old proofs opened.
+
+    Every session, link, code and second factor ends; the addresses that are known are told. Whoever the operator
+    gives the password to is the owner from then on: who they are is proved outside. Raises UserNotFound, AccountNotOpen.
+    """
+    merchant_id = await find_merchant_of(context.services.pool, user_id)
+    if merchant_id is None:
+        raise UserNotFound(f"No user has the id {user_id}.")
+    acting = operating_for(context, merchant_id)
+    password = "-".join("".join(secrets.choice(_LETTERS) for _ in range(_GROUP)) for _ in range(_GROUPS))
+    password_hash = await hash_password(password)
+    channels: tuple[Channel, ...] = ("email", "mobile")
+    async with acting.transaction() as db:
+        user = await get_user(db, user_id, lock=True)
+        if user.status != "active":
+            raise AccountNotOpen(f"This one is {user.status}.")
+        await set_password(acting, db, user_id, password_hash)
+        await drop_factor(db, user_id)
+        told = tuple(channel for channel in channels if user.address(channel))
+        for channel in told:
+            await send_message(acting, db, await compose(db, user, channel, "account-recovered"))
+        await write_audit(acting, db, "user.recover", "user", user_id, after={"told": told})
+    return Recovered(user.username, password, told)

@@ -1,0 +1,249 @@
+"""A merchant is exported, then removed for good: nothing of it is left, and nobody else is touched."""
+
+import asyncio
+import json
+import tarfile
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID, uuid4
+
+import asyncpg
+import pytest
+
+from kasuwa.base.context import Context
+from kasuwa.base.storage import open_blobs
+from kasuwa.cli.backup.exporting import ROWS, verify_export
+from kasuwa.cli.visiting import in_the_shop
+from kasuwa.database import DatabaseUrls, visiting_database
+from kasuwa.domain.merchants.removal import remove_merchant
+from kasuwa.domain.messages.actions import send_message
+from kasuwa.domain.messages.records import Message
+from kasuwa.settings import Settings, read_settings
+from tests.banking import new_account
+from tests.base.database import Connection, superuser_url, undone
+from tests.base.tenancy import tenant_tables
+from tests.base.test_tenancy import insert_row
+from tests.cli.staging import Installation, add_product
+from tests.shop import Shop, new_shop
+
+CANARY = "Kanarienvogel"
+NUMBER_OF_FILES = 16
+
+
+class Platform:
+    """An installation with a merchant that leaves and one that stays."""
+
+    def __init__(self, installation: Installation, leaving: Shop, staying: Shop, number: str) -> None:
+        self.installation = installation
+        self.settings = read_settings({}, data=str(installation.data))
+        self.leaving, self.staying = leaving, staying
+        self.number = number
+
+    def look(self, ask: Callable[[Connection], Any]) -> Any:
+        """What `ask` finds as a superuser."""
+
+        async def connected(urls: DatabaseUrls) -> Any:
+            connection = await asyncpg.connect(superuser_url(urls))
+            try:
+                return await ask(connection)
+            finally:
+                await connection.close()
+
+        with visiting_database(self.settings) as urls:
+            return asyncio.run(connected(urls))
+
+
+async def fill(context: Context) -> tuple[Shop, Shop, str]:
+    leaving = await new_shop(context.services, name=f"{CANARY} and Sons")
+    staying = await new_shop(context.services, name="Bola's Stores")
+    number = ""
+    for shop in (leaving, staying):
+        await add_product(shop.owner, 1)
+        account = await new_account(shop.owner)
+        number = number or account.number
+        message = Message(
+            channel="email",
+            to=f"{CANARY if shop is leaving else 'bola'}@shop.example",
+            template="password-changed",
+            subject="Hello",
+            text="Hello",
+        )
+        async with shop.owner.transaction() as db:
+            await send_message(shop.owner, db, message)
+    await context.services.jobs.run_due()
+    return leaving, staying, number
+
+
+@pytest.fixture(scope="module")
+def platform(new_installation: Callable[[], Installation]) -> Platform:
+    installation = new_installation()
+    settings = read_settings({}, data=str(installation.data))
+    leaving, staying, number = in_the_shop(settings, fill)
+    return Platform(installation, leaving, staying, number)
+
+
+async def tables_of(connection: Connection) -> list[str]:
+    rows = await connection.fetch(
+        "SELECT relname FROM pg_class"
+        " WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' ORDER BY 1"
+    )
+    return [row[0] for row in rows]
+
+
+async def found_in(connection: Connection, *words: str) -> set[str]:
+    """The tables with one of the words in any column."""
+    return {
+        table
+        for table in await tables_of(connection)
+        for word in words
+        if await connection.fetchval(
+            f'SELECT EXISTS (SELECT FROM "{table}" t WHERE strpos(t::text, $1) > 0)',
+            word,
+        )
+    }
+
+
+async def sums(connection: Connection, merchant_id: UUID) -> dict[str, tuple[int, str]]:
+    """How many rows of the merchant each table has, and a hash of them all."""
+    rows = {}
+    for table in await tables_of(connection):
+        row = await connection.fetchrow(
+            f"SELECT count(*), md5(coalesce(string_agg(t::text, '' ORDER BY t::text), ''))"
+            f' FROM "{table}" t WHERE strpos(t::text, $1) > 0',
+            str(merchant_id),
+        )
+        assert row is not None
+        rows[table] = (row[0], row[1])
+    return rows
+
+
+def test_an_active_merchant_is_not_deleted_nor_one_that_nobody_confirms(platform: Platform) -> None:
+    merchant = str(platform.leaving.merchant_id)
+    refused = platform.installation.run("merchant", "delete", merchant, "--yes")
+    assert (refused.returncode, "merchant suspend" in refused.stderr) == (1, True)
+    platform.installation.ask("merchant", "suspend", merchant)
+    silent = platform.installation.run("merchant", "delete", merchant)
+    assert (silent.returncode, "use --yes in a script" in silent.stderr) == (1, True)
+    unknown = platform.installation.run("merchant", "delete", str(uuid4()), "--yes")
+    assert (unknown.returncode, "No merchant has the id" in unknown.stderr) == (1, True)
+
+
+def test_the_export_has_every_row_and_file_and_no_secret(platform: Platform) -> None:
+    file = platform.installation.data.parent / "leaving.kasuwa"
+    said = json.loads(
+        platform.installation.ask(
+            "merchant", "export", str(platform.leaving.merchant_id), str(file), "--json"
+        )
+    )
+    manifest = verify_export(file)
+    assert (said["files"], said["rows"]["product"]) == (NUMBER_OF_FILES, 1)
+    content: dict[str, bytes] = {}
+    with tarfile.open(file) as tar:
+        for member in tar:
+            read = tar.extractfile(member)
+            assert read is not None
+            content[member.name] = read.read()
+    lines = {name: content[f"{ROWS}{name}.jsonl"].splitlines() for name in manifest.rows}
+    assert {name: len(rows) for name, rows in lines.items()} == manifest.rows
+    [account] = [json.loads(line) for line in lines["bank_account"]]
+    assert account["number"] == platform.number
+    everything = b"".join(content.values())
+    assert CANARY.encode() in everything
+    assert b"argon2" not in everything
+    assert str(platform.staying.merchant_id).encode() not in everything
+    # A merchant that is not there leaves no archive.
+    missing = platform.installation.run("merchant", "export", str(uuid4()), f"{file}.none")
+    assert (missing.returncode, file.with_name(f"{file.name}.none").exists()) == (1, False)
+
+
+class Killed(BaseException):
+    """Where a process would be gone."""
+
+
+async def _removed_until(settings: Settings, urls: DatabaseUrls, merchant_id: UUID, after: int) -> None:
+    """Remove until so many batches went: nothing is put in order after that."""
+    left = after
+
+    def watch(what: str, count: int) -> None:
+        nonlocal left
+        left -= 1
+        if not left:
+            raise Killed
+
+    owner = await asyncpg.connect(urls.owner)
+    blobs = open_blobs(str(settings.data_folder() / "files"))
+    try:
+        await remove_merchant(owner, blobs, merchant_id, watch)
+    finally:
+        await owner.close()
+        await blobs.close()
+
+
+def test_a_removal_that_was_cut_short_goes_on_and_leaves_nothing(platform: Platform) -> None:
+    leaving, staying = platform.leaving.merchant_id, platform.staying.merchant_id
+    before = platform.look(lambda connection: sums(connection, staying))
+    assert {"product", "audit_entry", "stock_movement", "session"} <= platform.look(
+        lambda connection: found_in(connection, str(leaving))
+    )
+    with visiting_database(platform.settings) as urls, pytest.raises(Killed):
+        asyncio.run(_removed_until(platform.settings, urls, leaving, 7))
+    resumed = platform.installation.run("merchant", "resume", str(leaving))
+    assert (resumed.returncode, "has begun" in resumed.stderr) == (1, True)
+
+    said = platform.installation.ask("merchant", "delete", str(leaving), "--yes")
+
+    assert "1 lines of the outbox" in said
+    assert f"{NUMBER_OF_FILES} files" in said
+    words = (CANARY, str(leaving), leaving.hex, platform.leaving.email)
+    assert platform.look(lambda connection: found_in(connection, *words)) == set()
+    assert platform.look(lambda connection: sums(connection, staying)) == before
+    outbox = (platform.installation.data / "outbox.jsonl").read_text("utf-8")
+    assert CANARY not in outbox
+    assert "bola@shop.example" in outbox
+    assert all(json.loads(line)["template"] for line in outbox.splitlines())
+    assert not any((platform.installation.data / "files" / str(leaving)).rglob("*.*"))
+    assert json.loads(platform.installation.ask("doctor", "--json"))["ok"]
+
+
+def test_what_was_removed_is_known_by_its_hash_alone(platform: Platform) -> None:
+    async def ask(connection: Connection) -> Any:
+        return await connection.fetchrow(
+            "SELECT of_merchant, ended_at IS NOT NULL AS ended, gone::text AS gone FROM removal"
+            " WHERE merchant_hash = sha256($1)",
+            platform.leaving.merchant_id.bytes,
+        )
+
+    row = platform.look(ask)
+    assert (row["of_merchant"], row["ended"]) == (None, True)
+    assert json.loads(row["gone"])["files"] == NUMBER_OF_FILES
+
+
+async def test_there_is_no_table_that_it_forgets(database_urls: DatabaseUrls, data_folder: Any) -> None:
+    """Each table of merchants has a row of one who leaves, whatever it is for."""
+    victim, other = uuid4(), uuid4()
+    async with undone(superuser_url(database_urls)) as connection:
+        tables = await tenant_tables(connection)
+        for table in tables:
+            await insert_row(connection, table, victim)
+            await insert_row(connection, table, other)
+        await connection.execute("SET LOCAL session_replication_role = origin; SET LOCAL ROLE kasuwa_owner")
+        blobs = open_blobs(str(data_folder / "files"))
+        await remove_merchant(connection, blobs, victim, lambda what, count: None)
+        await blobs.close()
+        for table in tables:
+            rows = await connection.fetch(
+                f'SELECT DISTINCT merchant_id FROM "{table}" WHERE merchant_id IN ($1, $2)',
+                victim,
+                other,
+            )
+            assert [row[0] for row in rows] == [other], table
+
+
+async def test_without_the_mark_the_ledgers_let_nobody_take_anything(database_urls: DatabaseUrls) -> None:
+    """The control: the same owner, for a merchant whose removal has not begun."""
+    victim = uuid4()
+    async with undone(superuser_url(database_urls)) as connection:
+        await insert_row(connection, "stock_movement", victim)
+        await connection.execute("SET LOCAL session_replication_role = origin; SET LOCAL ROLE kasuwa_owner")
+        with pytest.raises(asyncpg.IntegrityConstraintViolationError, match="append-only"):
+            await connection.execute("DELETE FROM stock_movement WHERE merchant_id = $1", victim)

@@ -24,11 +24,18 @@ async def sessions(web: Web, shop: Shop, path: str = "sessions", **options: Any)
 
 
 async def log_in_at_store(
-    web: Web, key: str, shop: Shop, *, code: str | None = None, email: str | None = None, **headers: str
+    web: Web,
+    key: str,
+    shop: Shop,
+    *,
+    code: str | None = None,
+    email: str | None = None,
+    password: str = PASSWORD,
+    **headers: str,
 ) -> httpx.Response:
-    """authenticateUser with the password of `tests.shop`."""
+    """authenticateUser, with the password of `tests.shop` unless another is given."""
     given = {"authorization": f"Bearer {key}", **headers}
     if code is not None:
         given["x-second-factor"] = code
-    body = {"userToken": email or shop.email, "passToken": PASSWORD}
+    body = {"userToken": email or shop.email, "passToken": password}
     return await web.post("/cloudapi/app/access/login", headers=given, json=body)

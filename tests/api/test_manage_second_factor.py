@@ -14,6 +14,7 @@ from kasuwa.base.tries import Tries
 from kasuwa.domain.permissions import Role
 from kasuwa.domain.users.actions import as_user
 from kasuwa.domain.users.errors import WrongSecondFactor
+from kasuwa.domain.users.recovery import recover_account
 from kasuwa.domain.users.second_factor import require_factor
 from tests.client import Web
 from tests.conftest import SchemaOwner
@@ -224,3 +225,9 @@ async def test_the_fifth_try_may_be_right_and_the_sixth_has_to_wait(web: Web, sh
         answer = await log_in_at_store(web, key, shop, code=code_now(secret))
         assert answer.status_code == expected
     assert int(answer.headers["retry-after"]) >= 1
+
+
+async def test_whoever_lost_it_is_let_in_by_the_operator(web: Web, shop: Shop, key: str) -> None:
+    await turn_on(web, shop)
+    recovered = await recover_account(Context(web.services, request_id="operator"), shop.user_id)
+    assert (await log_in_at_store(web, key, shop, password=recovered.password)).status_code == 200

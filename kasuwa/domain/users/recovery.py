@@ -39,8 +39,9 @@ class Recovered(Struct, frozen=True):
 async def recover_account(context: Context, user_id: UUID) -> Recovered:
     """Give the account a random password and end all that the old proofs opened.
 
-    Every session, link, code and second factor ends; the addresses that are known are told. Whoever the operator
-    gives the password to is the owner from then on: who they are is proved outside. Raises UserNotFound, AccountNotOpen.
+    Every session, link, code and second factor ends; the addresses that are known are told. Whoever the
+    operator gives the password to is the owner from then on: who they are is proved outside.
+    Raises UserNotFound, AccountNotOpen.
     """
     merchant_id = await find_merchant_of(context.services.pool, user_id)
     if merchant_id is None:

@@ -30,9 +30,14 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION take_tries IS 'Counts one try of each bucket, or answers how long to wait and counts none.';
 
-CREATE FUNCTION forgive_tries(wanted bytea, how_many integer) RETURNS void
-LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp
-AS $$ UPDATE rate_bucket SET level = greatest(0, level - coalesce(how_many, level)) WHERE bucket = wanted $$;
+CREATE FUNCTION forgive_tries(wanted bytea[], how_many integer[]) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+BEGIN
+  -- In the order in which tries are taken.
+  PERFORM 1 FROM rate_bucket WHERE bucket = ANY (wanted) ORDER BY bucket FOR UPDATE;
+  UPDATE rate_bucket r SET level = greatest(0, r.level - coalesce(w.how_many, r.level))
+  FROM unnest(wanted, how_many) AS w (bucket, how_many) WHERE r.bucket = w.bucket;
+END $$;
 
 CREATE FUNCTION drop_links_of(wanted uuid) RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp

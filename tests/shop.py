@@ -20,7 +20,7 @@ from kasuwa.domain.permissions import PERMISSIONS_OF_ROLE, Role
 # Argon2 of "correct horse battery staple", made once: hashing is slow on purpose.
 PASSWORD = "correct horse battery staple"
 PASSWORD_HASH = (
-    "$argon2id$v=19$m=19456,t=2,p=1$YMTbU7fIrhdshvVW0Q8hdw$DvmuOmJoOyoKtLVG0p9T65JNS21oU22hsd/jNCMwVRs"
+    "$argon2id$v=19$m=19456,t=3,p=1$u3zK2FGT4n1l89Sa0mG21Q$4OUmbAs6jbIBHhTVI1E594iHfUjVn9ybHvOQg/f0xBw"
 )
 
 

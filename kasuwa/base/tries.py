@@ -6,7 +6,7 @@ which undoes the work of its request, does not undo the count.
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
 from msgspec import Struct
@@ -50,10 +50,14 @@ async def require_no_wait(pool: Pool, tries: Tries) -> None:
     _refuse_while(wait)
 
 
-async def forgive_tries(pool: Pool, tries: Tries, *, how_many: int | None = None) -> None:
-    """Take back that many tries, or all of them: this one was right."""
+async def forgive_tries(pool: Pool, right: Mapping[Tries, int | None]) -> None:
+    """Take back that many tries of each, or all of them (None): this one was right."""
     async with pool.autocommit() as db:
-        await db.value("SELECT forgive_tries(:bucket, :how_many)", bucket=tries.bucket, how_many=how_many)
+        await db.value(
+            "SELECT forgive_tries(:buckets, :how_many)",
+            buckets=[tries.bucket for tries in right],
+            how_many=list(right.values()),
+        )
 
 
 def _refuse_while(wait: timedelta) -> None:

@@ -31,7 +31,6 @@ from kasuwa.base.ids import read_id
 from kasuwa.domain.merchants.records import NewStore
 from kasuwa.domain.reference.contacts import read_email, read_mobile
 from kasuwa.domain.reference.places import read_country, read_currency, read_degrees, read_tax_rate
-from kasuwa.domain.stores.queries import get_location
 from kasuwa.domain.users.actions import (
     link_to,
     register,
@@ -122,7 +121,7 @@ async def user_login_for_apps(
 async def authenticate_user(
     context: Context, exchange: Exchange, query: AuthenticateUserQuery, body: AuthenticateUserRequest
 ) -> AuthenticateUserResponse:
-    acting, user, opened, access_token = await log_in_at(
+    entered = await log_in_at(
         context,
         body.userToken,
         body.passToken,
@@ -131,7 +130,7 @@ async def authenticate_user(
         second_factor=exchange.request.headers.get("x-second-factor", ""),
         address=caller_address(exchange.request),
     )
-    location = await get_location(acting, opened.store_id)
+    user, opened = entered.user, entered.opened
     return AuthenticateUserResponse(
         user=AuthenticatedUser(
             accountId=str(user.user_id),
@@ -144,7 +143,7 @@ async def authenticate_user(
             role=opened.role,
             emailVerified=user.is_verified("email"),
             mobileVerified=user.is_verified("mobile"),
-            defStore=default_store(location, access_token),
+            defStore=default_store(entered.location, entered.account_token),
             sessionExpires=opened.expires_at,
         )
     )

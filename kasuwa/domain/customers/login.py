@@ -44,8 +44,7 @@ async def log_in(context: Context, typed_name: str, password: str, *, address: s
     kept = known.password_hash if known is not None and known.password_hash else None
     if not await verify_password(kept, password) or known is None or known.status != "active":
         raise WrongCustomerCredentials("Check the user name and the password.")
-    await forgive_tries(pool, at_customer)
-    await forgive_tries(pool, at_address, how_many=1)
+    await forgive_tries(pool, {at_customer: None, at_address: 1})
     stronger = await hash_password(password) if is_outdated(known.password_hash) else known.password_hash
     return await _enter(context, known, stronger)
 

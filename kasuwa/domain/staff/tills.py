@@ -104,7 +104,7 @@ async def enter_till(context: Context, user_id: UUID | None, pin: str) -> Entere
             acting, db, wanted, context.store_id, platform=TILL, login_id=new_id(), till_id=till_id
         )
         await write_audit(acting, db, "till.enter", "user", wanted, after={"till": till_id})
-    await forgive_tries(context.services.pool, asking)
+    await forgive_tries(context.services.pool, {asking: None})
     return EnteredTill(wanted, role, opened)
 
 

@@ -27,7 +27,7 @@ async def confirm_password(context: Context, password: str, *, pointer: str = "/
         )
     if not await verify_password(kept, password):
         raise WrongPassword(faults=[FieldFault(pointer, "wrong", "Type your present password.")])
-    await forgive_tries(context.services.pool, asking)
+    await forgive_tries(context.services.pool, {asking: None})
     return kept
 
 

@@ -14,10 +14,11 @@ from kasuwa.base.tries import Tries, forgive_tries, take_tries
 from kasuwa.domain.merchants.actions import open_session
 from kasuwa.domain.merchants.records import OpenedSession
 from kasuwa.domain.proofs.names import login_name
+from kasuwa.domain.stores.queries import get_location
 from kasuwa.domain.users.actions import add_link, as_user, find_by_link, use_link
 from kasuwa.domain.users.errors import NotVerified, StoreNotOpen, WrongCredentials
 from kasuwa.domain.users.queries import find_credentials, get_user
-from kasuwa.domain.users.records import LoggedIn, StoreAccess, User
+from kasuwa.domain.users.records import LoggedIn, LoggedInAt, StoreAccess, User
 from kasuwa.domain.users.second_factor import require_factor
 
 ENTER_PATH = "/enter"
@@ -72,7 +73,7 @@ async def log_in_at(
     wants_default: bool,
     second_factor: str = "",
     address: str,
-) -> tuple[Context, User, StoreAccess, str]:
+) -> LoggedInAt:
     """Open a session at one store, the default one if `wants_default`; and one of the account there.
 
     Raises WrongCredentials, NotVerified, SecondFactorRequired, WrongSecondFactor, StoreNotOpen,
@@ -90,7 +91,8 @@ async def log_in_at(
         opened = await _enter(acting, db, user_id, stores[0], "", login_id)
         account_token = await open_account_session(acting, db, user_id, stores[0].store_id, login_id=login_id)
         await _note(acting, db, user_id, "")
-    return acting, user, opened, account_token
+        location = await get_location(acting, opened.store_id)
+    return LoggedInAt(user, opened, account_token, location)
 
 
 async def enter_by_link(context: Context, token: str, second_factor: str = "") -> OpenedSession:
@@ -148,13 +150,13 @@ async def _prove(
     is_right = await verify_password(None if known is None else known.password_hash, password)
     if known is None or not is_right or known.status == "suspended":
         raise WrongCredentials("Check the user name and the password.")
-    await forgive_tries(services.pool, at_account)
-    await forgive_tries(services.pool, at_address, how_many=1)
+    await forgive_tries(services.pool, {at_account: None, at_address: 1})
     if known.status == "pending":
         raise NotVerified("Confirm the registration with the code or the link that was sent, then log in.")
     user_id = UUID(int=known.user_id.int)
     acting = as_user(context, MerchantId(UUID(int=known.merchant_id.int)), user_id)
-    await require_factor(acting, user_id, second_factor)
+    if known.has_second_factor:
+        await require_factor(acting, user_id, second_factor)
     if is_outdated(known.password_hash):
         await _keep_stronger(acting, user_id, known.password_hash, password)
     return acting, user_id

@@ -35,17 +35,16 @@ async def find_credentials(pool: Pool, name: str) -> Credentials | None:
 
     An unknown name asks the database the same questions as a known one, so that both take as long.
     """
-    merchant_id, user_id = await find_login(pool, name) or (MerchantId(new_id()), new_id())
-    async with pool.transaction(merchant_id) as db:
+    async with pool.autocommit() as db:
         return await db.find(
             """
-            SELECT u.merchant_id, u.user_id, u.password_hash,
-                   CASE WHEN m.status = 'active' THEN u.status ELSE m.status END AS status
-            FROM user_account u JOIN merchant m ON m.merchant_id = u.merchant_id
-            WHERE u.merchant_id = current_merchant() AND u.user_id = :user_id
+            SELECT merchant_id, user_id, password_hash, status, has_second_factor
+            FROM find_credentials(:name, :no_merchant, :no_user)
             """,
             into=Credentials,
-            user_id=user_id,
+            name=name,
+            no_merchant=new_id(),
+            no_user=new_id(),
         )
 
 

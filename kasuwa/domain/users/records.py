@@ -7,6 +7,7 @@ from uuid import UUID
 from msgspec import Struct
 
 from kasuwa.domain.proofs.records import Channel
+from kasuwa.domain.stores.records import Location
 
 
 class Applicant(Struct, frozen=True, kw_only=True):
@@ -57,6 +58,7 @@ class Credentials(Struct, frozen=True):
     user_id: UUID
     password_hash: str
     status: str
+    has_second_factor: bool
 
 
 class Verification(Struct, frozen=True):
@@ -74,6 +76,15 @@ class StoreAccess(Struct, frozen=True):
     role: str
     token: str
     expires_at: datetime
+
+
+class LoggedInAt(Struct, frozen=True):
+    """A user who proved themselves, at one store."""
+
+    user: User
+    opened: StoreAccess
+    account_token: str
+    location: Location
 
 
 class LoggedIn(Struct, frozen=True):

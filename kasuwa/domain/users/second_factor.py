@@ -130,7 +130,7 @@ async def confirm(context: Context, code: str) -> list[str]:
         )
         codes = await _new_recovery_codes(context, db, user_id)
         await write_audit(context, db, "second_factor.on", "user", user_id)
-    await forgive_tries(context.services.pool, asking)
+    await forgive_tries(context.services.pool, {asking: None})
     return codes
 
 
@@ -175,7 +175,7 @@ async def require_factor(context: Context, user_id: UUID, code: str) -> None:
         is_right = await _use(context, db, user_id, factor, code)
     if not is_right:
         raise WrongSecondFactor("Type the code that the app shows now; a code works once.")
-    await forgive_tries(pool, asking)
+    await forgive_tries(pool, {asking: None})
 
 
 async def _use(context: Context, db: Database, user_id: UUID, factor: _Factor, code: str) -> bool:

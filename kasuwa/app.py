@@ -31,6 +31,7 @@ from kasuwa.base.http.protocol import ProtocolLimits
 from kasuwa.base.imaging import Imaging
 from kasuwa.base.jobs import JobQueue
 from kasuwa.base.limits import Limits
+from kasuwa.base.postgres.bootstrap import APPLICATION
 from kasuwa.base.problems import (
     Invalid,
     MethodNotAllowed,
@@ -43,7 +44,7 @@ from kasuwa.base.problems import (
     Unavailable,
     UnsupportedMediaType,
 )
-from kasuwa.base.secrets import Sealer
+from kasuwa.base.secrets import Sealer, connection_name, role_password
 from kasuwa.base.storage import open_blobs
 from kasuwa.domain.catalogue.following import FOLLOW_JOB, run_follow
 from kasuwa.domain.customers.passwords import RESET_JOB as CUSTOMER_RESET_JOB
@@ -118,6 +119,8 @@ async def open_services(setup: WorkerSetup) -> AsyncIterator[Services]:
         max_size=settings.database_connections,
         on_wait=metrics.db_pool_wait_seconds.observe,
         quotas=settings.quotas(),
+        name=connection_name(setup.keys),
+        passwords=[role_password(key, APPLICATION) for key in setup.keys] if settings.database_url else (),
     )
     blobs = open_blobs(settings.storage_url or str(data / "files"))
     imaging = Imaging(

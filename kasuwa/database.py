@@ -1,9 +1,6 @@
 """The database of an installation: the embedded one or one by address, ready to use."""
 
 import asyncio
-import base64
-import hashlib
-import hmac
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from urllib.parse import quote, urlsplit, urlunsplit
@@ -16,7 +13,7 @@ from kasuwa.base.postgres.binaries import find_binaries
 from kasuwa.base.postgres.bootstrap import APPLICATION, OWNER, bootstrap
 from kasuwa.base.postgres.server import EmbeddedPostgres, running
 from kasuwa.base.resources import resource_folder
-from kasuwa.base.secrets import Sealer, read_keys
+from kasuwa.base.secrets import Sealer, read_keys, role_password
 from kasuwa.settings import Settings
 
 PROBE = b"kasuwa"
@@ -137,6 +134,4 @@ def with_login(url: str, role: str, password: str, database: str) -> str:
 
 
 def _password(settings: Settings, role: str) -> str:
-    """A role's password follows from the sealing key: nobody has to know or keep it."""
-    key = sealing_keys(settings)[0].encode()
-    return base64.urlsafe_b64encode(hmac.digest(key, f"role {role}".encode(), hashlib.sha256)).decode()
+    return role_password(sealing_keys(settings)[0], role)

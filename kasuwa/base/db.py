@@ -5,9 +5,9 @@ A `Database` is one connection inside one transaction. Nobody but `Pool.transact
 
 import copy
 import re
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
-from functools import lru_cache
+from functools import lru_cache, partial
 from time import perf_counter
 from types import TracebackType
 from typing import Any, TypeVar
@@ -187,19 +187,24 @@ class Pool:
         min_size: int = 1,
         max_size: int = 10,
         quotas: Mapping[str, int] | None = None,
+        name: str = "kasuwa",
+        passwords: Sequence[str] = (),
         **address: Any,
     ) -> "Pool":
         """Connect. `address` is what asyncpg takes: `dsn`, or `host`, `user`, `database` …
 
-        `quotas`, by kind, hold for each merchant that has none of its own; 0 allows any number.
+        `quotas`, by kind, hold for each merchant that has none of its own; 0 allows any number. `name` is
+        what the server shows the connections as. Where the address's password is refused, each of
+        `passwords` is tried: the role's changes with the sealing key, while this process runs.
         """
         told = {f"app.quota_{kind}": str(allowed) for kind, allowed in (quotas or {}).items()}
         pool = await asyncpg.create_pool(
+            connect=partial(_connected, passwords),
             min_size=min_size,
             max_size=max_size,
             max_inactive_connection_lifetime=60.0,
             command_timeout=15.0,
-            server_settings={"application_name": "kasuwa", "jit": "off", "timezone": "UTC", **told},
+            server_settings={"application_name": name, "jit": "off", "timezone": "UTC", **told},
             reset=_leave_clean,
             **address,
         )
@@ -280,6 +285,21 @@ class Pool:
             await self.end(connection, keep=False)
             raise
         await self.end(connection, keep=True)
+
+
+async def _connected(
+    passwords: Sequence[str], *place: Any, **options: Any
+) -> "asyncpg.Connection[asyncpg.Record]":
+    """A connection by the address's own password, else by the first of the others that is let in."""
+    try:
+        return await asyncpg.connect(*place, **options)
+    except asyncpg.InvalidPasswordError:
+        for password in passwords:
+            try:
+                return await asyncpg.connect(*place, **options | {"password": password})
+            except asyncpg.InvalidPasswordError:
+                continue
+        raise
 
 
 def _is_gone(connection: "Connection[asyncpg.Record]") -> bool:

@@ -19,7 +19,7 @@ from kasuwa.base.secrets import Sealer
 
 # How long a second request waits for the first one with its key.
 WAIT_SECONDS = 10.0
-_KEPT_SECONDS = 86_400
+KEPT_SECONDS = 86_400
 
 # Those of this process wait for each other here: only one of them waits in the database, on a connection.
 _turns: WeakValueDictionary[bytes, asyncio.Lock] = WeakValueDictionary()
@@ -69,7 +69,7 @@ class Once:
         caller: str,
         key: str,
         request: bytes,
-        kept_seconds: float = _KEPT_SECONDS,
+        kept_seconds: float = KEPT_SECONDS,
         wait_seconds: float | None = None,
     ) -> None:
         scope = f"{caller}\n{key}".encode()
@@ -136,7 +136,7 @@ class Once:
         if kept is None or kept.sealed is None:
             return None
         if not kept.sealed:
-            raise AnswerForgotten("It told of somebody who was erased. Use a new key for a new request.")
+            raise AnswerForgotten("The answer is kept no longer. Use a new key for a new request.")
         if kept.fingerprint != self._fingerprint:
             raise KeyReused("Use a new key for a new request.")
         return msgpack.decode(self._sealer.open(kept.sealed), type=KeptAnswer)

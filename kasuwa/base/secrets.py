@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import hashlib
 import hmac
 import os
 import tempfile
@@ -11,6 +12,9 @@ from pathlib import Path
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+# Before a key of the file that is to become the first one: it opens already, and seals nothing yet.
+NEXT = "next:"
 
 
 class SealBroken(Exception):
@@ -58,10 +62,28 @@ def new_key() -> str:
     return Fernet.generate_key().decode()
 
 
+def key_mark(key: str) -> str:
+    """Enough of a key's hash to know it again, and of no use for anything else."""
+    return hashlib.sha256(b"kasuwa key " + key.encode()).hexdigest()[:16]
+
+
+def connection_name(keys: Sequence[str]) -> str:
+    """What a worker's connections are called: it tells the operator's commands which keys the worker has.
+
+    PostgreSQL keeps 63 characters, which are the first six keys.
+    """
+    return "kasuwa " + ",".join(key_mark(key)[:8] for key in keys)
+
+
+def role_password(key: str, role: str) -> str:
+    """A database role's password follows from the sealing key: nobody has to know or keep it."""
+    return base64.urlsafe_b64encode(hmac.digest(key.encode(), f"role {role}".encode(), "sha256")).decode()
+
+
 def read_keys(setting: str, file: Path) -> list[str]:
     """The keys of the setting (newest first, parted by commas), else of the file, made at first need.
 
-    The file can be read by its owner alone.
+    The file can be read by its owner alone. A key that is marked as the next one comes last.
     """
     if setting:
         return _checked([key.strip() for key in setting.split(",") if key.strip()], "KASUWA_SECRET_KEY")
@@ -79,7 +101,8 @@ def read_keys(setting: str, file: Path) -> list[str]:
             pass
         finally:
             os.unlink(temporary)
-    return _checked(file.read_text("utf-8").split(), str(file))
+    lines = sorted(file.read_text("utf-8").split(), key=lambda line: line.startswith(NEXT))
+    return _checked(list(dict.fromkeys(line.removeprefix(NEXT) for line in lines)), str(file))
 
 
 def _checked(keys: list[str], place: str) -> list[str]:

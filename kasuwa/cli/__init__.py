@@ -233,6 +233,35 @@ def token_rotate(
     replace_token(read_settings(data=data), token, overlap, as_json=as_json)
 
 
+secrets_app = typer.Typer(help="The keys that seal what must be read again.", no_args_is_help=True)
+app.add_typer(secrets_app, name="secrets")
+
+
+@secrets_app.command("rotate")
+def secrets_rotate(
+    new_key: Annotated[bool, typer.Option("--new-key", help="Begin: make a key to come first.")] = False,
+    drop_old: Annotated[
+        bool, typer.Option("--drop-old", help="End: take the old keys away, once nothing needs them.")
+    ] = False,
+    now: Annotated[
+        bool,
+        typer.Option("--now", help="With --drop-old: forget the answers kept for repeats that need them."),
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="With --drop-old: do not ask.")] = False,
+    data: Data = None,
+) -> None:
+    """Change the sealing key beside running servers: each run takes the next step that is safe, and says what
+    comes then. Exit code 1 while the step has to wait."""
+    from kasuwa.cli.rotation import run_rotation
+    from kasuwa.settings import read_settings
+
+    if (now or yes) and not drop_old:
+        raise typer.BadParameter("--now and --yes go with --drop-old")
+    if new_key and drop_old:
+        raise typer.BadParameter("--new-key begins and --drop-old ends: they are two steps")
+    run_rotation(read_settings(data=data), new=new_key, drop=drop_old, at_once=now, yes=yes)
+
+
 merchant_app = typer.Typer(help="The merchants on this server.", no_args_is_help=True)
 store_app = typer.Typer(help="Their stores.", no_args_is_help=True)
 app.add_typer(merchant_app, name="merchant")

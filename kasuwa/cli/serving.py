@@ -9,8 +9,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
+
 from kasuwa.base.http.server import ServerOptions, serve
 from kasuwa.base.postgres.process import dies_with
+from kasuwa.base.secrets import KeyWrong
 from kasuwa.cli.output import say, warn
 from kasuwa.database import sealing_keys, serving_database
 from kasuwa.domain.messages.courier import check_couriers
@@ -27,7 +30,6 @@ def run_server(settings: Settings, *, demo: bool = False) -> int:
     certificate, key = _tls(settings)
     check_couriers(settings)
     with serving_database(settings) as urls:
-        setup = WorkerSetup(settings, urls.application, sealing_keys(settings))
         options = ServerOptions(
             app_factory="kasuwa.app:create_app",
             render_error="kasuwa.app:render_error",
@@ -35,7 +37,7 @@ def run_server(settings: Settings, *, demo: bool = False) -> int:
             port=settings.port,
             workers=settings.workers,
             metrics_folder=settings.data_folder() / "metrics",
-            environment=handed(setup),
+            environment=_WorkerEnvironment(settings, urls.application),
             stop_deadline_seconds=round(settings.stop_seconds),
             log_level=settings.log_level.upper(),
             limits={
@@ -56,6 +58,21 @@ def run_server(settings: Settings, *, demo: bool = False) -> int:
             ) from None
         finally:
             announcement.end()
+
+
+class _WorkerEnvironment:
+    """What each worker is handed at its start: the file of the keys may have changed since the last one's."""
+
+    def __init__(self, settings: Settings, application_url: str) -> None:
+        self._setup = WorkerSetup(settings, application_url, sealing_keys(settings))
+
+    def __call__(self) -> dict[str, str]:
+        try:
+            keys = sealing_keys(self._setup.settings)
+            self._setup = msgspec.structs.replace(self._setup, keys=keys)
+        except (OSError, KeyWrong) as error:
+            warn(f"kasuwa: the sealing keys cannot be read, so workers go on with those of before: {error}")
+        return handed(self._setup)
 
 
 class Announcement:

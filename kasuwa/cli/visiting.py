@@ -8,7 +8,7 @@ from typing import TypeVar
 from kasuwa.base.context import Context, Services
 from kasuwa.base.db import Pool
 from kasuwa.base.jobs import JobQueue
-from kasuwa.base.secrets import Sealer
+from kasuwa.base.secrets import Sealer, connection_name
 from kasuwa.cli.stores import only_store, store_id_of
 from kasuwa.database import DatabaseUrls, sealing_keys, visiting_database
 from kasuwa.domain.merchants.actions import operating_on
@@ -34,7 +34,8 @@ def at_the_database(settings: Settings, act: Callable[[Context], Awaitable[T]]) 
 
 
 async def _with_rows(settings: Settings, urls: DatabaseUrls, act: Callable[[Context], Awaitable[T]]) -> T:
-    pool = await Pool.open(dsn=urls.application, max_size=2, quotas=settings.quotas())
+    name = connection_name(sealing_keys(settings))
+    pool = await Pool.open(dsn=urls.application, max_size=2, quotas=settings.quotas(), name=name)
     try:
         return await act(Context(DatabaseServices(pool, settings), request_id="operator"))
     finally:

@@ -54,7 +54,7 @@ class ServerOptions(msgspec.Struct, frozen=True, kw_only=True):
     """`app_factory` and `render_error` are `module:function`: an ASGI app, and identity.RenderError.
 
     `limits` are fields of ProtocolLimits that differ from its defaults. `metrics_folder` is emptied.
-    `environment` is added to the workers'.
+    `environment` is asked before each worker starts, and added to the worker's.
     """
 
     app_factory: str
@@ -63,7 +63,7 @@ class ServerOptions(msgspec.Struct, frozen=True, kw_only=True):
     port: int = 8000
     workers: int = 1
     metrics_folder: Path | None = None
-    environment: Mapping[str, str] = {}
+    environment: Callable[[], Mapping[str, str]] = dict
     stop_grace_seconds: float = 0.5
     stop_deadline_seconds: int = 30
     start_deadline_seconds: float = 60.0
@@ -181,7 +181,7 @@ class Supervisor:
             folder.mkdir(parents=True)
 
     def _environment(self) -> dict[str, str]:
-        environment = {**os.environ, **self.options.environment}
+        environment = {**os.environ, **self.options.environment()}
         if self.options.metrics_folder is not None:
             environment["PROMETHEUS_MULTIPROC_DIR"] = str(self.options.metrics_folder)
         return environment

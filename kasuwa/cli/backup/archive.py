@@ -57,11 +57,6 @@ class Manifest(Struct, frozen=True, kw_only=True):
     parts: tuple[Part, ...]
 
 
-def key_mark(key: str) -> str:
-    """Enough of a key's hash to know it again, and of no use for anything else."""
-    return hashlib.sha256(b"kasuwa key " + key.encode()).hexdigest()[:16]
-
-
 class _Hashed:
     """A file for writing that hashes what passes through."""
 

@@ -13,9 +13,9 @@ from msgspec import Struct
 from kasuwa.base.migrate import read_migrations
 from kasuwa.base.postgres.folder import write_file
 from kasuwa.base.problems import Conflict
-from kasuwa.base.secrets import Sealer
+from kasuwa.base.secrets import Sealer, key_mark
 from kasuwa.base.storage import open_blobs
-from kasuwa.cli.backup.archive import DUMP, FILES, KEY, ArchiveRefused, Manifest, key_mark, parts, verify
+from kasuwa.cli.backup.archive import DUMP, FILES, KEY, ArchiveRefused, Manifest, parts, verify
 from kasuwa.cli.backup.programs import pg_restore, with_database
 from kasuwa.cli.doctor.examination import examine, print_report
 from kasuwa.cli.doctor.report import Report

@@ -12,6 +12,7 @@ import msgspec
 import kasuwa
 from kasuwa.base.migrate import applied
 from kasuwa.base.problems import Problem
+from kasuwa.base.secrets import key_mark
 from kasuwa.base.storage import BlobMissing, Blobs, open_blobs
 from kasuwa.cli.backup.archive import (
     DUMP,
@@ -23,7 +24,6 @@ from kasuwa.cli.backup.archive import (
     ArchiveRefused,
     ArchiveWriter,
     Manifest,
-    key_mark,
     writing,
 )
 from kasuwa.cli.backup.programs import pg_dump

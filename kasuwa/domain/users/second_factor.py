@@ -43,7 +43,7 @@ _RECOVERY_CHARS = 10
 
 
 _FACTOR = """
-    SELECT sealed_secret, last_step, confirmed_at FROM second_factor
+    SELECT sealed_secret, last_step, confirmed_at, created_at FROM second_factor
     WHERE merchant_id = current_merchant() AND user_id = :user_id
 """
 
@@ -67,6 +67,7 @@ class _Factor(Struct, frozen=True):
     sealed_secret: bytes
     last_step: int
     confirmed_at: datetime | None
+    created_at: datetime
 
 
 async def get_factor(context: Context) -> FactorState:
@@ -189,11 +190,11 @@ async def _use(context: Context, db: Database, user_id: UUID, factor: _Factor, c
                 """
                 UPDATE second_factor SET last_step = :step
                 WHERE merchant_id = current_merchant() AND user_id = :user_id AND last_step < :step
-                  AND sealed_secret = :sealed
+                  AND created_at = :created_at
                 """,
                 user_id=user_id,
                 step=step,
-                sealed=factor.sealed_secret,
+                created_at=factor.created_at,
             )
         )
     return bool(

@@ -12,8 +12,8 @@ from functools import lru_cache
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
-# Argon2id with 19 MiB, three passes, one lane: the memory is OWASP's least, for small machines; the passes are
-# those of RFC 9106.
+# Argon2id with 19 MiB, three passes, one lane: OWASP's least memory, for small machines,
+# and the passes of RFC 9106.
 HASHER = PasswordHasher(time_cost=3, memory_cost=19 * 1024, parallelism=1)
 # Few at a time: hashing is slow on purpose and must leave cores and memory to everybody else.
 _THREADS = ThreadPoolExecutor(max_workers=2, thread_name_prefix="argon2")

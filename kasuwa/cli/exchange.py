@@ -1,5 +1,6 @@
 """`kasuwa import products` and `kasuwa export products`."""
 
+import gc
 import os
 import sys
 from collections.abc import AsyncIterator
@@ -50,6 +51,9 @@ def import_products(
             counts = await import_pictures(acting, pictures, watch=_tell_picture)
         return run, counts
 
+    # A part's rows go as soon as it is written, without cycles: looking for some after each 700 new objects
+    # takes a twelfth of our time.
+    gc.set_threshold(100_000, 50, 100)
     run, counts = in_a_store(settings, store, act)
     if as_json:
         say_json({**msgspec.to_builtins(run), "pictures": counts})

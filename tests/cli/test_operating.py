@@ -210,3 +210,13 @@ def test_every_switch_is_in_the_audit_trail(platform: Platform) -> None:
     actions = {entry["action"] for entry in answer.json()["data"]}
     assert {"merchant.suspend", "merchant.resume", "store.disable", "store.enable"} <= actions
     assert "token.revoke" in actions
+
+
+def test_an_owner_who_lost_everything_logs_in_by_what_is_printed(platform: Platform) -> None:
+    """The last one here: the session and the password of the others end."""
+    platform.key = json.loads(platform.installation.ask("key", "create", "--name", "app", "--json"))["key"]
+    assert platform.log_in().status_code == 200
+    recovered = json.loads(platform.installation.ask("user", "reset", "demo", "--json"))
+    assert (platform.log_in().status_code, platform.answers()["StoreHarmony"]) == (401, 401)
+    platform.password = recovered["password"]
+    assert platform.log_in().status_code == 200

@@ -10,8 +10,8 @@ from uuid import UUID
 import msgspec
 from msgspec import Struct
 
-from kasuwa.base.context import Context, Services, StoreId
-from kasuwa.base.ids import new_id, token_hash
+from kasuwa.base.context import Services, StoreId
+from kasuwa.base.ids import new_id
 from kasuwa.base.passwords import hash_password
 from kasuwa.domain.catalogue.actions import create_product
 from kasuwa.domain.catalogue.categories import create_category
@@ -32,8 +32,7 @@ from kasuwa.domain.exchange.records import ImportOptions
 from kasuwa.domain.media.actions import show_picture
 from kasuwa.domain.media.keeping import keep_bytes
 from kasuwa.domain.media.records import STOREHARMONY_FORMATS, KeptPicture, Place
-from kasuwa.domain.merchants.actions import create_access_token, join_store, open_session
-from kasuwa.domain.merchants.authentication import resolve_access_token
+from kasuwa.domain.merchants.actions import join_store, open_session
 from kasuwa.domain.messages.actions import send_message
 from kasuwa.domain.messages.records import Message
 from kasuwa.domain.permissions import Role
@@ -44,13 +43,12 @@ from kasuwa.domain.stores.settings.records import GatewayWish, NewBanner, PointW
 from kasuwa.domain.transfers.actions import draft_transfer, send
 from kasuwa.domain.transfers.records import NewTransfer, WantedLine
 from kasuwa.domain.users.actions import VERIFY_LINK_LIFETIME, VERIFY_PURPOSE, add_link
-from kasuwa.domain.users.login import open_account_session
 from kasuwa.domain.users.pictures import set_picture
 from tests.banking import new_account
 from tests.client import ORIGIN
 from tests.conftest import picture_bytes
 from tests.contract.proofs import ways_in
-from tests.shop import Shop, new_developer_key, new_shop
+from tests.shop import Shop, new_shop
 
 _COUNTERS = ("product", "variant", "product_picture", "category")
 
@@ -394,100 +392,3 @@ async def hire(shop: Shop, role: Role, store_id: UUID) -> Staff:
         await join_store(db, user_id, store_id, role)
         session = await open_session(shop.owner, db, user_id, store_id)
     return Staff(user_id, email, session.token, session.session_id)
-
-
-class Caller(Struct, frozen=True, kw_only=True):
-    """Who calls: a name for the report, the secret for each security scheme, and their own things."""
-
-    name: str
-    cast: Cast
-    secrets: dict[str, str] = {}
-    # Only a store keeps their own merchant's things from them.
-    is_colleague: bool = False
-
-
-def owner(cast: Cast, developer_key: str, name: str = "owner") -> Caller:
-    return Caller(
-        name=name,
-        cast=cast,
-        secrets={
-            "sessiontoken": cast.shop.session,
-            "developerKey": developer_key,
-            "authToken": cast.shop.token,
-            "accessToken": cast.shop.token,
-            "tilltoken": cast.till_token,
-        },
-    )
-
-
-def with_token(cast: Cast, token: str, name: str) -> Caller:
-    """A caller who has one API token and tries it everywhere."""
-    schemes = ("sessiontoken", "developerKey", "authToken", "accessToken", "customerToken", "tilltoken")
-    return Caller(name=name, cast=cast, secrets=dict.fromkeys(schemes, token))
-
-
-async def colleague_elsewhere(victim: Cast, developer_key: str) -> Caller:
-    """A cashier of the victim's other location; for the other APIs its read-only token."""
-    shop = victim.shop
-    staff = await hire(shop, Role.CASHIER, shop.second_store_id)
-    operator = Context(shop.owner.services, request_id="test")
-    token = await create_access_token(operator, shop.second_store_id, ["read_product"])
-    there = msgspec.structs.replace(
-        victim,
-        store_id=shop.second_store_id,
-        store_hash=token.store_hash,
-        user_id=staff.user_id,
-        email=staff.email,
-    )
-    return Caller(
-        name="a cashier of another location",
-        cast=there,
-        secrets={
-            "sessiontoken": staff.session,
-            "developerKey": developer_key,
-            "authToken": token.access_token,
-            "accessToken": token.access_token,
-        },
-        is_colleague=True,
-    )
-
-
-async def whose_time_is_over(victim: Cast) -> Caller:
-    """The victim's own owner with sessions that have ended and a token that was revoked."""
-    shop = victim.shop
-    token = await create_access_token(
-        Context(shop.owner.services, request_id="test"), shop.store_id, ["read_product", "write_product"]
-    )
-    async with shop.owner.transaction() as db:
-        session = await open_session(shop.owner, db, shop.user_id, shop.store_id)
-        account = await open_account_session(shop.owner, db, shop.user_id, shop.store_id)
-        for ended in (session.token, account):
-            await db.value("SELECT end_session(:hash)", hash=token_hash(ended))
-        facts = await resolve_access_token(shop.owner.services.pool, token.access_token)
-        assert facts is not None
-        await db.value("SELECT revoke_access_token(:token_id)", token_id=facts.token_id)
-    return Caller(
-        name="an ended session",
-        cast=victim,
-        secrets={
-            "sessiontoken": session.token,
-            "developerKey": account,
-            "authToken": token.access_token,
-            "accessToken": token.access_token,
-        },
-    )
-
-
-async def strangers(victim: Cast, other: Cast, developer_key: str) -> list[Caller]:
-    """Everybody who has no business with the victim's things."""
-    return [
-        Caller(name="nobody", cast=other),
-        owner(other, developer_key, "the other merchant's owner"),
-        await colleague_elsewhere(victim, developer_key),
-        with_token(other, other.shop.read_token, "a read-only token"),
-        await whose_time_is_over(victim),
-    ]
-
-
-async def right_caller(victim: Cast, services: Services) -> Caller:
-    return owner(victim, await new_developer_key(services), "the right caller")

@@ -36,7 +36,8 @@ from kasuwa.settings import read_settings
 from tests.cli.staging import Installation, serving
 from tests.client import ORIGIN
 from tests.conftest import picture_bytes
-from tests.contract.cast import Caller, Cast, new_cast, right_caller
+from tests.contract.callers import Caller, right_caller
+from tests.contract.cast import Cast, new_cast
 from tests.contract.recipes import STORE_BOUND, Entry, built
 
 HERE = Path(__file__).parent

@@ -11,7 +11,8 @@ from msgspec import Struct
 
 from tests.base.database import Connection
 from tests.client import Web
-from tests.contract.cast import Caller, Cast, new_cast, right_caller, strangers
+from tests.contract.callers import Caller, right_caller, strangers
+from tests.contract.cast import Cast, new_cast
 from tests.contract.recipes import STORE_BOUND, Call, Entry, Place
 
 # Where an answer may tell that an id is somebody's, and why.

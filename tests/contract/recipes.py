@@ -18,7 +18,8 @@ from kasuwa.base.ids import new_id
 from tests.banking import new_number
 from tests.client import ORIGIN, Web
 from tests.contract.bodies import BODIES, FILES, QUERIES
-from tests.contract.cast import Caller, Cast
+from tests.contract.callers import Caller
+from tests.contract.cast import Cast
 from tests.contract.leaves import HEADERS, MissingRecipe, contract_of, put_leaf
 
 Json = dict[str, Any]

@@ -14,7 +14,8 @@ from kasuwa.database import DatabaseUrls
 from tests.base.database import Connection, connected, superuser_url
 from tests.client import Web
 from tests.contract.bodies import FILES
-from tests.contract.cast import Cast, new_cast, right_caller
+from tests.contract.callers import right_caller
+from tests.contract.cast import Cast, new_cast
 from tests.contract.isolation import rows_of
 from tests.contract.recipes import Call, Entry, built
 

@@ -22,7 +22,8 @@ from kasuwa.base.http.api import Handler, Registered
 from kasuwa.base.ids import new_id
 from kasuwa.handover import WorkerSetup
 from tests.client import Web, running_web
-from tests.contract.cast import Caller, Cast, new_cast, right_caller
+from tests.contract.callers import Caller, right_caller
+from tests.contract.cast import Cast, new_cast
 from tests.contract.leaves import HEADERS
 from tests.contract.recipes import Call, Entry, built
 from tests.contract.test_hostile_bodies import leaves_of

@@ -10,7 +10,8 @@ from msgspec import UNSET
 from kasuwa.base.ids import new_id
 from tests.client import Web
 from tests.contract.bodies import BODIES
-from tests.contract.cast import Cast, new_cast, right_caller
+from tests.contract.callers import right_caller
+from tests.contract.cast import Cast, new_cast
 from tests.contract.isolation import leaves
 from tests.contract.recipes import Call, Entry, built
 

@@ -5,7 +5,8 @@ import pytest
 
 from kasuwa.domain.permissions import Role
 from tests.client import Web
-from tests.contract.cast import Caller, Cast, hire, new_cast, with_token
+from tests.contract.callers import Caller, with_token
+from tests.contract.cast import Cast, hire, new_cast
 from tests.contract.proofs import begin_factor
 from tests.contract.recipes import Entry, built
 from tests.shop import new_developer_key

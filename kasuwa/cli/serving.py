@@ -37,7 +37,6 @@ def run_server(settings: Settings, *, demo: bool = False) -> int:
             port=settings.port,
             workers=settings.workers,
             metrics_folder=settings.data_folder() / "metrics",
-            environment=_WorkerEnvironment(settings, urls.application),
             stop_deadline_seconds=round(settings.stop_seconds),
             log_level=settings.log_level.upper(),
             limits={
@@ -50,7 +49,12 @@ def run_server(settings: Settings, *, demo: bool = False) -> int:
         )
         announcement = Announcement(settings, demo=demo)
         try:
-            return serve(options, on_ready=announcement.begin, on_tick=announcement.look)
+            return serve(
+                options,
+                on_ready=announcement.begin,
+                on_tick=announcement.look,
+                handed=_WorkerEnvironment(settings, urls.application),
+            )
         except OSError as error:
             raise SettingWrong(
                 f"Cannot listen on {settings.host}:{settings.port} ({error.strerror}). "

@@ -48,7 +48,7 @@ def tls_server(
         1,
         folder,
         render_error="kasuwa.app:render_error",
-        environment=lambda: handed(msgspec.structs.replace(worker_setup, settings=settings)),
+        environment=handed(msgspec.structs.replace(worker_setup, settings=settings)),
         tls_certificate=str(chain),
         tls_key=str(key),
     ) as server:

@@ -54,7 +54,7 @@ class ServerOptions(msgspec.Struct, frozen=True, kw_only=True):
     """`app_factory` and `render_error` are `module:function`: an ASGI app, and identity.RenderError.
 
     `limits` are fields of ProtocolLimits that differ from its defaults. `metrics_folder` is emptied.
-    `environment` is asked before each worker starts, and added to the worker's.
+    `environment` is added to the workers'.
     """
 
     app_factory: str
@@ -63,7 +63,7 @@ class ServerOptions(msgspec.Struct, frozen=True, kw_only=True):
     port: int = 8000
     workers: int = 1
     metrics_folder: Path | None = None
-    environment: Callable[[], Mapping[str, str]] = dict
+    environment: Mapping[str, str] = {}
     stop_grace_seconds: float = 0.5
     stop_deadline_seconds: int = 30
     start_deadline_seconds: float = 60.0
@@ -113,8 +113,9 @@ def listen(host: str, port: int) -> socket.socket:
 class Supervisor:
     """Starts, replaces and stops the workers. Runs in the main thread, which gets the signals."""
 
-    def __init__(self, options: ServerOptions) -> None:
+    def __init__(self, options: ServerOptions, handed: Callable[[], Mapping[str, str]] = dict) -> None:
         self.options = options
+        self.handed = handed
         self.listening = listen(options.host, options.port)
         self.port: int = self.listening.getsockname()[1]
         self.workers: list[_WorkerProcess] = []
@@ -181,7 +182,7 @@ class Supervisor:
             folder.mkdir(parents=True)
 
     def _environment(self) -> dict[str, str]:
-        environment = {**os.environ, **self.options.environment()}
+        environment = {**os.environ, **self.options.environment, **self.handed()}
         if self.options.metrics_folder is not None:
             environment["PROMETHEUS_MULTIPROC_DIR"] = str(self.options.metrics_folder)
         return environment
@@ -319,11 +320,12 @@ def serve(
     *,
     on_ready: Callable[[str], None] | None = None,
     on_tick: Callable[[], None] | None = None,
+    handed: Callable[[], Mapping[str, str]] = dict,
 ) -> int:
     """Serve until SIGTERM or SIGINT; SIGHUP replaces the workers one by one. Returns the exit code.
 
     `on_ready(url)` is called once a worker has answered; `on_tick()` about once a second (to look after
-    a database). What must outlive the workers is a `with` around this call. Raises OSError when the port
+    a database); `handed()` before each worker starts, for what is added to its environment. What must outlive the workers is a `with` around this call. Raises OSError when the port
     is taken.
     """
-    return Supervisor(options).run(on_ready, on_tick)
+    return Supervisor(options, handed).run(on_ready, on_tick)

@@ -97,6 +97,15 @@ async def test_what_is_left_out_stays_and_null_takes_away(web: Web, shop: Shop) 
     assert cleared["business"]["address"] == "1 Allen Avenue"
 
 
+async def test_the_days_of_a_store_are_those_of_its_time_zone(web: Web, shop: Shop) -> None:
+    assert (await ask(web, shop, "GET", "settings")).json()["business"]["timeZone"] == "Africa/Lagos"
+    changed = await ask(web, shop, "PATCH", "settings", json={"business": {"timeZone": "Pacific/Kiritimati"}})
+    assert changed.json()["business"]["timeZone"] == "Pacific/Kiritimati"
+    async with shop.owner.reading() as db:
+        zones = await db.values("SELECT time_zone FROM store ORDER BY created_at")
+    assert zones == ["Pacific/Kiritimati", "Africa/Lagos"]
+
+
 async def test_a_change_of_an_older_version_is_refused(web: Web, shop: Shop) -> None:
     read = await ask(web, shop, "GET", "settings")
     tag = read.headers["etag"]
@@ -140,6 +149,7 @@ async def test_a_change_of_an_older_version_is_refused(web: Web, shop: Shop) -> 
         ({"business": {"latitude": 91, "longitude": 0}}, "/business/latitude"),
         ({"business": {"email": "nobody"}}, "/business/email"),
         ({"business": {"mobile": "12"}}, "/business/mobile"),
+        ({"business": {"timeZone": "Africa/Atlantis"}}, "/business/timeZone"),
         ({"business": {"bvn": "1234567890"}}, "/business/bvn"),
         ({"site": {"domain": "https://shop.example/"}}, "/site/domain"),
         ({"site": {"domain": "localhost"}}, "/site/domain"),

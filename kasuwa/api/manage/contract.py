@@ -1274,6 +1274,7 @@ class StoreBusiness(Struct, frozen=True, kw_only=True):
     state: str | None
     regionCode: str | None
     region: str | None
+    timeZone: str
     address: str | None
     latitude: Number | None
     longitude: Number | None
@@ -1300,6 +1301,7 @@ class StoreBusinessChange(Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     state: Annotated[str, Meta(min_length=1, max_length=80)] | None | UnsetType = UNSET
     regionCode: Annotated[str, Meta(min_length=1, max_length=16)] | None | UnsetType = UNSET
     region: Annotated[str, Meta(min_length=1, max_length=80)] | None | UnsetType = UNSET
+    timeZone: Annotated[str, Meta(min_length=1, max_length=64)] | UnsetType = UNSET
     address: Annotated[str, Meta(min_length=1, max_length=300)] | None | UnsetType = UNSET
     latitude: Number | None | UnsetType = UNSET
     longitude: Number | None | UnsetType = UNSET

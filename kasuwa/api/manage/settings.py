@@ -42,6 +42,7 @@ from kasuwa.domain.stores.settings.rules import (
     read_handle,
     read_link,
     read_opening_times,
+    read_time_zone,
 )
 
 Json = dict[str, Any]
@@ -96,6 +97,7 @@ _FACTS = {
     "state": "state",
     "regionCode": "city_code",
     "region": "city",
+    "timeZone": "time_zone",
     "address": "address",
     "latitude": "latitude",
     "longitude": "longitude",
@@ -281,6 +283,8 @@ def _facts(business: StoreBusinessChange | UnsetType, mobile: Read) -> dict[str,
             raise Invalid(faults=[FieldFault("/business/name", "blank", "Give the store a name.")])
         if name == "countryCode":
             read_country(str(value), "", code_pointer="/business/countryCode", name_pointer="")
+        if name == "timeZone":
+            read_time_zone(str(value), "/business/timeZone")
         if name in _CODES:
             facts.setdefault(_CODES[name], "")
         if name in _NAMES and value is None:

@@ -93,7 +93,8 @@ async def _write_row(
         """
         UPDATE store SET
           name = :name, country = :country, country_code = :country_code, state = :state,
-          state_code = :state_code, city = :city, city_code = :city_code, address = :address,
+          state_code = :state_code, city = :city, city_code = :city_code, time_zone = :time_zone,
+          address = :address,
           latitude = :latitude, longitude = :longitude, email = :email, mobile = :mobile,
           profile_type = :profile_type, currency = :currency, tax_rate = :tax_rate, vat_type = :vat_type,
           settings = (settings || :kept::jsonb) - :removed::text[],

@@ -35,6 +35,7 @@ class _Row(Struct, frozen=True, kw_only=True):
     state_code: str
     city: str
     city_code: str
+    time_zone: str
     address: str
     latitude: str
     longitude: str
@@ -62,7 +63,8 @@ async def get_settings(context: Context) -> StoreSettings:
 async def read_settings(db: Database, store_id: UUID) -> StoreSettings:
     row = await db.one(
         """
-        SELECT name, country, country_code, state, state_code, city, city_code, address, latitude, longitude,
+        SELECT name, country, country_code, state, state_code, city, city_code, time_zone, address, latitude,
+               longitude,
                email, mobile, profile_type, currency, tax_rate, vat_type, settings,
                sealed_google_key IS NOT NULL AS has_google_key, updated_at
         FROM store WHERE merchant_id = current_merchant() AND store_id = :store_id

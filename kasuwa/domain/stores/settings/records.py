@@ -75,6 +75,7 @@ class StoreFacts(Struct, frozen=True, kw_only=True):
     state_code: str
     city: str
     city_code: str
+    time_zone: str
     address: str
     latitude: str
     longitude: str

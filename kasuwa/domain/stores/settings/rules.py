@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import NoReturn
 from urllib.parse import urlsplit
+from zoneinfo import available_timezones
 
 import msgspec
 
@@ -71,6 +72,15 @@ def read_opening_times(times: Sequence[OpeningTime], pointer: str) -> tuple[Open
     if faults:
         raise Invalid(faults=faults)
     return tuple(times)
+
+
+def read_time_zone(name: str, pointer: str) -> str:
+    """A place of the IANA's list. Raises Invalid."""
+    if name not in available_timezones():
+        raise Invalid(
+            faults=[FieldFault(pointer, "unknown", "Give a name of the IANA, such as Africa/Lagos.")]
+        )
+    return name
 
 
 def rate_of_percent(percent: Decimal) -> Decimal:

@@ -139,8 +139,7 @@ async def _seal_anew(owner: Owner, keys: Sequence[str]) -> None:
     try:
         Sealer(keys[:1]).open(probe)
     except SealBroken:
-        if Sealer(keys).open(probe) != PROBE:
-            raise
+        _check_opens(keys, probe)
         # Its time is when nobody sealed with an old key any more: answers kept since then need none.
         await owner.execute("UPDATE seal_probe SET sealed = $1, created_at = now()", Sealer(keys).seal(PROBE))
     sealed = await walk(owner, keys, seal=True, progress=_progress)
@@ -157,6 +156,15 @@ async def _seal_anew(owner: Owner, keys: Sequence[str]) -> None:
             "now" if until is None else f"after {_time(until)}, when the last answer kept for a repeat ends"
         )
         say(f"The old keys may be dropped {when}: `kasuwa secrets rotate --drop-old`.")
+
+
+def _check_opens(keys: Sequence[str], probe: bytes) -> None:
+    try:
+        Sealer(keys).open(probe)
+    except SealBroken:
+        raise StepUnsafe(
+            "What is sealed was sealed with a key that is not here: bring it back behind the first one."
+        ) from None
 
 
 def _progress(place: str, count: int) -> None:

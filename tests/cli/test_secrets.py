@@ -245,6 +245,9 @@ async def test_a_key_that_workers_do_not_know_is_refused_at_the_front(
     by_setting = msgspec.structs.replace(settings, secret_key=f"{new},{old}")
     with pytest.raises(StepUnsafe, match="Add this one at its end"):
         await rotate(by_setting, urls.owner, Wishes(new=True))
+    strange = msgspec.structs.replace(settings, secret_key=new_key())
+    with pytest.raises(StepUnsafe, match="bring it back"):
+        await rotate(strange, urls.owner, Wishes())
     for known, refusal in (([old], "cannot open what the first key seals"), ([old, new], "do not yet seal")):
         pool = await Pool.open(dsn=urls.application, max_size=1, name=connection_name(known))
         try:

@@ -325,7 +325,7 @@ def serve(
     """Serve until SIGTERM or SIGINT; SIGHUP replaces the workers one by one. Returns the exit code.
 
     `on_ready(url)` is called once a worker has answered; `on_tick()` about once a second (to look after
-    a database); `handed()` before each worker starts, for what is added to its environment. What must outlive the workers is a `with` around this call. Raises OSError when the port
-    is taken.
+    a database); `handed()` before each worker starts, for what is added to its environment. What must
+    outlive the workers is a `with` around this call. Raises OSError when the port is taken.
     """
     return Supervisor(options, handed).run(on_ready, on_tick)

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from xml.etree import ElementTree
 
 from tools.set_up import ROOT
+from tools.supply_chain import SAID
 
 BIN = Path(sys.executable).parent
 BUILD = ROOT / "build"
@@ -25,6 +26,7 @@ CHECKS: dict[str, list[str | Path]] = {
     "layout": [BIN / "ruff", "format", "--check", "--quiet", "."],
     "types": [sys.executable, "-m", "mypy", "--no-error-summary"],
     "imports": [BIN / "lint-imports", "--no-cache", "--no-logo"],
+    "packages": [sys.executable, "-m", "tools.supply_chain"],
 }
 TESTS: list[str | Path] = [sys.executable, "-m", "pytest", "-n", "2", "--dist", "loadfile", "--quiet"]
 TESTS += ["--cov", "--cov-report=", f"--cov-report=json:{COVERAGE}", f"--junitxml={RESULTS}"]
@@ -86,6 +88,9 @@ def summarise(outcomes: list[Outcome], results: Results | None, missing: list[st
         f"{outcome.step:10} {'ok' if outcome.ok else 'FAILED':7}{outcome.seconds:6.1f} s"
         for outcome in outcomes
     ]
+    if SAID.exists():
+        # What was not looked up is no failure, and no success either.
+        lines += SAID.read_text("utf-8").splitlines()
     lines += [f"missing: {tool}" for tool in missing]
     if results is not None:
         lines += [f"did not run: {test}: {reason}" for test, reason in results.skipped]
@@ -97,6 +102,7 @@ def summarise(outcomes: list[Outcome], results: Results | None, missing: list[st
 
 def verify(only_checks: bool, chosen: list[str], strict: bool) -> bool:
     """Run what is asked for; `strict` (continuous integration) also refuses a machine that lacks a tool."""
+    SAID.unlink(missing_ok=True)
     outcomes = [] if chosen else [run(step, command) for step, command in CHECKS.items()]
     results, missing = None, []
     if not only_checks:

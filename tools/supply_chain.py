@@ -1,0 +1,99 @@
+"""What the server is installed from, and what is known against it: `python -m tools.supply_chain`.
+
+Writes the software bill of materials of requirements/runtime.txt (CycloneDX) to build/sbom.json, and looks
+each package up among the published vulnerabilities. One that is known fails, unless it stands in
+requirements/accepted_vulnerabilities.toml with a reason and a day until which it is accepted. Where the
+place that knows them does not answer, that is said, and is no failure: nobody's build stops for a network.
+"""
+
+import json
+import subprocess
+import sys
+import tomllib
+from collections.abc import Mapping, Sequence
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tools.set_up import REQUIREMENTS, ROOT
+
+LOCK = REQUIREMENTS / "runtime.txt"
+ACCEPTED = REQUIREMENTS / "accepted_vulnerabilities.toml"
+SBOM = ROOT / "build" / "sbom.json"
+SAID = ROOT / "build" / "supply_chain.txt"
+
+_BIN = Path(sys.executable).parent
+_ANSWER_SECONDS, _AUDIT_SECONDS = "5", 60
+
+
+class Verdict(NamedTuple):
+    """Whether nothing is known against what is installed, as far as it was asked for, and what to say."""
+
+    ok: bool
+    lines: list[str]
+
+
+def judge(report: Mapping[str, Any], accepted: Sequence[Mapping[str, Any]], today: date) -> Verdict:
+    """What pip-audit's report means. A package that it did not find was not looked up, whatever it says."""
+    packages = report["dependencies"]
+    skipped = [one for one in packages if "skip_reason" in one]
+    allowed = {(one["package"], one["id"]) for one in accepted if one["until"] >= today}
+    lines, ok = [], True
+    for package in packages:
+        for found in package.get("vulns", ()):
+            names = {found["id"], *found.get("aliases", ())}
+            if any((package["name"], name) in allowed for name in names):
+                lines.append(f"vulnerabilities: {package['name']} has {found['id']}, which is accepted")
+                continue
+            ok = False
+            fixed = ", ".join(found.get("fix_versions", ())) or "no version yet"
+            lines.append(
+                f"vulnerabilities: {package['name']} {package['version']} has {found['id']}, fixed in {fixed}"
+            )
+    looked_up = len(packages) - len(skipped)
+    if skipped:
+        reason = skipped[0]["skip_reason"]
+        lines.append(f"vulnerabilities: {len(skipped)} of {len(packages)} packages NOT looked up ({reason})")
+    if looked_up and ok:
+        lines.append(f"vulnerabilities: none known in {looked_up} packages but those that are accepted")
+    return Verdict(ok, lines)
+
+
+def audit() -> Verdict:
+    """Ask for the vulnerabilities of everything in the lock."""
+    words = ["-r", str(LOCK), "--no-deps", "--disable-pip", "-s", "pypi", "-f", "json"]
+    words += ["--timeout", _ANSWER_SECONDS, "--progress-spinner", "off"]
+    try:
+        done = subprocess.run(
+            [_BIN / "pip-audit", *words], capture_output=True, text=True, timeout=_AUDIT_SECONDS, check=False
+        )
+        report = json.loads(done.stdout)
+    except subprocess.TimeoutExpired:
+        return Verdict(True, [f"vulnerabilities: NOT looked up (no answer within {_AUDIT_SECONDS} s)"])
+    except json.JSONDecodeError:
+        last = (done.stderr.strip().splitlines() or ["no report"])[-1]
+        return Verdict(True, [f"vulnerabilities: NOT looked up ({last})"])
+    accepted = tomllib.loads(ACCEPTED.read_text("utf-8")).get("accepted", [])
+    return judge(report, accepted, datetime.now(UTC).date())
+
+
+def write_sbom(target: Path = SBOM) -> int:
+    """Write the bill of materials; how many packages stand in it."""
+    target.parent.mkdir(exist_ok=True)
+    words = ["requirements", str(LOCK), "--of", "JSON", "--output-reproducible", "--short-PURLs"]
+    words += ["-o", str(target)]
+    subprocess.run([_BIN / "cyclonedx-py", *words], capture_output=True, check=True)
+    return len(json.loads(target.read_text("utf-8"))["components"])
+
+
+def main() -> None:
+    count = write_sbom()
+    verdict = audit()
+    lines = [f"bill of materials: {count} packages in {SBOM.relative_to(ROOT)}", *verdict.lines]
+    SAID.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    print("\n".join(lines))
+    sys.exit(0 if verdict.ok else 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -68,6 +68,8 @@ async def rotate(settings: Settings, owner_url: str, wishes: Wishes) -> None:
             await _seal_anew(owner, keys)
             if wishes.drop:
                 await _drop_old(settings, owner, keys, wishes)
+        elif wishes.drop:
+            raise StepUnsafe("Nothing was dropped.")
     finally:
         await owner.close()
 

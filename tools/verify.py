@@ -84,13 +84,13 @@ def read_results(file: Path) -> Results:
 def summarise(outcomes: list[Outcome], results: Results | None, missing: list[str]) -> list[str]:
     """The closing lines: each step, what did not run and why, and the counts."""
     lines = ["", "== summary"]
-    lines += [
-        f"{outcome.step:10} {'ok' if outcome.ok else 'FAILED':7}{outcome.seconds:6.1f} s"
-        for outcome in outcomes
-    ]
-    if SAID.exists():
-        # What was not looked up is no failure, and no success either.
-        lines += SAID.read_text("utf-8").splitlines()
+    said = SAID.read_text("utf-8").splitlines() if SAID.exists() else []
+    # What was not looked up is no failure, and no success either.
+    partly = "packages" if any("NOT looked up" in line for line in said) else ""
+    for outcome in outcomes:
+        good = "partly" if outcome.step == partly else "ok"
+        lines.append(f"{outcome.step:10} {good if outcome.ok else 'FAILED':7}{outcome.seconds:6.1f} s")
+    lines += said
     lines += [f"missing: {tool}" for tool in missing]
     if results is not None:
         lines += [f"did not run: {test}: {reason}" for test, reason in results.skipped]

@@ -2,13 +2,14 @@
 
 import json
 import re
+import subprocess
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tools.supply_chain import LOCK, judge, write_sbom
+from tools.supply_chain import LOCK, audit, judge, write_sbom
 
 TODAY = date(2026, 11, 26)
 FOUND = {"id": "PYSEC-2026-7", "aliases": ["CVE-2026-0001"], "fix_versions": ["2.0"]}
@@ -32,8 +33,8 @@ def test_the_bill_of_materials_is_the_lock(tmp_path: Path) -> None:
     locked = dict(re.findall(r"^([A-Za-z0-9_.-]+)==([^ ;\\]+)", LOCK.read_text("utf-8"), re.M))
     assert {one["name"]: one["version"] for one in components} == locked
     assert count == len(locked) > 30
-    for one in components:
-        assert one["externalReferences"][0]["hashes"], one["name"]
+    hashes = {found["content"] for one in components for found in one["externalReferences"][0]["hashes"]}
+    assert hashes == set(re.findall(r"--hash=sha256:([0-9a-f]{64})", LOCK.read_text("utf-8")))
 
 
 def test_a_known_vulnerability_fails_and_says_what_helps() -> None:
@@ -54,7 +55,10 @@ def test_what_was_not_looked_up_is_counted_and_never_called_good(looked_up: int)
     skipped = {"name": "unknown", "skip_reason": "not found"}
     verdict = judge(report(skipped, skipped, *[package("good")] * looked_up), [], TODAY)
     assert verdict.ok
-    assert verdict.lines[0] == f"vulnerabilities: 2 of {2 + looked_up} packages NOT looked up (not found)"
+    assert (
+        verdict.lines[0]
+        == f"vulnerabilities: 2 of {2 + looked_up} packages NOT looked up (such as: not found)"
+    )
     assert any("none known" in line for line in verdict.lines) == bool(looked_up)
 
 
@@ -71,3 +75,27 @@ def test_what_was_not_looked_up_is_counted_and_never_called_good(looked_up: int)
 )
 def test_what_is_accepted_is_accepted_by_name_and_for_a_time(one: dict[str, Any], ok: bool) -> None:
     assert judge(report(package("bad", vulns=[FOUND])), [one], TODAY).ok is ok
+
+
+@pytest.mark.parametrize("missing", ["package", "id", "reason", "until"])
+def test_an_acceptance_says_what_why_and_until_when(missing: str) -> None:
+    one = {name: value for name, value in accepted(TODAY).items() if name != missing}
+    with pytest.raises(ValueError, match="each needs"):
+        judge(report(package("good")), [one], TODAY)
+
+
+def test_a_report_on_nothing_is_refused() -> None:
+    with pytest.raises(ValueError, match="no package"):
+        judge(report(), [], TODAY)
+
+
+@pytest.mark.parametrize(
+    ("said", "ok"), [("unrecognized arguments: -x", False), ("ConnectionError: no route", True)]
+)
+def test_only_the_network_excuses_a_look_up_that_was_not_made(
+    said: str, ok: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = subprocess.CompletedProcess([], 2, stdout="", stderr=said)
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: done)
+    verdict = audit()
+    assert (verdict.ok, verdict.lines) == (ok, [f"vulnerabilities: NOT looked up ({said})"])

@@ -13,6 +13,7 @@ import pytest
 
 from kasuwa.base import once as keys
 from kasuwa.base.context import Services
+from kasuwa.base.db import Database
 from kasuwa.base.once import KeptAnswer, KeyReused, Once, StillRunning, packed
 from kasuwa.base.secrets import Sealer, new_key
 from kasuwa.database import DatabaseUrls
@@ -144,6 +145,13 @@ async def test_while_another_process_holds_the_key_it_is_409_with_retry_after(
     assert (await create(web, shop, "key-held-elsewhere")).status_code == 200
 
 
+async def until_somebody_waits(db: Database) -> None:
+    """Until a transaction waits for a lock of this one."""
+    blocked = "SELECT EXISTS (SELECT FROM pg_locks WHERE pg_backend_pid() = ANY (pg_blocking_pids(pid)))"
+    while not await db.value(blocked):
+        await asyncio.sleep(0.02)
+
+
 async def test_while_this_process_holds_the_key_it_is_409_with_retry_after(
     web: Web, shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -152,7 +160,7 @@ async def test_while_this_process_holds_the_key_it_is_409_with_retry_after(
     async with web.services.pool.transaction(shop.merchant_id) as db:
         await db.value("SELECT 1 FROM merchant_counter FOR UPDATE")  # what the first one waits for
         first = asyncio.create_task(create(web, shop, "key-held-here"))
-        await asyncio.sleep(0.1)
+        await until_somebody_waits(db)
         second = await create(web, shop, "key-held-here")
     assert (second.status_code, second.headers["retry-after"]) == (409, "5")
     assert (await first).status_code == 200

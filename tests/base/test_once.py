@@ -158,7 +158,7 @@ async def test_while_this_process_holds_the_key_it_is_409_with_retry_after(
     monkeypatch.setattr(keys, "WAIT_SECONDS", 0.3)
     assert (await create(web, shop, "key-before")).status_code == 200
     async with web.services.pool.transaction(shop.merchant_id) as db:
-        await db.value("SELECT 1 FROM merchant_counter FOR UPDATE")  # what the first one waits for
+        await db.value("SELECT 1 FROM merchant_counter WHERE name = 'product' FOR UPDATE")
         first = asyncio.create_task(create(web, shop, "key-held-here"))
         await until_somebody_waits(db)
         second = await create(web, shop, "key-held-here")
@@ -171,7 +171,7 @@ async def test_those_who_wait_for_a_key_hold_no_connections(web: Web, shop: Shop
     """Else one impatient caller would take every connection of the process."""
     assert (await create(web, shop, "key-before")).status_code == 200
     async with web.services.pool.transaction(shop.merchant_id) as db:
-        await db.value("SELECT 1 FROM merchant_counter FOR UPDATE")
+        await db.value("SELECT 1 FROM merchant_counter WHERE name = 'product' FOR UPDATE")
         waiting = [asyncio.create_task(create(web, shop, "key-of-fifty")) for _ in range(50)]
         await asyncio.sleep(0.2)
         assert (await create(web, other_shop, "key-of-another")).status_code == 200

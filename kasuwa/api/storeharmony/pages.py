@@ -1,5 +1,7 @@
 """The text pages of a store, which are open to everybody."""
 
+from typing import Literal
+
 from kasuwa.api.storeharmony.contract import (
     EstorePage,
     LoadAboutUsPath,
@@ -15,35 +17,23 @@ from kasuwa.domain.stores.settings.queries import get_page
 
 @api.operation("loadAboutUs")
 async def load_about_us(context: Context, path: LoadAboutUsPath) -> EstorePage:
-    page = await get_page(await visit_store(context, read_id(path.storeid)), "about")
-    return EstorePage(
-        kind="about",
-        title="About us",
-        content=page.content,
-        contentType="text/plain",
-        updatedTime=page.updated_at,
-    )
+    return await _page(context, path.storeid, "about", "About us")
 
 
 @api.operation("loadPrivacypolicy")
 async def load_privacy_policy(context: Context, path: LoadPrivacypolicyPath) -> EstorePage:
-    page = await get_page(await visit_store(context, read_id(path.storeid)), "privacy")
-    return EstorePage(
-        kind="privacy",
-        title="Privacy policy",
-        content=page.content,
-        contentType="text/plain",
-        updatedTime=page.updated_at,
-    )
+    return await _page(context, path.storeid, "privacy", "Privacy policy")
 
 
 @api.operation("loadDeliverypolicy")
 async def load_delivery_policy(context: Context, path: LoadDeliverypolicyPath) -> EstorePage:
-    page = await get_page(await visit_store(context, read_id(path.storeid)), "delivery")
+    return await _page(context, path.storeid, "delivery", "Delivery policy")
+
+
+async def _page(
+    context: Context, store: str, kind: Literal["about", "privacy", "delivery"], title: str
+) -> EstorePage:
+    page = await get_page(await visit_store(context, read_id(store)), kind)
     return EstorePage(
-        kind="delivery",
-        title="Delivery policy",
-        content=page.content,
-        contentType="text/plain",
-        updatedTime=page.updated_at,
+        kind=kind, title=title, content=page.content, contentType="text/plain", updatedTime=page.updated_at
     )

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from bench.client import Done, Work, ask, get
 from bench.places import data_folder
-from bench.processes import Started, Used, serving, started, used_by
+from bench.processes import Started, Used, serving, started, used_by, wait_idle
 from bench.shop import BenchShop, build_shop
 from bench.tables import Figure, Report
 from kasuwa.base.postgres.bootstrap import APPLICATION
@@ -74,10 +74,11 @@ def median(rounds: list[Round], attribute: str) -> float:
 
 def measure(*, smoke: bool = False) -> Report:
     """The costs of both, and their ratio."""
-    products, sessions, times, count = (200, 8, 40, 2) if smoke else (10_000, 64, 600, 9)
+    products, sessions, times, count = (200, 8, 40, 2) if smoke else (10_000, 64, 600, 15)
     with data_folder() as data:
         shop = build_shop(data, products=products, sessions=sessions)
         with serving(data, shoplazza_burst=1_000_000, shoplazza_store_burst=1_000_000) as kasuwa:
+            wait_idle(kasuwa)
             return _measured(data, kasuwa, shop, times, count)
 
 

@@ -14,6 +14,8 @@ from pathlib import Path
 from msgspec import Struct
 
 START_DEADLINE_SECONDS = 60.0
+IDLE_DEADLINE_SECONDS = 300.0
+_IDLE_MS_PER_SECOND = 30.0
 _TICK_MS = 1000 / os.sysconf("SC_CLK_TCK")
 _KEPT = ("PATH", "HOME", "LANG")
 
@@ -154,6 +156,18 @@ def started(words: list[str], environment: Mapping[str, str], log: Path) -> Iter
         process.wait(START_DEADLINE_SECONDS)
         assert process.stdout is not None
         process.stdout.close()
+
+
+def wait_idle(server: Started) -> None:
+    """Until the server works on nothing: the jobs of a first start would be counted as the requests'."""
+    deadline = time.monotonic() + IDLE_DEADLINE_SECONDS
+    used = used_by(server.pid)
+    while True:
+        time.sleep(1.0)
+        before, used = used, used_by(server.pid)
+        if (used - before).total_ms < _IDLE_MS_PER_SECOND:
+            return
+        assert time.monotonic() < deadline, "the server does not come to rest"
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """Who asks, on whose behalf, and the one way to the database: the first argument of every verb."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NewType
@@ -86,7 +86,7 @@ class Services:
 class Context:
     """One request, job or command."""
 
-    __slots__ = ("_keyed", "_open", "caller", "request_id", "sender", "services", "url_base")
+    __slots__ = ("_find_sender", "_keyed", "_open", "caller", "request_id", "services", "url_base")
 
     def __init__(
         self,
@@ -95,16 +95,21 @@ class Context:
         *,
         request_id: str = "",
         url_base: str = "",
-        sender: Sender = NOWHERE,
+        find_sender: Callable[[], Sender] = lambda: NOWHERE,
     ) -> None:
         self.services = services
         self.caller = caller
         self.request_id = request_id
         # Scheme and host for absolute links in answers, without a slash at the end.
         self.url_base = url_base
-        self.sender = sender
+        # Few ask where a request came from, so it is found out only then.
+        self._find_sender = find_sender
         self._open: Transaction | None = None
         self._keyed: KeyedTransaction | None = None
+
+    @property
+    def sender(self) -> Sender:
+        return self._find_sender()
 
     @property
     def blobs(self) -> "Blobs":
@@ -129,7 +134,7 @@ class Context:
             caller,
             request_id=self.request_id,
             url_base=self.url_base,
-            sender=self.sender,
+            find_sender=self._find_sender,
         )
         context._keyed = self._keyed
         return context

@@ -167,7 +167,7 @@ def settles(refusals: Mapping[str, Problem]) -> Iterator[None]:
 
 
 # Connections that stay outside of the driver's pool between two look-ups.
-_AT_HAND = 2
+_AT_HAND = 4
 
 
 class Pool:
@@ -245,7 +245,7 @@ class Pool:
             log.warning("database.connection_lost")
 
     async def put_back(self, connection: "Connection[asyncpg.Record]") -> None:
-        """Give back a connection whose last statement succeeded in autocommit: there is nothing to undo.
+        """Give back a connection that has nothing to undo: its transaction has ended, or it never had one.
 
         A few of them stay at hand, past the driver's pool, whose tasks and timers cost as much as a look-up.
         """
@@ -267,7 +267,7 @@ class Pool:
             drop(connection)
             raise
         finally:
-            await self.release(connection)
+            await self.put_back(connection)
 
     def autocommit(self) -> "Autocommit":
         """For single statements that stand alone: a look-up in the directory, a hot read."""

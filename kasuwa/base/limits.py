@@ -10,6 +10,9 @@ from msgspec import Struct
 from kasuwa.base.db import Pool
 from kasuwa.base.problems import Unavailable
 
+# How long a block of a leaking quota can be spent.
+_LEASE_SECONDS = 60.0
+
 
 class Quota(Struct, frozen=True):
     """`requests` in each `seconds` (a fixed window), or a bucket of them that leaks `leak_per_second`."""
@@ -36,15 +39,22 @@ class _Grant(Struct, frozen=True):
 
 
 class _Lease:
-    __slots__ = ("asking", "left", "refused_until", "remaining", "until")
+    __slots__ = ("asked_at", "asking", "left", "refused_until", "remaining", "until")
 
     def __init__(self) -> None:
         # One question at a time: many at once would each lease a block and forget all but the last.
         self.asking = asyncio.Lock()
+        self.asked_at = 0.0
         self.left = 0
         self.remaining = 0
         self.until = 0.0
         self.refused_until = 0.0
+
+    def allowance(self, quota: Quota, now: float, resets_in: float) -> Allowance:
+        """One more request is accepted. What has leaked away since the block was leased is free again."""
+        leaked = int(quota.leak_per_second * (now - self.asked_at))
+        remaining = min(quota.requests - 1, self.remaining + self.left + leaked)
+        return Allowance(True, quota.requests, remaining, resets_in)
 
 
 class Limits:
@@ -95,7 +105,7 @@ class Limits:
             return Allowance(False, quota.requests, 0, lease.refused_until - now)
         if lease.left > 0 and now < lease.until:
             lease.left -= 1
-            return Allowance(True, quota.requests, lease.remaining + lease.left, lease.until - now)
+            return lease.allowance(quota, now, lease.until - now if quota.seconds else 0.0)
         return None
 
     async def _renew(self, quota: Quota, bucket: bytes, lease: _Lease) -> Allowance:
@@ -108,11 +118,12 @@ class Limits:
             return Allowance(False, quota.requests, 0, resets_in)
         lease.left = grant.granted - 1
         lease.remaining = grant.remaining
-        # What has a window is void when it ends. What leaks stays good while it leaks away: were it void
-        # sooner, a slow caller would lose more than leaks and be refused at a rate that is promised.
-        lasts = resets_in if quota.seconds else max(1.0, grant.granted / quota.leak_per_second)
-        lease.until = asked + lasts
-        return Allowance(True, quota.requests, lease.remaining + lease.left, resets_in)
+        # What has a window is void when it ends. A block of what leaks may be spent late: it was counted when
+        # it was leased, so that a caller gets at most one block beyond the quota, and one who asks now and
+        # then does not cost a write each time.
+        lasts = resets_in if quota.seconds else max(_LEASE_SECONDS, grant.granted / quota.leak_per_second)
+        lease.asked_at, lease.until = asked, asked + lasts
+        return lease.allowance(quota, asked, resets_in)
 
     async def _lease(self, quota: Quota, bucket: bytes, most: int) -> _Grant:
         async with self._pool.autocommit() as db:

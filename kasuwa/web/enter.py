@@ -90,7 +90,7 @@ async def _visitor(services: Services, request: AnyRequest) -> Context:
     session = await resolve_session(services.pool, token, kind=WEB_SESSION)
     if session is None:
         raise Unauthenticated("You are not signed in, or have been away for too long.")
-    return begin_context(services, request).acting_as(session.caller(token_hash(token).hex()[:16]))
+    return begin_context(services, request).acting_as(session.caller())
 
 
 async def _shop(context: Context) -> str:

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from typing import ClassVar
-from uuid import UUID
 
 from kasuwa.api.manage import contract
 from kasuwa.api.store_sessions import StoreSessions
@@ -32,7 +31,7 @@ class Manage(StoreSessions):
         return Caller(
             kind="till",
             id=str(till.session_id),
-            merchant_id=MerchantId(UUID(int=till.merchant_id.int)),
-            store_id=StoreId(UUID(int=till.store_id.int)),
-            session_id=UUID(int=till.session_id.int),
+            merchant_id=MerchantId(till.merchant_id),
+            store_id=StoreId(till.store_id),
+            session_id=till.session_id,
         )

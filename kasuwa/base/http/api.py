@@ -9,6 +9,7 @@ import asyncio
 import inspect
 import re
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any, ClassVar
 
 import structlog
@@ -227,8 +228,12 @@ def begin_context(services: Services, request: AnyRequest) -> Context:
         services,
         request_id=current_request_id(),
         url_base=base_url(request, settings.public_url, settings.host_names()),
-        sender=Sender(caller_address(request), request.headers.get("user-agent", "")),
+        find_sender=partial(_sender_of, request),
     )
+
+
+def _sender_of(request: AnyRequest) -> Sender:
+    return Sender(caller_address(request), request.headers.get("user-agent", ""))
 
 
 async def answer(exchange: Exchange, act: Callable[[], Awaitable[KeptAnswer | BegunStream]]) -> ASGIApp:

@@ -10,6 +10,7 @@ import logging
 import re
 import sys
 from collections.abc import Mapping
+from functools import lru_cache
 from types import TracebackType
 from typing import Any, TextIO
 
@@ -30,7 +31,7 @@ _SECRET_WHOLE_KEYS = frozenset(
     {"code", "pin", "otp", "pan", "cvv", "nin", "totp", "query", "headers", "body"}
 )
 # Written by this package from checked values; they are on every line, so they are not searched.
-_CHECKED_KEYS = frozenset({"timestamp", "level", "request_id", "method", "route", "logger"})
+_CHECKED_KEYS = frozenset({"timestamp", "level", "request_id", "merchant_id", "method", "route", "logger"})
 _SECRET_TEXT = re.compile(
     rf"(?i)\b(?:bearer|basic)\s+\S+"
     rf"|(?:{_TELLING_KEYS}|\b(?:code|pin|otp|cvv))[\"']?\s*[=:]\s*[\"']?(?:(?:bearer|basic)\s+)?[^\s\"',;&]+"
@@ -47,8 +48,14 @@ def redact_text(text: str) -> str:
     return _SECRET_TEXT.sub(MASK, text[:MAX_TEXT_CHARS])
 
 
+@lru_cache(1024)
+def _tells(key: str) -> bool:
+    """Whether what stands under the key is a secret. The same few keys come all the time."""
+    return key.lower() in _SECRET_WHOLE_KEYS or _SECRET_KEY.search(key) is not None
+
+
 def _redact_value(key: str, value: object) -> object:
-    if key.lower() in _SECRET_WHOLE_KEYS or _SECRET_KEY.search(key):
+    if _tells(key):
         return MASK
     if value is None or isinstance(value, bool | int | float):
         return value

@@ -19,6 +19,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from kasuwa.base.http import metrics
+from kasuwa.base.http.gathering import GatheringTransport
 from kasuwa.base.http.identity import RenderError, begin_request, id_header
 
 # tcpi_bytes_acked in Linux' struct tcp_info.
@@ -188,6 +189,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self.body_bytes = self.raw_body_bytes = 0
         self.body_pace.pause()
         super().on_headers_complete()
+        self.cycle.transport = cast("asyncio.Transport", GatheringTransport(self.transport, self.loop))
         if getattr(self.server_state, "draining", False):
             self.cycle.keep_alive = False
 

@@ -49,6 +49,8 @@ _GOODBYE_SECONDS = 2
 # tcpi_unacked in Linux' struct tcp_info; of a listening socket it is the length of the queue.
 _QUEUE_OFFSET_BYTES = 24
 _LOOK_SECONDS = 0.05
+# A request makes some hundred objects that all go with it; Python's own 700 would look at them every few.
+_GARBAGE_THRESHOLDS = (20_000, 10, 10)
 
 
 def _die_with_parent(parent_pid: int) -> None:
@@ -228,6 +230,7 @@ def run(order: WorkerOrder) -> int:
     config.load()
     gc.freeze()
     gc.enable()
+    gc.set_threshold(*_GARBAGE_THRESHOLDS)
     logs.take_over_standard_logs()
     worker = _Worker(config, order, limits.keep_alive_seconds)
     _replaced(worker)

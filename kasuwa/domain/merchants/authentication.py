@@ -28,19 +28,21 @@ class SessionFacts(Struct, frozen=True):
     login_id: UUID
     till_id: UUID | None
 
-    def caller(self, token_digest: str) -> Caller:
-        permissions = PERMISSIONS_OF_ROLE.get(self.role, frozenset()) | frozenset(self.extra_permissions)
+    def caller(self) -> Caller:
+        permissions = PERMISSIONS_OF_ROLE.get(self.role, frozenset())
+        if self.extra_permissions:
+            permissions = permissions.union(self.extra_permissions)
         return Caller(
             kind="user",
-            id=f"{self.user_id}/{token_digest}",
-            merchant_id=MerchantId(UUID(int=self.merchant_id.int)),
-            store_id=StoreId(UUID(int=self.store_id.int)),
-            original_store_id=StoreId(UUID(int=self.original_store_id.int)),
-            user_id=UserId(UUID(int=self.user_id.int)),
+            id=f"{self.user_id}/{self.session_id}",
+            merchant_id=MerchantId(self.merchant_id),
+            store_id=StoreId(self.store_id),
+            original_store_id=StoreId(self.original_store_id),
+            user_id=UserId(self.user_id),
             role=self.role,
             permissions=permissions if self.till_id is None else permissions - NOT_BY_PIN,
-            session_id=UUID(int=self.session_id.int),
-            login_id=UUID(int=self.login_id.int),
+            session_id=self.session_id,
+            login_id=self.login_id,
             is_at_till=self.till_id is not None,
         )
 
@@ -60,8 +62,8 @@ class TokenFacts(Struct, frozen=True):
         return Caller(
             kind="token",
             id=str(self.token_id),
-            merchant_id=MerchantId(UUID(int=self.merchant_id.int)),
-            store_id=StoreId(UUID(int=self.store_id.int)),
+            merchant_id=MerchantId(self.merchant_id),
+            store_id=StoreId(self.store_id),
             permissions=permissions_of_scopes(self.scopes),
         )
 

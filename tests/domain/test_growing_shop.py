@@ -1,7 +1,7 @@
 """A shop that is being filled: what a product costs the database must not grow with those that are there.
 
-The first import of a shop runs on connections whose plans are made while its tables are empty, and long before
-anybody analyzes them.
+The first import of a shop runs on connections whose plans are made while its tables are empty, and long
+before anybody analyzes them.
 """
 
 import shutil

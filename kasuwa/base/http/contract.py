@@ -226,8 +226,8 @@ _making_known = threading.Lock()
 def _make_known(kind: type) -> None:
     """Have msgspec look at the type, and at those within it, before anybody uses it.
 
-    It does so at the first use, and two threads that are both the first crash the process (msgspec 0.22): long
-    bodies are converted in threads.
+    It does so at the first use, and two threads that are both the first crash the process (msgspec 0.22).
+    Long bodies are converted in threads.
     """
     if kind not in _known:
         with _making_known:

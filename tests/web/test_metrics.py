@@ -1,5 +1,6 @@
 """What the operator's Prometheus sees: each number moves when what it counts happens."""
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 
@@ -32,8 +33,15 @@ async def test_requests_are_counted_by_operation_and_status(web: Web, shop: Shop
 
 
 async def test_waiting_for_a_connection_is_observed(web: Web, shop: Shop) -> None:
+    pool = web.services.pool
+    held = [await pool.acquire() for _ in range(web.services.settings.database_connections)]
     before = await number(web, "kasuwa_db_pool_wait_seconds_count")
-    await make(web, shop)
+    making = asyncio.create_task(make(web, shop))
+    await asyncio.sleep(0.05)
+    assert not making.done()
+    for connection in held:
+        await pool.put_back(connection)
+    await making
     assert await number(web, "kasuwa_db_pool_wait_seconds_count") > before
 
 

@@ -79,8 +79,9 @@ COMMENT ON FUNCTION last_price_change_id IS 'What no id of a change in that mill
 CREATE FUNCTION feed_lock_key() RETURNS integer
 LANGUAGE sql STABLE AS $$ SELECT hashtext('price_change/' || current_merchant()) $$;
 
+-- A connection keeps its plan: one made while the feed was short would read all of it for each change long after.
 CREATE FUNCTION last_price_change() RETURNS bigint
-LANGUAGE sql VOLATILE AS $$
+LANGUAGE sql VOLATILE SET enable_seqscan = off AS $$
   SELECT coalesce((
     SELECT round(extract(epoch FROM changed_at) * 1000)::bigint FROM price_change
     WHERE merchant_id = current_merchant() ORDER BY change_id DESC LIMIT 1

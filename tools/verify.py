@@ -28,7 +28,8 @@ CHECKS: dict[str, list[str | Path]] = {
     "imports": [BIN / "lint-imports", "--no-cache", "--no-logo"],
     "packages": [sys.executable, "-m", "tools.supply_chain"],
 }
-TESTS: list[str | Path] = [sys.executable, "-m", "pytest", "-n", "2", "--dist", "loadfile", "--quiet"]
+TESTS: list[str | Path] = [sys.executable, "-m", "pytest", "--quiet", "-n", "2"]
+TESTS += ["--dist", "loadfile", "--no-loadscope-reorder"]  # in the order of tests/conftest.py
 TESTS += ["--cov", "--cov-report=", f"--cov-report=json:{COVERAGE}", f"--junitxml={RESULTS}"]
 GATE: list[str | Path] = [sys.executable, "-m", "tools.coverage_gate", COVERAGE]
 

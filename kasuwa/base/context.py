@@ -180,6 +180,14 @@ class Context:
             async with self.services.pool.transaction(self.caller.merchant_id) as db:
                 yield db
 
+    def looking(self) -> AbstractAsyncContextManager[Database]:
+        """For one call of a function that sets the merchant itself: no transaction of ours around it.
+
+        Inside a transaction it joins it, so that it sees its changes.
+        """
+        is_open = self._open is not None or (self._keyed is not None and self._keyed.is_open)
+        return self.transaction() if is_open else self.services.pool.autocommit()
+
     @asynccontextmanager
     async def attempt(self) -> AsyncIterator[None]:
         """Inside an open transaction: what fails within is undone alone, and the error goes on."""

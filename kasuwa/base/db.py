@@ -3,14 +3,16 @@
 A `Database` is one connection inside one transaction. Nobody but `Pool.transaction` begins or ends one.
 """
 
+import asyncio
 import copy
 import re
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import lru_cache, partial
 from time import perf_counter
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 from uuid import UUID
 
 import asyncpg
@@ -166,6 +168,8 @@ def settles(refusals: Mapping[str, Problem]) -> Iterator[None]:
         raise copy.copy(problem) from None
 
 
+_Waiter: TypeAlias = "asyncio.Future[Connection[asyncpg.Record] | None]"
+
 # Connections that stay outside of the driver's pool between two look-ups.
 _AT_HAND = 4
 
@@ -173,11 +177,16 @@ _AT_HAND = 4
 class Pool:
     """The connections of one process, as the application's role."""
 
-    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", on_wait: Callable[[float], None]) -> None:
+    def __init__(
+        self, pool: "asyncpg.Pool[asyncpg.Record]", most: int, on_wait: Callable[[float], None]
+    ) -> None:
         self._pool = pool
+        self._most = most
         self._on_wait = on_wait
+        # How many have been taken out of the driver's pool: those in use, and those at hand.
+        self._taken = 0
         self._ready: list[Connection[asyncpg.Record]] = []
-        self._waiting = 0
+        self._waiters: deque[_Waiter] = deque()
 
     @classmethod
     async def open(
@@ -208,7 +217,7 @@ class Pool:
             reset=_leave_clean,
             **address,
         )
-        return cls(pool, on_wait)
+        return cls(pool, max_size, on_wait)
 
     async def close(self) -> None:
         while self._ready:
@@ -227,32 +236,74 @@ class Pool:
                 return connection
             await self.release(connection)
         begun = perf_counter()
-        self._waiting += 1
-        try:
-            connection = await self._pool.acquire(timeout=ACQUIRE_SECONDS)
-        except (OSError, asyncpg.InterfaceError, *_PASSING) as error:
-            raise Unavailable("The database does not answer. Try again in a moment.") from error
-        finally:
-            self._waiting -= 1
+        found = None
+        while found is None:
+            found = await (self._handed_over() if self._taken >= self._most else self._take())
         self._on_wait(perf_counter() - begun)
-        return connection
+        return found
+
+    async def _take(self) -> "Connection[asyncpg.Record]":
+        """One from the driver's pool, which has one left."""
+        self._taken += 1
+        try:
+            return await self._pool.acquire(timeout=ACQUIRE_SECONDS)
+        except BaseException as error:
+            self._taken -= 1
+            self._give(None)
+            if isinstance(error, (OSError, asyncpg.InterfaceError, *_PASSING)):
+                raise _no_answer() from error
+            raise
+
+    async def _handed_over(self) -> "Connection[asyncpg.Record] | None":
+        """The one that somebody gives back next; None when there may be one in the driver's pool instead."""
+        waiter: _Waiter = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        try:
+            async with asyncio.timeout(ACQUIRE_SECONDS):
+                return await waiter
+        except BaseException as error:
+            # Who is cancelled in the moment of being given one passes it on.
+            if waiter.done() and not waiter.cancelled() and not self._give(waiter.result()):
+                connection = waiter.result()
+                if connection is not None:
+                    await self.put_back(connection)
+            if isinstance(error, TimeoutError):
+                raise _no_answer() from error
+            raise
+
+    def _give(self, connection: "Connection[asyncpg.Record] | None") -> bool:
+        """Give it to whoever has waited longest; False when nobody waits."""
+        while self._waiters:
+            waiter = self._waiters.popleft()
+            if not waiter.done():
+                waiter.set_result(connection)
+                return True
+        return False
 
     async def release(self, connection: "Connection[asyncpg.Record]") -> None:
+        """Give back a connection in whatever state to the driver's pool, which looks after it."""
         try:
             await self._pool.release(connection)
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
             # It broke while it was put back and is gone; what it did before stands.
             log.warning("database.connection_lost")
+        finally:
+            self._taken -= 1
+            self._give(None)
 
     async def put_back(self, connection: "Connection[asyncpg.Record]") -> None:
         """Give back a connection that has nothing to undo: its transaction has ended, or it never had one.
 
-        A few of them stay at hand, past the driver's pool, whose tasks and timers cost as much as a look-up.
+        It goes to whoever waits, or stays at hand with a few others, past the driver's pool, whose tasks and
+        timers cost as much as a look-up.
         """
-        if self._waiting or len(self._ready) >= _AT_HAND or _is_gone(connection):
+        if _is_gone(connection):
             await self.release(connection)
-        else:
-            self._ready.append(connection)
+        elif not self._give(connection):
+            if len(self._ready) < _AT_HAND:
+                self._ready.append(connection)
+            else:
+                await self.release(connection)
 
     async def end(self, connection: "Connection[asyncpg.Record]", *, keep: bool) -> None:
         """Commit or roll back, and give the connection back, whatever happens."""
@@ -300,6 +351,10 @@ async def _connected(
             except asyncpg.InvalidPasswordError:
                 continue
         raise
+
+
+def _no_answer() -> Unavailable:
+    return Unavailable("The database does not answer. Try again in a moment.")
 
 
 def _is_gone(connection: "Connection[asyncpg.Record]") -> bool:

@@ -6,6 +6,7 @@ The check is complete: a Struct alone cannot say `anyOf`, `dependentRequired` or
 """
 
 import re
+import threading
 from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from functools import cached_property
@@ -211,10 +212,27 @@ def convert(values: Any, kind: type[T], checks: Checks, *, place: str = "", only
             raise Invalid(faults=describe([error], place)) from None
     elif not validator.is_valid(values):
         raise Invalid(faults=describe(validator.iter_errors(values), place))
+    _make_known(kind)
     try:
         return msgspec.convert(values, kind)
     except msgspec.ValidationError as error:
         raise Invalid(faults=(describe_conversion(error, place),)) from error
+
+
+_known: set[type] = set()
+_making_known = threading.Lock()
+
+
+def _make_known(kind: type) -> None:
+    """Have msgspec look at the type, and at those within it, before anybody uses it.
+
+    It does so at the first use, and two threads that are both the first crash the process (msgspec 0.22).
+    Long bodies are converted in threads.
+    """
+    if kind not in _known:
+        with _making_known:
+            msgspec.json.Decoder(kind)
+            _known.add(kind)
 
 
 _INTEGER = re.compile(r"-?(0|[1-9][0-9]{0,30})", re.ASCII)

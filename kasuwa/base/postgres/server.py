@@ -44,6 +44,8 @@ timezone = 'UTC'
 max_wal_size = 128MB
 min_wal_size = 64MB
 wal_compression = on
+# A new shop's tables are known to the planner soon, not after a minute.
+autovacuum_naptime = 15s
 # A statement may hold what is private, and the caller gets its errors: the log keeps the server's own faults.
 log_timezone = 'UTC'
 log_min_messages = log

@@ -44,6 +44,8 @@ from kasuwa.domain.permissions import Permission
 
 _RACES = ("variant_sku", "variant_barcode")
 _TRIES = 4
+# So many at once may be the first of a shop: the planner is told what the tables hold.
+_MANY = 100
 
 
 async def write_products(
@@ -293,6 +295,8 @@ async def _create(context: Context, db: Database, plan: Plan, numbers: Numbers) 
         await note_prices(context, db, [(None, product) for product in products])
         entries = [AuditEntry(subject_id=p.product_id, after=_audited(p)) for p in products]
         await write_audits(context, db, "product.create", "product", entries)
+    if len(made) >= _MANY:
+        await db.value("SELECT refresh_statistics()")
     for (index, _), product in zip(plan.creations, products, strict=True):
         plan.note(index, Outcome(status="created", product_id=product.product_id, sku=product.main.sku))
 

@@ -57,7 +57,12 @@ _OPEN = """
                   :reorder_quantities::numeric[], :sold::boolean[])
              AS o (store_id, variant_id, product_id, movement_id, quantity, cost, reorder_level,
                    reorder_quantity, is_sold)
-      JOIN product p ON p.merchant_id = current_merchant() AND p.product_id = o.product_id
+      -- One by one, along the index: statistics of a shop that is being filled know nothing of its products.
+      CROSS JOIN LATERAL (
+        SELECT p.merchant_id, p.unit FROM product p
+        WHERE p.merchant_id = current_merchant() AND p.product_id BETWEEN o.product_id AND o.product_id
+        ORDER BY p.product_id LIMIT 1
+      ) p
       CROSS JOIN (SELECT clock_timestamp() AS at) clock
     ), hashed AS MATERIALIZED (
       SELECT o.*, movement_hash(o.m) AS hash FROM opened o

@@ -38,28 +38,18 @@ async def get_counted(
 
     Raises ProductNotFound, NotTracked, VariantUnknown.
     """
-    async with context.reading() as db:
+    async with context.looking() as db:
         row = await db.one(
             """
-            SELECT v.variant_id, p.kind = 'variant' AS has_variants, p.track_quantity, s.currency,
-                   nullif(trim(u.first_name || ' ' || u.last_name), '') AS user_name
-            FROM product p
-            JOIN store s ON s.merchant_id = p.merchant_id AND s.store_id = :store_id
-            LEFT JOIN LATERAL (
-              SELECT x.variant_id FROM variant x
-              WHERE x.merchant_id = p.merchant_id AND x.product_id = p.product_id AND NOT x.archived
-                AND (x.variant_id = :variant_id OR (:variant_id::uuid IS NULL AND p.kind = 'simple'))
-              ORDER BY x.position, x.variant_id LIMIT 1
-            ) v ON true
-            LEFT JOIN user_account u ON u.merchant_id = p.merchant_id AND u.user_id = :user_id
-            WHERE p.merchant_id = current_merchant() AND p.product_id = :product_id
-              AND p.status <> 'archived'
+            SELECT variant_id, has_variants, track_quantity, currency, user_name
+            FROM find_counted(:merchant_id, :store_id, :product_id, :variant_id, :user_id)
             """,
             into=_Row,
             missing=ProductNotFound(),
+            merchant_id=context.merchant_id,
+            store_id=context.store_id,
             product_id=product_id,
             variant_id=variant_id,
-            store_id=context.store_id,
             user_id=context.caller.user_id,
         )
     if not row.track_quantity:
@@ -71,7 +61,7 @@ async def get_counted(
         raise VariantUnknown(faults=[FieldFault(pointer, code, advice)])
     return Counted(
         product_id,
-        UUID(int=row.variant_id.int),
+        row.variant_id,
         context.store_id,
         row.has_variants,
         row.currency,

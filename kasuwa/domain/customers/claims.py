@@ -70,7 +70,7 @@ def only_claim(claims: Sequence[Claim]) -> Claim:
 
 
 async def allow_claim_code(context: Context, owned: str) -> None:
-    """Count one code for an address that several claim. Raises TooManyRequests."""
+    """Count one code for an address that several may claim. Raises TooManyRequests."""
     await allow_sending(context, f"{context.merchant_id}/{login_key(owned)}", _CODES_OF_CLAIMED)
 
 

@@ -50,15 +50,20 @@ CREATE INDEX customer_by_name ON customer (merchant_id, name_key, customer_id) W
 CREATE INDEX customer_by_surname ON customer (merchant_id, surname_key, customer_id) WHERE status <> 'erased';
 CALL protect_tenant('customer');
 
--- What a customer is found by and logs in with: user name, e-mail and mobile, each of one person of a merchant.
+-- What a customer is found by and logs in with: user name, e-mail and mobile. Any number of people may say that an
+-- address is theirs, until one of them proves it.
 CREATE TABLE customer_name (
   merchant_id uuid NOT NULL,
   name text NOT NULL,
   kind text NOT NULL CHECK (kind IN ('username', 'email', 'mobile')),
   customer_id uuid NOT NULL,
-  CONSTRAINT customer_name_taken PRIMARY KEY (merchant_id, name),
+  -- One person's alone: a user name from the first moment, an address once it is proved.
+  is_sure boolean NOT NULL DEFAULT false,
+  PRIMARY KEY (merchant_id, name, customer_id),
+  CHECK (is_sure OR kind <> 'username'),
   FOREIGN KEY (merchant_id, customer_id) REFERENCES customer (merchant_id, customer_id)
 );
+CREATE UNIQUE INDEX customer_name_taken ON customer_name (merchant_id, name) WHERE is_sure;
 CREATE INDEX customer_name_of ON customer_name (merchant_id, customer_id);
 CALL protect_tenant('customer_name');
 

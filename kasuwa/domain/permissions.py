@@ -17,6 +17,7 @@ class Permission(StrEnum):
     CUSTOMER_AUTH = "customer.auth"
     CUSTOMER_WRITE = "customer.write"
     CUSTOMER_READ = "customer.read"
+    CUSTOMER_SUSPEND = "customer.suspend"
     CUSTOMER_ERASE = "customer.erase"
     INVOICE_WRITE = "invoice.write"
     USER_READ = "user.read"
@@ -73,6 +74,7 @@ NOT_BY_PIN = frozenset(
         Permission.TOKEN_WRITE,
         Permission.TILL_OPEN,
         Permission.COMPLAINT_WRITE,
+        Permission.CUSTOMER_SUSPEND,
         Permission.CUSTOMER_ERASE,
     }
 )

@@ -166,6 +166,32 @@ async def test_a_recovery_code_works_once_and_for_its_owner_alone(
     assert (await manage(web, shop, "GET", "second-factor")).json()["recoveryCodesLeft"] == 9
 
 
+async def test_new_recovery_codes_end_the_old_ones_and_take_a_fresh_code_of_the_app(
+    web: Web, shop: Shop, key: str
+) -> None:
+    assert (await call(web, shop, "/recovery-codes", code="123456")).status_code == 409
+    await call(web, shop, "", password=PASSWORD)
+    assert (await call(web, shop, "/recovery-codes", code="123456")).status_code == 409
+    secret, old = await turn_on(web, shop)
+    # The control: until they are renewed they let in.
+    assert (await log_in_at_store(web, key, shop, code=old[0])).status_code == 200
+    code = code_now(secret)
+    assert (await log_in_at_store(web, key, shop, code=code)).status_code == 200
+    for stale in (code, code_now(secret, steps=9), old[1]):
+        refused = await call(web, shop, "/recovery-codes", code=stale)
+        assert refused.status_code == 422
+    await forget_use(shop)
+    renewed = await call(web, shop, "/recovery-codes", code=code)
+    assert renewed.status_code == 200, renewed.text
+    new = renewed.json()["recoveryCodes"]
+    assert (len(set(new)), set(new) & set(old)) == (10, set())
+    assert (await log_in_at_store(web, key, shop, code=old[1])).status_code == 401
+    assert (await log_in_at_store(web, key, shop, code=new[0])).status_code == 200
+    assert (await manage(web, shop, "GET", "second-factor")).json()["recoveryCodesLeft"] == 9
+    trail = (await manage(web, shop, "GET", "audit?subject=user")).json()["data"]
+    assert "second_factor.renew_codes" in [entry["action"] for entry in trail]
+
+
 async def test_secret_and_codes_are_kept_so_that_nobody_reads_them(
     web: Web, shop: Shop, schema_owner: SchemaOwner
 ) -> None:

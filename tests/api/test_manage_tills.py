@@ -155,6 +155,7 @@ def test_the_rights_that_no_pin_brings_are_the_ones_over_people_money_and_proofs
         "bank.write",
         "complaint.write",
         "customer.erase",
+        "customer.suspend",
         "message.send",
         "store.write",
         "till.open",

@@ -5,9 +5,14 @@ A field that the contract has and this page does not know fails, and so does one
 
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
+from uuid import UUID
 
 import pytest
 
+from kasuwa.base.ids import new_id
+from kasuwa.domain.customers.actions import register
+from kasuwa.domain.customers.erasure import erase_customer
+from kasuwa.domain.customers.records import NewCustomer
 from tests.api.shoplazza_calls import new_product_id
 from tests.banking import body as bank_account
 from tests.client import Web
@@ -115,7 +120,6 @@ PATCHED: dict[str, tuple[Json, Any]] = {
     "openingTime": (_NIGHT, "09:30"),
     "closingTime": (_NIGHT | {"openingHours": _NIGHT["openingHours"][:1]}, "18:00"),
     "defaultCustomerName": patched("walkIn", "customerName", "Walk-in"),
-    "customerId": patched("walkIn", "customerId", "walk-in"),
     "primarySiteThemeColor": patched("theme", "primaryColor", "#102030"),
     "features.primaryColor": patched("theme", "primaryColor", "#302010"),
     "secondarySiteThemeColor": patched("theme", "secondaryColor", "#a0B0c0"),
@@ -189,6 +193,10 @@ class Profile:
             method, path, content=content, headers={"content-type": "image/png"}, params=query
         )
 
+    async def new_customer(self) -> UUID:
+        new = NewCustomer(first_name="Walk-in", email=f"walk-in.{new_id().hex}@shop.example")
+        return (await register(self.shop.owner, new)).customer_id
+
     async def open_bank_account(self) -> Json:
         sent = bank_account(userBankAccName="Ada Stores", accountType="savings")
         answer = await self.web.post(
@@ -237,7 +245,15 @@ def bank(field: str) -> Write:
     return write
 
 
+async def walk_in(profile: Profile) -> Any:
+    customer_id = str(await profile.new_customer())
+    settings = await profile.manage("PATCH", "settings", json={"walkIn": {"customerId": customer_id.upper()}})
+    assert settings["walkIn"]["customerId"] == customer_id
+    return customer_id
+
+
 WRITTEN: dict[str, Write] = {
+    "customerId": walk_in,
     "logoPath": logo,
     "logo": another_logo,
     "faviconurl": favicon,
@@ -326,6 +342,28 @@ async def test_an_operation_of_its_own_changes_the_documented_answer(
     expected = await WRITTEN[field](profile)
     assert at(await profile.read(), field) == expected
     assert before != expected, "what is there already proves nothing"
+
+
+async def test_a_walk_in_customer_is_one_of_the_shops(web: Web, shop: Shop, other_shop: Shop) -> None:
+    profile = Profile(web, shop)
+    mine, gone = await profile.new_customer(), await profile.new_customer()
+    await erase_customer(shop.owner, gone)
+    theirs = await Profile(web, other_shop).new_customer()
+    path = f"/manage/{shop.store_id}/settings"
+
+    async def patch(customer_id: object) -> tuple[int, list[str]]:
+        body = {"walkIn": {"customerId": customer_id}}
+        answer = await web.call("PATCH", path, headers=profile.headers, json=body)
+        return answer.status_code, [fault["pointer"] for fault in answer.json().get("errors", [])]
+
+    for nobody in (theirs, gone, new_id(), "walk-in"):
+        assert await patch(str(nobody)) == (422, ["/walkIn/customerId"])
+    assert (await profile.read())["customerId"] == ""
+    # The control, and a form that is sent back unchanged once the customer is gone.
+    assert await patch(str(mine)) == (200, [])
+    await erase_customer(shop.owner, mine)
+    assert await patch(str(mine)) == (200, [])
+    assert await patch(None) == (200, [])
 
 
 async def test_the_plan_is_chosen_where_a_location_is_opened(web: Web, shop: Shop) -> None:

@@ -11,6 +11,7 @@ from kasuwa.domain.merchants.authentication import resolve_access_token
 from kasuwa.domain.permissions import Role
 from kasuwa.domain.users.login import open_account_session
 from tests.contract.cast import Cast, hire
+from tests.contract.proofs import prepare
 from tests.shop import new_developer_key
 
 
@@ -116,5 +117,8 @@ async def strangers(victim: Cast, other: Cast, developer_key: str) -> list[Calle
     ]
 
 
-async def right_caller(victim: Cast, services: Services) -> Caller:
+async def right_caller(victim: Cast, services: Services, operation: tuple[str, str] | None = None) -> Caller:
+    """The shop's owner, for whom all is as the operation needs it."""
+    if operation is not None:
+        await prepare(victim, operation)
     return owner(victim, await new_developer_key(services), "the right caller")

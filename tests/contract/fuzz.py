@@ -50,6 +50,8 @@ WIDE = {
     "KASUWA_LOGIN_TRIES": "1000000",
 }
 PHASES = "examples,coverage,fuzzing,stateful"
+# Operations whose body is a code of the second factor: the present step's, and the one after it.
+_BY_CODE = {"confirmSecondFactor": 0, "renewRecoveryCodes": 1}
 _ACCEPTED = ["2xx", "3xx", "401", "403", "404", "409", "429"]
 # BigCommerce says 413 to a page that is too long.
 _REFUSED = ["400", "401", "403", "404", "405", "406", "409", "413", "415", "422", "428", "429"]
@@ -196,9 +198,8 @@ def _seeds(installation: Installation, url: str, entries: list[Entry], examples:
         if entry in removers:
             shown += heap[removers.index(entry) :: len(removers)]
         operations[entry.operation.operation_id] = {
-            "secret": caller.cast.factor_secret
-            if entry.operation.operation_id == "confirmSecondFactor"
-            else "",
+            "secret": caller.cast.factor_secret if entry.operation.operation_id in _BY_CODE else "",
+            "steps": _BY_CODE.get(entry.operation.operation_id, 0),
             "ids": [_ids(entry, cast) for cast in shown],
             "query": _query(entry, caller.cast),
             "queries": [_query(entry, cast) for cast in shown[1:]] if call.query else [],

@@ -54,8 +54,8 @@ def before_call(context: HookContext, case: "Case[Any]", kwargs: dict[str, Any])
         if seeds["body"] is not None:
             case.media_type = "application/json"
             # Of a second factor the code that is right now: that of the seed is over.
-            secret = seeds["secret"]
-            case.body = {"code": code_now(secret)} if secret else copy.deepcopy(seeds["body"])
+            secret, steps = seeds["secret"], seeds["steps"]
+            case.body = {"code": code_now(secret, steps=steps)} if secret else copy.deepcopy(seeds["body"])
         elif seeds["file"] is not None and case.meta.phase.name == TestPhase.FUZZING:
             # The one type of a file that Schemathesis can write.
             case.media_type = "application/octet-stream"

@@ -92,7 +92,7 @@ async def knock(
             if not (merchants_only and caller.is_colleague):
                 await _knock_as(web, database, entry, places, stage.victim, caller, findings)
         if not merchants_only:
-            caller = await right_caller(stage.victim.cast, web.services)
+            caller = await right_caller(stage.victim.cast, web.services, entry.key)
             answer = await entry.call(stage.victim.cast).by(caller).send(web)
             findings.calls += 1
             if answer.status_code != entry.operation.success_status:

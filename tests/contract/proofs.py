@@ -12,7 +12,7 @@ from kasuwa.domain.staff.tills import open_till
 from tests.shop import Shop
 
 if TYPE_CHECKING:
-    from tests.contract.cast import Staff
+    from tests.contract.cast import Cast, Staff
 
 PIN = "4829"
 
@@ -50,3 +50,14 @@ async def begin_factor(shop: Shop, user_id: UUID, *, is_on: bool = False) -> str
             sealed=shop.owner.services.sealer.seal(key),
         )
     return base64.b32encode(key).decode()
+
+
+async def prepare(cast: "Cast", operation: tuple[str, str]) -> None:
+    """What must be so before the operation can work: recovery codes are those of a factor that is on."""
+    if operation == ("manage", "renewRecoveryCodes"):
+        async with cast.shop.owner.transaction() as db:
+            await db.execute(
+                "UPDATE second_factor SET confirmed_at = now()"
+                " WHERE merchant_id = current_merchant() AND user_id = :user_id",
+                user_id=cast.user_id,
+            )

@@ -83,6 +83,7 @@ IDENTITIES: dict[str, dict[str, Identity]] = {
         "sku": Identity(lambda cast: cast.sku, lambda: f"SKU-{new_id().hex[:18]}"),
         "username": _EMAIL,
         "usertoken": _EMAIL,
+        "customerid": _uuid("customer_id"),
     },
     "bigcommerce": {
         "store_hash": Identity(lambda cast: cast.store_hash, lambda: new_id().hex[-10:]),
@@ -153,7 +154,6 @@ OF_OPERATION: dict[tuple[str, str], Identity] = {
 """By operation and name: an operation that works on a thing of its own kind."""
 
 NOT_IDS: dict[tuple[str, str], str] = {
-    ("manage", "customerid"): "kept as it was sent and looked up nowhere",
     ("manage", "insurancetrackid"): "an insurer's, kept as it was sent",
     ("manage", "skypeid"): "a name at a network",
     ("storeharmony", "platformid"): "what the app calls its own device",

@@ -93,7 +93,7 @@ async def cast(web: Web) -> Cast:
 
 
 async def good_call(web: Web, entry: Entry, cast: Cast) -> Call:
-    return entry.call(cast).by(await right_caller(cast, web.services))
+    return entry.call(cast).by(await right_caller(cast, web.services, entry.key))
 
 
 async def send(web: Web, call: Call, content: bytes, media_type: str | None) -> httpx.Response:

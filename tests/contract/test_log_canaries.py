@@ -131,7 +131,7 @@ async def ask(web: Web, call: Call) -> httpx.Response:
 
 async def probe(web: Web, entry: Entry, cast: Cast) -> tuple[list[str], list[int]]:
     """Ask with canaries everywhere; the error bodies that repeat one, and the statuses."""
-    caller = await right_caller(cast, web.services)
+    caller = await right_caller(cast, web.services, entry.key)
     faults, statuses = [], []
     call = entry.call(cast).by(caller)
     for one in [*with_canaries(call), call]:

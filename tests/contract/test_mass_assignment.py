@@ -118,12 +118,13 @@ _ONCE = {
     ("storeharmony", "updateProductByItemId"),
     ("storeharmony", "verifyUserRegistrationFromWebsite"),
     ("manage", "confirmSecondFactor"),
+    ("manage", "renewRecoveryCodes"),
     ("manage", "rotateAccessToken"),
 }
 
 
 async def _own_call(web: Web, entry: Entry, cast: Cast) -> Call:
-    return entry.call(cast).by(await right_caller(cast, web.services))
+    return entry.call(cast).by(await right_caller(cast, web.services, entry.key))
 
 
 def _is_taken(now: Any, wanted: Any, before: Any) -> bool:

@@ -7,7 +7,7 @@ from kasuwa.domain.permissions import Role
 from tests.client import Web
 from tests.contract.callers import Caller, with_token
 from tests.contract.cast import Cast, hire, new_cast
-from tests.contract.proofs import begin_factor
+from tests.contract.proofs import begin_factor, prepare
 from tests.contract.recipes import Entry, built
 from tests.shop import new_developer_key
 from tools.document_permissions import CALLERS, PAGE, cell, needs_both, page
@@ -46,6 +46,7 @@ async def cells(web: Web, entry: Entry, developer_key: str) -> dict[str, str]:
         if needs_both(entry.operation) and name in ("owner", "manager", "cashier"):
             secrets = {**caller.secrets, "developerKey": developer_key}
             caller = msgspec.structs.replace(caller, secrets=secrets)
+        await prepare(caller.cast, entry.key)
         answer = await entry.call(caller.cast).by(caller).send(web)
         found[name] = "yes" if answer.is_success else str(answer.status_code)
     return found

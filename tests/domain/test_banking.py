@@ -62,7 +62,7 @@ async def change(context: Context, account: BankAccount, **changes: Any) -> Bank
 
 
 async def everything(context: Context) -> list[BankAccount]:
-    return (await list_accounts(context, AccountWish(size=200))).rows
+    return list((await list_accounts(context, AccountWish(size=200))).rows)
 
 
 async def default_of(context: Context) -> UUID | None:

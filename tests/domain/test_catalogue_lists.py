@@ -10,9 +10,10 @@ import pytest
 
 from kasuwa.base.context import Context
 from kasuwa.base.cursors import CursorWrong
+from kasuwa.base.pages import Page
 from kasuwa.domain.catalogue.actions import create_product, remove_product
 from kasuwa.domain.catalogue.errors import PageTooDeep
-from kasuwa.domain.catalogue.lists import ProductPage, list_products
+from kasuwa.domain.catalogue.lists import ListedProduct, list_products
 from kasuwa.domain.catalogue.queries import sort_name
 from kasuwa.domain.catalogue.records import (
     OpeningStock,
@@ -47,10 +48,10 @@ async def shelf(context: Context) -> list[Product]:
 
 async def walk(
     context: Context, wanted: ProductFilter, wish: PageWish
-) -> tuple[list[UUID], list[ProductPage]]:
+) -> tuple[list[UUID], list[Page[ListedProduct]]]:
     """Every row by cursors, and the pages."""
     ids: list[UUID] = []
-    pages: list[ProductPage] = []
+    pages: list[Page[ListedProduct]] = []
     cursor = None
     while cursor is not None or not pages:
         pages.append(

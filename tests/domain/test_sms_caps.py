@@ -14,8 +14,9 @@ from kasuwa.base.limits import Limits
 from kasuwa.base.problems import TooManyRequests
 from kasuwa.domain.merchants.records import NewStore
 from kasuwa.domain.messages.queries import MessageFilter, list_messages
-from kasuwa.domain.permissions import Permission
+from kasuwa.domain.permissions import Permission, Role
 from kasuwa.domain.proofs.codes import TOO_MANY_SMS, allow_sms_code
+from kasuwa.domain.staff.actions import add_staff
 from kasuwa.domain.staff.hiring import Hire
 from kasuwa.domain.staff.records import NewStaff
 from kasuwa.domain.users.actions import as_user, register, send_verification_code
@@ -25,7 +26,9 @@ from kasuwa.domain.users.passwords import ask_for_reset
 from kasuwa.domain.users.queries import get_me
 from tests.accounts import messages_to
 from tests.conftest import SchemaOwner
+from tests.contract.cast import hire
 from tests.domain.test_users import STORE, applicant, merchant_of
+from tests.shop import Shop
 
 NOBODY = "203.0.113.7"
 
@@ -198,3 +201,52 @@ async def test_every_way_to_an_sms_counts(services: Services, context: Context, 
             await ask()
     else:
         await ask()
+
+
+# Of an invitation only what leaves ----------------------------------------------------------------
+
+
+def somebody(**addresses: str) -> NewStaff:
+    return NewStaff(first_name="Ada", last_name="Obi", role="CASHIER", **addresses)  # type: ignore[arg-type]
+
+
+async def left_of_one(services: Services, mobile: str) -> int:
+    """How many codes may still go to a number that may have one a day."""
+    return await spend([worker(services, sms_codes_per_number=1)], 1, mobile=mobile)
+
+
+@pytest.mark.parametrize("proved", [True, False], ids=["told-by-sms", "told-by-mail-or-not"])
+async def test_whoever_of_the_business_only_joins_is_counted_when_an_sms_tells_them(
+    services: Services, shop: Shop, schema_owner: SchemaOwner, proved: bool
+) -> None:
+    staff, number = await hire(shop, Role.CASHIER, shop.store_id), a_number()
+    await schema_owner.execute(
+        "UPDATE user_account SET mobile = $2, mobile_verified_at = CASE WHEN $3 THEN now() END,"
+        " email_verified_at = NULL WHERE user_id = $1",
+        staff.user_id,
+        number,
+        proved,
+    )
+    await Hire.prepared(shop.owner, somebody(email=staff.email, mobile=number))
+    assert await left_of_one(services, number) == (0 if proved else 1)
+
+
+async def test_whoever_is_invited_by_mail_is_sent_no_sms_and_none_is_counted(
+    services: Services, shop: Shop
+) -> None:
+    number, email = a_number(), f"ada.{new_id().hex}@shop.example"
+    await add_staff(shop.owner, somebody(email=email, mobile=number))
+    assert [len(await messages_to(services, one)) for one in (email, number)] == [1, 0]
+    assert await left_of_one(services, number) == 1
+
+
+@pytest.mark.parametrize("most", [0, 1])
+async def test_where_the_mail_is_an_account_elsewhere_the_sms_counts_and_the_caller_learns_nothing(
+    services: Services, shop: Shop, other_shop: Shop, most: int
+) -> None:
+    capped = Context(worker(services, sms_codes_per_number=most), shop.owner.caller, request_id="test")
+    number = a_number()
+    elsewhere = await add_staff(capped, somebody(email=other_shop.email, mobile=number))
+    new = await add_staff(capped, somebody(email=f"ada.{new_id().hex}@shop.example", mobile=a_number()))
+    assert (elsewhere.status, elsewhere.role) == (new.status, new.role)
+    assert len(await messages_to(services, number)) == most

@@ -68,7 +68,7 @@ async def test_another_merchants_people_are_as_unknown_as_nobody(
     with pytest.raises(UnknownPlace):
         await add_staff(context, person(place_ids=(other_shop.store_id,)))
     everybody = await list_staff(context, StaffFilter(everywhere=True))
-    assert [one.user_id for one in everybody.members] == [shop.user_id]
+    assert [one.user_id for one in everybody.rows] == [shop.user_id]
 
 
 async def test_a_cashier_sees_and_changes_nobody(shop: Shop) -> None:

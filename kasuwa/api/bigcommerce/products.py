@@ -31,9 +31,10 @@ from kasuwa.api.bigcommerce.views import Json, fields_of, one, page_of, paginati
 from kasuwa.base.context import Context
 from kasuwa.base.http.api import Answer, Exchange, RawJson
 from kasuwa.base.http.contract import encode
+from kasuwa.base.pages import Page
 from kasuwa.base.problems import FieldFault, Invalid, Problem
 from kasuwa.domain.catalogue.actions import remove_product, share_category_tree
-from kasuwa.domain.catalogue.lists import ProductPage, list_products
+from kasuwa.domain.catalogue.lists import ListedProduct, list_products
 from kasuwa.domain.catalogue.queries import get_product_id, read_products, read_stock
 from kasuwa.domain.catalogue.records import PageWish, Product, ProductFilter
 from kasuwa.domain.permissions import Permission
@@ -165,7 +166,9 @@ async def _view(
     return fields_of(view, include_fields, None)
 
 
-async def _included_in(context: Context, page: ProductPage, include: Sequence[str]) -> dict[int, Json]:
+async def _included_in(
+    context: Context, page: Page[ListedProduct], include: Sequence[str]
+) -> dict[int, Json]:
     if not {"images", "primary_image"} & set(include):
         return {}
     async with context.reading() as db:

@@ -75,6 +75,11 @@ async def confirm_second_factor(context: Context, body: SecondFactorCode) -> Jso
     return {"recoveryCodes": await second_factor.confirm(context, body.code)}
 
 
+@api.operation("renewRecoveryCodes")
+async def renew_recovery_codes(context: Context, body: SecondFactorCode) -> Json:
+    return {"recoveryCodes": await second_factor.renew_recovery_codes(context, body.code)}
+
+
 @api.operation("turnOffSecondFactor")
 async def turn_off_second_factor(context: Context, body: PasswordConfirmation) -> Json:
     return _factor(await second_factor.turn_off(context, body.password))

@@ -5,16 +5,25 @@ from uuid import UUID
 
 from msgspec import UNSET, UnsetType
 
-from kasuwa.api.manage.contract import AddBannerQuery, BannerChange, ChangeBannerPath, RemoveBannerPath
+from kasuwa.api.manage.contract import (
+    AddBannerQuery,
+    BannerChange,
+    ChangeBannerPath,
+    GetBannerPath,
+    RemoveBannerPath,
+)
 from kasuwa.api.manage.picture_bodies import read_picture
 from kasuwa.api.manage.service import api
 from kasuwa.base.context import Context
+from kasuwa.base.http.api import Answer, Exchange
+from kasuwa.base.http.caching import etag, require_match
+from kasuwa.base.http.contract import encode
 from kasuwa.base.ids import read_id
 from kasuwa.domain.media.keeping import keep_bytes
 from kasuwa.domain.media.records import STOREHARMONY_FORMATS
 from kasuwa.domain.permissions import Permission
 from kasuwa.domain.stores.settings import banners, records
-from kasuwa.domain.stores.settings.queries import list_banners
+from kasuwa.domain.stores.settings.queries import get_banner, list_banners
 from kasuwa.domain.stores.settings.rules import read_link
 
 Json = dict[str, Any]
@@ -28,8 +37,13 @@ async def list_all(context: Context) -> Json:
     return {"data": [_view(banner) for banner in await list_banners(context)]}
 
 
+@api.operation("getBanner")
+async def get(context: Context, path: GetBannerPath) -> Json:
+    return _view(await get_banner(context, read_id(path.bannerid)))
+
+
 @api.operation("addBanner", read=read_picture)
-async def add(context: Context, query: AddBannerQuery, body: bytes) -> Json:
+async def add(context: Context, query: AddBannerQuery, body: bytes) -> Answer:
     new = records.NewBanner(
         placement=query.placement or "home",
         title=query.title or "",
@@ -37,11 +51,12 @@ async def add(context: Context, query: AddBannerQuery, body: bytes) -> Json:
         link="" if query.link is None else read_link(query.link, "#/query/link"),
     )
     kept = await keep_bytes(context, body, STOREHARMONY_FORMATS, permission=Permission.STORE_WRITE)
-    return _view(await banners.add_banner(context, new, kept))
+    return _answered(await banners.add_banner(context, new, kept))
 
 
 @api.operation("changeBanner")
-async def change(context: Context, path: ChangeBannerPath, body: BannerChange) -> Json:
+async def change(context: Context, exchange: Exchange, path: ChangeBannerPath, body: BannerChange) -> Answer:
+    banner_id = read_id(path.bannerid)
     wish = records.BannerChange(
         placement=body.placement,
         position=body.position,
@@ -51,12 +66,17 @@ async def change(context: Context, path: ChangeBannerPath, body: BannerChange) -
         starts_at=body.startsAt,
         ends_at=body.endsAt,
     )
-    return _view(await banners.change_banner(context, read_id(path.bannerid), wish))
+    async with context.transaction() as db:
+        require_match(exchange.request, _tag(await banners.hold_banner(context, db, banner_id)))
+        return _answered(await banners.change_banner(context, banner_id, wish))
 
 
 @api.operation("removeBanner")
-async def remove(context: Context, path: RemoveBannerPath) -> None:
-    await banners.remove_banner(context, read_id(path.bannerid))
+async def remove(context: Context, exchange: Exchange, path: RemoveBannerPath) -> None:
+    banner_id = read_id(path.bannerid)
+    async with context.transaction() as db:
+        require_match(exchange.request, _tag(await banners.hold_banner(context, db, banner_id)))
+        await banners.remove_banner(context, banner_id)
 
 
 def _product_id(sent: str | UnsetType | None) -> UUID | UnsetType | None:
@@ -65,6 +85,16 @@ def _product_id(sent: str | UnsetType | None) -> UUID | UnsetType | None:
 
 def _link(sent: str | None) -> str:
     return "" if sent is None else read_link(sent, "/link")
+
+
+def _tag(banner: records.Banner) -> str:
+    """The ETag with which a read of the banner is answered."""
+    return etag(encode(_view(banner)))
+
+
+def _answered(banner: records.Banner) -> Answer:
+    """The banner, with the ETag that If-Match takes."""
+    return Answer(_view(banner), headers={"ETag": _tag(banner)})
 
 
 def _view(banner: records.Banner) -> Json:

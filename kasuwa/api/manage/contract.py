@@ -395,6 +395,11 @@ class ExportProductsQuery(Struct, frozen=True, kw_only=True):
     format: Literal["csv", "jsonl"] = "csv"
 
 
+class GetBannerPath(Struct, frozen=True, kw_only=True):
+    storeid: Annotated[str, Meta(min_length=1, max_length=64)]
+    bannerid: Annotated[str, Meta(min_length=1, max_length=64)]
+
+
 class GetComplaintAttachmentPath(Struct, frozen=True, kw_only=True):
     storeid: Annotated[str, Meta(min_length=1, max_length=64)]
     complaintid: Annotated[str, Meta(min_length=1, max_length=64)]
@@ -941,9 +946,18 @@ class RemoveStorePicturePath(Struct, frozen=True, kw_only=True):
     kind: Literal["logo", "favicon"]
 
 
+class RenewRecoveryCodesPath(Struct, frozen=True, kw_only=True):
+    storeid: Annotated[str, Meta(min_length=1, max_length=64)]
+
+
 class ResendMessagePath(Struct, frozen=True, kw_only=True):
     storeid: Annotated[str, Meta(min_length=1, max_length=64)]
     messageid: Annotated[str, Meta(min_length=1, max_length=64)]
+
+
+class ResumeCustomerPath(Struct, frozen=True, kw_only=True):
+    storeid: Annotated[str, Meta(min_length=1, max_length=64)]
+    customerid: Annotated[str, Meta(min_length=1, max_length=64)]
 
 
 class RevokeAccessTokenPath(Struct, frozen=True, kw_only=True):
@@ -1512,6 +1526,11 @@ class StoreThemeChange(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     font: Annotated[str, Meta(min_length=1, max_length=64)] | None | UnsetType = UNSET
 
 
+class SuspendCustomerPath(Struct, frozen=True, kw_only=True):
+    storeid: Annotated[str, Meta(min_length=1, max_length=64)]
+    customerid: Annotated[str, Meta(min_length=1, max_length=64)]
+
+
 class TillEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Who enters"""
 
@@ -1714,6 +1733,7 @@ CHECKS = Checks(
         ExportCustomerPath: "ExportCustomerPath",
         ExportProductsPath: "ExportProductsPath",
         ExportProductsQuery: "ExportProductsQuery",
+        GetBannerPath: "GetBannerPath",
         GetComplaintAttachmentPath: "GetComplaintAttachmentPath",
         GetComplaintPath: "GetComplaintPath",
         GetCustomerPath: "GetCustomerPath",
@@ -1764,7 +1784,9 @@ CHECKS = Checks(
         ReceiveTransferPath: "ReceiveTransferPath",
         RemoveBannerPath: "RemoveBannerPath",
         RemoveStorePicturePath: "RemoveStorePicturePath",
+        RenewRecoveryCodesPath: "RenewRecoveryCodesPath",
         ResendMessagePath: "ResendMessagePath",
+        ResumeCustomerPath: "ResumeCustomerPath",
         RevokeAccessTokenPath: "RevokeAccessTokenPath",
         RotateAccessTokenPath: "RotateAccessTokenPath",
         SecondFactorCode: "SecondFactorCode",
@@ -1783,6 +1805,7 @@ CHECKS = Checks(
         StocktakeCounts: "StocktakeCounts",
         StocktakeStart: "StocktakeStart",
         StoreSettingsChange: "StoreSettingsChange",
+        SuspendCustomerPath: "SuspendCustomerPath",
         TillEntry: "TillEntry",
         TokenRotation: "TokenRotation",
         TransferCancel: "TransferCancel",
@@ -2380,6 +2403,40 @@ OPERATIONS: dict[str, Operation] = {
         answer_media=("application/json",),
         statuses=frozenset({200, 400, 401, 403, 404, 408, 409, 422, 429, 500, 503}),
     ),
+    "suspendCustomer": Operation(
+        operation_id="suspendCustomer",
+        method="POST",
+        path="/{storeid}/customers/{customerid}/suspend",
+        tags=("Customers",),
+        security=(("sessiontoken",),),
+        permission="customer.suspend",
+        scope=None,
+        safe=False,
+        idempotent=False,
+        path_parameters=SuspendCustomerPath,
+        headers=(HeaderParameter(name="Idempotency-Key", pattern="^[A-Za-z0-9._:-]{8,128}$"),),
+        success_status=200,
+        answer=CustomerDetails,
+        answer_media=("application/json",),
+        statuses=frozenset({200, 400, 401, 403, 404, 408, 409, 422, 429, 500, 503}),
+    ),
+    "resumeCustomer": Operation(
+        operation_id="resumeCustomer",
+        method="POST",
+        path="/{storeid}/customers/{customerid}/resume",
+        tags=("Customers",),
+        security=(("sessiontoken",),),
+        permission="customer.suspend",
+        scope=None,
+        safe=False,
+        idempotent=False,
+        path_parameters=ResumeCustomerPath,
+        headers=(HeaderParameter(name="Idempotency-Key", pattern="^[A-Za-z0-9._:-]{8,128}$"),),
+        success_status=200,
+        answer=CustomerDetails,
+        answer_media=("application/json",),
+        statuses=frozenset({200, 400, 401, 403, 404, 408, 409, 422, 429, 500, 503}),
+    ),
     "eraseCustomer": Operation(
         operation_id="eraseCustomer",
         method="POST",
@@ -2521,7 +2578,7 @@ OPERATIONS: dict[str, Operation] = {
         success_status=200,
         answer=StoreSettings,
         answer_media=("application/json",),
-        statuses=frozenset({200, 400, 401, 403, 404, 408, 409, 413, 415, 422, 429, 500, 503, 507}),
+        statuses=frozenset({200, 400, 401, 403, 404, 408, 409, 412, 413, 415, 422, 429, 500, 503, 507}),
     ),
     "removeStorePicture": Operation(
         operation_id="removeStorePicture",
@@ -2538,7 +2595,7 @@ OPERATIONS: dict[str, Operation] = {
         success_status=200,
         answer=StoreSettings,
         answer_media=("application/json",),
-        statuses=frozenset({200, 400, 401, 403, 404, 408, 409, 422, 429, 500, 503}),
+        statuses=frozenset({200, 400, 401, 403, 404, 408, 409, 412, 422, 429, 500, 503}),
     ),
     "listBanners": Operation(
         operation_id="listBanners",
@@ -2577,6 +2634,23 @@ OPERATIONS: dict[str, Operation] = {
         answer_media=("application/json",),
         statuses=frozenset({201, 400, 401, 403, 404, 408, 409, 413, 415, 422, 429, 500, 503, 507}),
     ),
+    "getBanner": Operation(
+        operation_id="getBanner",
+        method="GET",
+        path="/{storeid}/banners/{bannerid}",
+        tags=("Settings",),
+        security=(("sessiontoken",),),
+        permission="store.write",
+        scope=None,
+        safe=True,
+        idempotent=False,
+        path_parameters=GetBannerPath,
+        headers=(),
+        success_status=200,
+        answer=Banner,
+        answer_media=("application/json",),
+        statuses=frozenset({200, 304, 400, 401, 403, 404, 408, 422, 429, 500, 503}),
+    ),
     "changeBanner": Operation(
         operation_id="changeBanner",
         method="PATCH",
@@ -2594,7 +2668,7 @@ OPERATIONS: dict[str, Operation] = {
         success_status=200,
         answer=Banner,
         answer_media=("application/json",),
-        statuses=frozenset({200, 400, 401, 403, 404, 408, 409, 413, 415, 422, 429, 500, 503}),
+        statuses=frozenset({200, 400, 401, 403, 404, 408, 409, 412, 413, 415, 422, 429, 500, 503}),
     ),
     "removeBanner": Operation(
         operation_id="removeBanner",
@@ -2611,7 +2685,7 @@ OPERATIONS: dict[str, Operation] = {
         success_status=204,
         answer=None,
         answer_media=(),
-        statuses=frozenset({204, 400, 401, 403, 404, 408, 409, 422, 429, 500, 503}),
+        statuses=frozenset({204, 400, 401, 403, 404, 408, 409, 412, 422, 429, 500, 503}),
     ),
     "listComplaints": Operation(
         operation_id="listComplaints",
@@ -2852,6 +2926,25 @@ OPERATIONS: dict[str, Operation] = {
         safe=False,
         idempotent=False,
         path_parameters=ConfirmSecondFactorPath,
+        headers=(HeaderParameter(name="Idempotency-Key", pattern="^[A-Za-z0-9._:-]{8,128}$"),),
+        body={"application/json": SecondFactorCode},
+        body_required=True,
+        success_status=200,
+        answer=RecoveryCodes,
+        answer_media=("application/json",),
+        statuses=frozenset({200, 400, 401, 403, 404, 408, 409, 413, 415, 422, 429, 500, 503}),
+    ),
+    "renewRecoveryCodes": Operation(
+        operation_id="renewRecoveryCodes",
+        method="POST",
+        path="/{storeid}/second-factor/recovery-codes",
+        tags=("Access",),
+        security=(("sessiontoken",),),
+        permission=None,
+        scope=None,
+        safe=False,
+        idempotent=False,
+        path_parameters=RenewRecoveryCodesPath,
         headers=(HeaderParameter(name="Idempotency-Key", pattern="^[A-Za-z0-9._:-]{8,128}$"),),
         body={"application/json": SecondFactorCode},
         body_required=True,

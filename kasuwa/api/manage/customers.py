@@ -1,4 +1,4 @@
-"""Finding customers, what they consent to, and what they may ask for about their data."""
+"""Finding customers, their consents, keeping one out, and what they may ask for about their data."""
 
 from typing import Any
 from uuid import UUID
@@ -11,6 +11,8 @@ from kasuwa.api.manage.contract import (
     ListCustomersQuery,
     NewCustomerConsents,
     NoteCustomerConsentsPath,
+    ResumeCustomerPath,
+    SuspendCustomerPath,
 )
 from kasuwa.api.manage.messages import view as message_view
 from kasuwa.api.manage.paging import page, read_cursor
@@ -23,6 +25,7 @@ from kasuwa.domain.customers.errors import CustomerNotFound
 from kasuwa.domain.customers.queries import CustomerFilter, list_customers
 from kasuwa.domain.customers.queries import get_customer as find_customer
 from kasuwa.domain.customers.records import Consent, Customer
+from kasuwa.domain.customers.standing import resume_customer, suspend_customer
 from kasuwa.domain.merchants.actions import login_key
 from kasuwa.domain.reference.contacts import read_mobile
 from kasuwa.domain.stores.queries import country_of
@@ -77,6 +80,16 @@ async def export(context: Context, path: ExportCustomerPath) -> Json:
         ],
         "changes": [change_view(one) for one in data.changes],
     }
+
+
+@api.operation("suspendCustomer")
+async def suspend(context: Context, path: SuspendCustomerPath) -> Json:
+    return _details(*await suspend_customer(context, _id(path.customerid)))
+
+
+@api.operation("resumeCustomer")
+async def resume(context: Context, path: ResumeCustomerPath) -> Json:
+    return _details(*await resume_customer(context, _id(path.customerid)))
 
 
 @api.operation("eraseCustomer")

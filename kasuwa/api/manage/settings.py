@@ -131,14 +131,18 @@ async def change(context: Context, exchange: Exchange, body: StoreSettingsChange
 
 
 @api.operation("setStorePicture", read=read_picture)
-async def set_picture(context: Context, path: SetStorePicturePath, body: bytes) -> Answer:
+async def set_picture(context: Context, exchange: Exchange, path: SetStorePicturePath, body: bytes) -> Answer:
     kept = await keep_bytes(context, body, STOREHARMONY_FORMATS, permission=Permission.STORE_WRITE)
-    return _answered(await pictures.set_picture(context, path.kind, kept))
+    async with context.transaction() as db:
+        require_match(exchange.request, _tag(await hold_settings(context, db)))
+        return _answered(await pictures.set_picture(context, path.kind, kept))
 
 
 @api.operation("removeStorePicture")
-async def remove_picture(context: Context, path: RemoveStorePicturePath) -> Answer:
-    return _answered(await pictures.remove_picture(context, path.kind))
+async def remove_picture(context: Context, exchange: Exchange, path: RemoveStorePicturePath) -> Answer:
+    async with context.transaction() as db:
+        require_match(exchange.request, _tag(await hold_settings(context, db)))
+        return _answered(await pictures.remove_picture(context, path.kind))
 
 
 def settings_view(settings: records.StoreSettings) -> Json:
@@ -221,6 +225,7 @@ def _change(body: StoreSettingsChange, country_code: str) -> records.SettingsCha
         "/features/whatsappNo": mobile,
         "/features/contactEmail": read_email,
         "/features/mobileAppLink": read_link,
+        "/walkIn/customerId": lambda text, _: str(read_id(text) or _NOBODYS),
         **{
             f"/features/{name}": read_handle
             for name in ("facebookPage", "youtubePage", "googlePlus", "pinterestSupport")

@@ -22,6 +22,7 @@ from kasuwa.api.storeharmony.contract import (
     UpdateStoreBankAccountPath,
     WalletBankAccountSelection,
 )
+from kasuwa.api.storeharmony.paging import page_view
 from kasuwa.api.storeharmony.service import api
 from kasuwa.base.context import Context
 from kasuwa.base.http.api import Answer, Exchange
@@ -55,15 +56,7 @@ async def get_store_bank_account_list(context: Context, query: GetStoreBankAccou
         context,
         AccountWish(active=query.activated, page=query.page, size=query.size, cursor=query.cursor),
     )
-    return {
-        "data": [account_view(account) for account in page.rows],
-        "page": page.page,
-        "size": page.size,
-        "totalElements": page.total,
-        "totalPages": page.pages,
-        "totalExact": True,
-        "nextCursor": page.next_cursor,
-    }
+    return page_view(page, account_view)
 
 
 @api.operation("createStoreBankAccount")

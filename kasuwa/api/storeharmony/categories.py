@@ -18,6 +18,7 @@ from kasuwa.api.storeharmony.contract import (
     UpdateStoreCategoryPath,
     UploadCategoryPicturePath,
 )
+from kasuwa.api.storeharmony.paging import page_view
 from kasuwa.api.storeharmony.pictures import read_picture
 from kasuwa.api.storeharmony.service import api
 from kasuwa.base.context import Context
@@ -68,15 +69,7 @@ async def get_store_categories(context: Context, query: GetStoreCategoriesQuery)
             cursor=query.cursor,
         ),
     )
-    return {
-        "data": [_node_view(context, row) for row in page.rows],
-        "page": page.page,
-        "size": page.size,
-        "totalElements": page.total,
-        "totalPages": page.pages,
-        "totalExact": True,
-        "nextCursor": page.next_cursor,
-    }
+    return page_view(page, lambda row: _node_view(context, row))
 
 
 @api.operation("createStoreCategory")

@@ -495,6 +495,7 @@ class CrmEmailVerification(Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     email: Annotated[str, Meta(max_length=254)]
     code: Annotated[str, Meta(pattern="^[0-9]{6}$")] | UnsetType = UNSET
+    customerId: Annotated[str, Meta(min_length=1, max_length=64)] | UnsetType = UNSET
 
 
 class CrmLoginCustomerPath(Struct, frozen=True, kw_only=True):
@@ -506,6 +507,7 @@ class CrmMobileVerification(Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     mobile: Annotated[str, Meta(min_length=1, max_length=32)]
     code: Annotated[str, Meta(pattern="^[0-9]{6}$")] | UnsetType = UNSET
+    customerId: Annotated[str, Meta(min_length=1, max_length=64)] | UnsetType = UNSET
 
 
 class CrmPasswordResetFinish(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

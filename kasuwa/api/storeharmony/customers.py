@@ -19,6 +19,7 @@ from kasuwa.api.storeharmony.service import api
 from kasuwa.base.context import Context
 from kasuwa.base.http.api import Exchange
 from kasuwa.base.http.origin import caller_address
+from kasuwa.base.ids import new_id, read_id
 from kasuwa.domain.customers.actions import register, send_verification_code, verify_by_code
 from kasuwa.domain.customers.login import log_in
 from kasuwa.domain.customers.passwords import ask_for_reset, finish_reset
@@ -50,14 +51,13 @@ async def crm_login_customer(
 
 @api.operation("crmVerifyCustomerEmail")
 async def crm_verify_customer_email(context: Context, body: CrmEmailVerification) -> CrmVerificationResult:
-    code = None if body.code is UNSET else body.code
-    return await _verify(context, "email", read_email(body.email, "/email"), code)
+    return await _verify(context, "email", read_email(body.email, "/email"), body)
 
 
 @api.operation("crmVerifyCustomerMobile")
 async def crm_verify_customer_mobile(context: Context, body: CrmMobileVerification) -> CrmVerificationResult:
     mobile = read_mobile(body.mobile, await country_of(context), "/mobile")
-    return await _verify(context, "mobile", mobile, None if body.code is UNSET else body.code)
+    return await _verify(context, "mobile", mobile, body)
 
 
 @api.operation("crmResetCustomerPassword")
@@ -98,11 +98,15 @@ async def _new_customer(context: Context, body: CrmCustomerRegistration) -> NewC
     )
 
 
-async def _verify(context: Context, channel: Channel, owned: str, code: str | None) -> CrmVerificationResult:
-    if code is None:
-        verification = await send_verification_code(context, channel, owned)
+async def _verify(
+    context: Context, channel: Channel, owned: str, body: CrmEmailVerification | CrmMobileVerification
+) -> CrmVerificationResult:
+    # What is no id is as unknown as any other.
+    customer_id = None if body.customerId is UNSET else read_id(body.customerId) or new_id()
+    if body.code is UNSET:
+        verification = await send_verification_code(context, channel, owned, customer_id=customer_id)
     else:
-        verification = await verify_by_code(context, channel, owned, code)
+        verification = await verify_by_code(context, channel, owned, body.code, customer_id=customer_id)
     return _verified(verification, channel)
 
 

@@ -32,6 +32,7 @@ from kasuwa.base.http.caching import etag, require_match
 from kasuwa.base.http.contract import encode
 from kasuwa.base.ids import read_id
 from kasuwa.base.money import to_minor
+from kasuwa.base.pages import Page
 from kasuwa.base.problems import FieldFault, Invalid
 from kasuwa.domain.catalogue.actions import (
     ProductChange,
@@ -43,7 +44,7 @@ from kasuwa.domain.catalogue.actions import (
 )
 from kasuwa.domain.catalogue.bulk_changes import price_faults
 from kasuwa.domain.catalogue.errors import ProductNotFound, UnknownCategory, UnknownLocation
-from kasuwa.domain.catalogue.lists import ProductPage, PutTogether, list_products, put_page_together
+from kasuwa.domain.catalogue.lists import ListedProduct, PutTogether, list_products, put_page_together
 from kasuwa.domain.catalogue.queries import find_sku, read_products, read_stock
 from kasuwa.domain.catalogue.records import (
     NewProduct,
@@ -180,7 +181,7 @@ def item_id(text: str) -> UUID:
     return found
 
 
-async def _page(context: Context, page: ProductPage) -> bytes:
+async def _page(context: Context, page: Page[ListedProduct]) -> bytes:
     """The envelope around the rows. A product with variants shows each one's stock, which no card knows."""
     with_variants = [row.product_id for row in page.rows if row.has_variants]
     full: dict[UUID, bytes] = {}
@@ -198,7 +199,7 @@ async def _page(context: Context, page: ProductPage) -> bytes:
     return enveloped(rows, page, total_is_exact=page.total_is_exact)
 
 
-def enveloped(rows: bytes, page: ProductPage | PutTogether, *, total_is_exact: bool) -> bytes:
+def enveloped(rows: bytes, page: Page[ListedProduct] | PutTogether, *, total_is_exact: bool) -> bytes:
     facts = encode(
         {
             "page": page.page,

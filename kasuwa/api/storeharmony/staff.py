@@ -1,5 +1,7 @@
 """People who work at a store, in StoreHarmony's words."""
 
+from typing import Any
+
 from msgspec import UNSET, UnsetType
 
 from kasuwa.api.storeharmony.contract import (
@@ -9,11 +11,11 @@ from kasuwa.api.storeharmony.contract import (
     ListStoreUsersQuery,
     StoreUser,
     StoreUserCreate,
-    StoreUserPage,
     StoreUserRemoved,
     StoreUserStoresItem,
     StoreUserUpdate,
 )
+from kasuwa.api.storeharmony.paging import page_view
 from kasuwa.api.storeharmony.service import api
 from kasuwa.base.context import Context
 from kasuwa.base.http.api import Exchange
@@ -27,9 +29,11 @@ from kasuwa.domain.staff.records import NewStaff, StaffChange, StaffFilter, Staf
 from kasuwa.domain.staff.rules import hold_places
 from kasuwa.domain.stores.queries import country_of
 
+Json = dict[str, Any]
+
 
 @api.operation("listStoreUsers")
-async def list_store_users(context: Context, query: ListStoreUsersQuery) -> StoreUserPage:
+async def list_store_users(context: Context, query: ListStoreUsersQuery) -> Json:
     wanted = StaffFilter(
         everywhere=query.scope == "account",
         role=query.role,
@@ -37,15 +41,7 @@ async def list_store_users(context: Context, query: ListStoreUsersQuery) -> Stor
         search=query.search or "",
     )
     found = await list_staff(context, wanted, page=query.page, size=query.size, cursor=query.cursor)
-    return StoreUserPage(
-        data=[_store_user(member) for member in found.members],
-        page=found.page,
-        size=found.size,
-        totalElements=found.total,
-        totalPages=found.pages,
-        totalExact=found.total_is_exact,
-        nextCursor=found.next_cursor,
-    )
+    return page_view(found, _store_user)
 
 
 @api.operation("getStoreUser")

@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from kasuwa.api.storeharmony.contract import GetProductAuditPath, GetProductAuditQuery
+from kasuwa.api.storeharmony.paging import page_view
 from kasuwa.api.storeharmony.product_views import plain
 from kasuwa.api.storeharmony.products import item_id
 from kasuwa.api.storeharmony.service import api
@@ -47,17 +48,8 @@ async def get_product_audit(context: Context, path: GetProductAuditPath, query: 
     trail = await read_trail(
         context, product_id, wanted, page=query.page, size=query.size, cursor=query.cursor
     )
-    return {
-        "data": [
-            _entry(product_id, line, with_cost=context.may(Permission.STOCK_COST)) for line in trail.lines
-        ],
-        "page": trail.page,
-        "size": trail.size,
-        "totalElements": trail.total,
-        "totalPages": trail.pages,
-        "totalExact": trail.total_is_exact,
-        "nextCursor": trail.next_cursor,
-    }
+    with_cost = context.may(Permission.STOCK_COST)
+    return page_view(trail, lambda line: _entry(product_id, line, with_cost=with_cost))
 
 
 def _id(text: str | None) -> UUID | None:

@@ -9,6 +9,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from kasuwa.api.storeharmony.contract import AcceptTransferIntoStorePath, GetProductTransfersQuery
+from kasuwa.api.storeharmony.paging import page_view
 from kasuwa.api.storeharmony.product_views import plain
 from kasuwa.api.storeharmony.service import api
 from kasuwa.base.context import Context
@@ -42,15 +43,7 @@ async def get_product_transfers(context: Context, query: GetProductTransfersQuer
     )
     found = await list_lines(context, wanted, page=query.page, size=query.size, cursor=query.cursor)
     with_cost = context.may(Permission.STOCK_COST)
-    return {
-        "data": [transfer_view(line, with_cost=with_cost) for line in found.rows],
-        "page": query.page,
-        "size": query.size,
-        "totalElements": found.total,
-        "totalPages": -(-found.total // query.size),
-        "totalExact": found.total_is_exact,
-        "nextCursor": found.next_cursor,
-    }
+    return page_view(found, lambda line: transfer_view(line, with_cost=with_cost))
 
 
 @api.operation("acceptTransferIntoStore")

@@ -10,9 +10,10 @@ from kasuwa.base.context import Context
 from kasuwa.base.cursors import wrong_cursor
 from kasuwa.base.db import Database
 from kasuwa.base.ids import read_id
+from kasuwa.base.pages import Page
 from kasuwa.base.problems import Unauthenticated
 from kasuwa.domain.banking.errors import AccountNotFound
-from kasuwa.domain.banking.records import AccountPage, AccountWish, BankAccount, masked
+from kasuwa.domain.banking.records import AccountWish, BankAccount, masked
 from kasuwa.domain.permissions import PERMISSIONS_OF_ROLE, Permission
 
 COLUMNS = """
@@ -54,7 +55,7 @@ async def read_account(
     )
 
 
-async def list_accounts(context: Context, wish: AccountWish) -> AccountPage:
+async def list_accounts(context: Context, wish: AccountWish) -> Page[BankAccount]:
     """Accounts of the caller's store: the default one, then the others in the order they were added."""
     context.require(Permission.BANK_READ)
     past_default, after = _read_cursor(wish.cursor)
@@ -87,7 +88,7 @@ async def list_accounts(context: Context, wish: AccountWish) -> AccountPage:
         )
     shown = rows[: wish.size]
     cursor = _write_cursor(shown[-1]) if len(rows) > wish.size else None
-    return AccountPage(shown, wish.page, wish.size, total, cursor)
+    return Page(tuple(shown), wish.page, wish.size, total, True, cursor)
 
 
 async def accounts_shown(context: Context, store_id: UUID, role: str) -> list[BankAccount]:

@@ -74,18 +74,6 @@ class AccountWish(Struct, frozen=True, kw_only=True):
     cursor: str | None = None
 
 
-class AccountPage(Struct, frozen=True):
-    rows: list[BankAccount]
-    page: int
-    size: int
-    total: int
-    next_cursor: str | None
-
-    @property
-    def pages(self) -> int:
-        return -(-self.total // self.size)
-
-
 class Removal(Struct, frozen=True):
     """An account that was deactivated or deleted, and the store's default one afterwards."""
 

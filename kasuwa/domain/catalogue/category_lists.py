@@ -12,6 +12,7 @@ from msgspec import Struct
 from kasuwa.base.context import Context
 from kasuwa.base.cursors import read_cursor, write_cursor, wrong_cursor
 from kasuwa.base.db import Database
+from kasuwa.base.pages import Page
 from kasuwa.base.problems import FieldFault
 from kasuwa.domain.catalogue.errors import CategoryNotFound, PageTooDeep
 from kasuwa.domain.catalogue.queries import sort_name
@@ -50,18 +51,6 @@ class CategoryNode(Struct, frozen=True):
 
     category: Category
     children: "tuple[CategoryNode, ...] | None" = None
-
-
-class CategoryPage(Struct, frozen=True):
-    rows: tuple[CategoryNode, ...]
-    page: int
-    size: int
-    total: int
-    next_cursor: str | None
-
-    @property
-    def pages(self) -> int:
-        return -(-self.total // self.size)
 
 
 def category_key(name: str) -> str:
@@ -117,7 +106,7 @@ async def read_tree_ids(db: Database, category_id: UUID) -> list[UUID]:
     )
 
 
-async def list_categories(context: Context, wish: CategoryWish) -> CategoryPage:
+async def list_categories(context: Context, wish: CategoryWish) -> Page[CategoryNode]:
     """The page that is wished. Raises CategoryNotFound (the parent), PageTooDeep, CursorWrong."""
     if wish.cursor is None and wish.page * wish.size > MOST_CATEGORIES:
         raise PageTooDeep(
@@ -141,7 +130,7 @@ async def list_categories(context: Context, wish: CategoryWish) -> CategoryPage:
             tops = set(keys)
             shown = [key for key in _ways(found, base) if key[: len(base) + _LEVEL] in tops]
             rows = _trees(await _read_keys(db, shown), base)
-    return CategoryPage(rows, wish.page, wish.size, total, next_cursor)
+    return Page(rows, wish.page, wish.size, total, True, next_cursor)
 
 
 async def _key_of(db: Database, category_id: UUID) -> str:

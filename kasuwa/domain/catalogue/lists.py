@@ -7,6 +7,7 @@ from msgspec import Struct
 
 from kasuwa.base.context import Context
 from kasuwa.base.db import Database
+from kasuwa.base.pages import Page
 from kasuwa.base.problems import FieldFault
 from kasuwa.domain.catalogue.cards import refresh_stale_cards
 from kasuwa.domain.catalogue.errors import PageTooDeep
@@ -47,22 +48,9 @@ class ListedProduct(Struct, frozen=True):
     sort_value: str
 
 
-class ProductPage(Struct, frozen=True):
-    """A page of a list. `total` is exact where `total_is_exact`, else at least that."""
-
-    rows: tuple[ListedProduct, ...]
-    page: int
-    size: int
-    total: int
-    total_is_exact: bool
-    next_cursor: str | None
-
-    @property
-    def pages(self) -> int:
-        return -(-self.total // self.size)
-
-
-async def list_products(context: Context, dialect: str, wanted: ProductFilter, wish: PageWish) -> ProductPage:
+async def list_products(
+    context: Context, dialect: str, wanted: ProductFilter, wish: PageWish
+) -> Page[ListedProduct]:
     """The page, with the cards of the dialect and the stock of the caller's store."""
     _check_depth(wish)
     async with context.reading() as db:
@@ -75,7 +63,7 @@ async def list_products(context: Context, dialect: str, wanted: ProductFilter, w
     if len(rows) > wish.size:
         rows = rows[: wish.size]
         cursor = cursor_at(wish, rows[-1])
-    return ProductPage(tuple(rows), wish.page, wish.size, total, is_exact, cursor)
+    return Page(tuple(rows), wish.page, wish.size, total, is_exact, cursor)
 
 
 class PutTogether(Struct, frozen=True):

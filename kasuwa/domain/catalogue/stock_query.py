@@ -13,13 +13,14 @@ from msgspec import Struct
 from kasuwa.base.context import Context
 from kasuwa.base.cursors import read_cursor, write_cursor, wrong_cursor
 from kasuwa.base.db import Database, numbered
+from kasuwa.base.pages import Page
 from kasuwa.base.problems import FieldFault
 from kasuwa.domain.catalogue.cards import refresh_stale_cards
 from kasuwa.domain.catalogue.conditions import Condition, asks_for_costs, condition_sql, have_indexes
 from kasuwa.domain.catalogue.errors import PageTooDeep, UnknownLocation
 from kasuwa.domain.catalogue.facets import Facet, Facets, count_facets
 from kasuwa.domain.catalogue.filters import IS_LOW, JOINS, MOST_COUNTED
-from kasuwa.domain.catalogue.lists import STORE_CARD, ListedProduct, ProductPage, shown_body
+from kasuwa.domain.catalogue.lists import STORE_CARD, ListedProduct, shown_body
 from kasuwa.domain.catalogue.sorting import SORTS, is_value
 from kasuwa.domain.permissions import Permission
 from kasuwa.domain.stores.queries import currency_of, read_store_ids
@@ -100,7 +101,7 @@ class StockQuery(Struct, frozen=True, kw_only=True):
 class FoundPage(Struct, frozen=True):
     """The page, with stock summed over `store_ids`."""
 
-    page: ProductPage
+    page: Page[ListedProduct]
     store_ids: tuple[UUID, ...]
     currency: str
     facets: Facets | None
@@ -149,7 +150,7 @@ async def query_stock(context: Context, dialect: str, wanted: StockQuery) -> Fou
         if len(rows) > wanted.size:
             rows = rows[: wanted.size]
             cursor = _write_cursor(orders, rows[-1])
-        page = ProductPage(
+        page = Page(
             tuple(row.listed() for row in rows),
             wanted.page,
             wanted.size,

@@ -10,11 +10,19 @@ from kasuwa.base.context import Context
 from kasuwa.base.db import Database
 from kasuwa.base.ids import new_id
 from kasuwa.base.passwords import hash_password
-from kasuwa.base.problems import FieldFault, Invalid
+from kasuwa.base.problems import FieldFault, Invalid, TooManyRequests
+from kasuwa.domain.customers.claims import (
+    allow_claim_code,
+    claims_of,
+    hold_claimants,
+    only_claim,
+    prove_address,
+    read_claims,
+)
 from kasuwa.domain.customers.consents import Answer, keep_answers
 from kasuwa.domain.customers.errors import CustomerNameTaken, CustomerNotFound
 from kasuwa.domain.customers.letters import compose
-from kasuwa.domain.customers.queries import find_by_name, read_customer
+from kasuwa.domain.customers.queries import read_customer
 from kasuwa.domain.customers.records import Birthday, Customer, NewCustomer, Verification
 from kasuwa.domain.merchants.actions import login_key
 from kasuwa.domain.messages.actions import refuse_message, send_message
@@ -27,7 +35,7 @@ from kasuwa.domain.proofs.codes import (
     allow_sms_code,
     issue_code,
     require_sms_code,
-    spend_try,
+    spend_try_of_any,
     use_code,
 )
 from kasuwa.domain.proofs.names import check_password, check_username
@@ -46,6 +54,7 @@ class _Kept(Struct, frozen=True):
 async def register(context: Context, new: NewCustomer, *, address: str = "") -> Customer:
     """Make a customer of the merchant, known at all of its stores, and send a code to each address.
 
+    An address that others gave as well, and nobody has proved, is no hindrance: whoever proves it has it.
     `address` is where the customer's own request came from, "" when the shop's people ask. Raises Invalid,
     WeakPassword, UsernameRefused, CustomerNameTaken.
     """
@@ -60,8 +69,9 @@ async def register(context: Context, new: NewCustomer, *, address: str = "") -> 
         about = (username, new.email.partition("@")[0], new.first_name, new.last_name)
         check_password(new.password, *about, pointer="/password")
         password_hash = await hash_password(new.password)
+    silent = await _too_often_given(context, new)
     sms_wait = 0.0
-    if new.mobile:
+    if new.mobile and "mobile" not in silent:
         sms_wait = await allow_sms_code(context, new.mobile, address=address, merchant_id=context.merchant_id)
     customer_id = new_id()
     async with context.transaction() as db:
@@ -76,66 +86,60 @@ async def register(context: Context, new: NewCustomer, *, address: str = "") -> 
         customer = await read_customer(db, customer_id)
         channels: tuple[Channel, ...] = ("email", "mobile")
         for channel in channels:
-            if customer.address(channel):
+            if customer.address(channel) and channel not in silent:
                 refused = channel == "mobile" and sms_wait > 0
                 await _send_code(context, db, customer, channel, refused=refused)
     return customer
 
 
 async def send_verification_code(
-    context: Context, channel: Channel, owned: str, *, address: str = ""
+    context: Context, channel: Channel, owned: str, *, customer_id: UUID | None = None, address: str = ""
 ) -> Verification:
     """Send a new code to the address `owned`, normalised, unless it is proved.
 
-    `address` is where the customer's own request came from. Raises CustomerNotFound, TooManyRequests.
+    `customer_id` says whose it is to be, where several claim it. `address` is where the customer's own
+    request came from. Raises CustomerNotFound, Invalid (without the id), TooManyRequests.
     """
     context.require(Permission.CUSTOMER_AUTH)
-    customer = await _find_owner(context, channel, owned)
-    if customer.is_verified(channel):
+    claims = await read_claims(context, channel, owned)
+    claim = only_claim(claims_of(claims, customer_id))
+    async with context.reading() as db:
+        customer = await read_customer(db, claim.customer_id)
+    if claim.is_sure:
         return Verification(customer)
     await allow_sending(context, f"{customer.customer_id}/{channel}")
+    if len(claims) > 1:
+        await allow_claim_code(context, owned)
     if channel == "mobile":
-        await require_sms_code(context, customer.mobile, address=address)
+        await require_sms_code(context, owned, address=address)
     async with context.transaction() as db:
         customer = await read_customer(db, customer.customer_id, lock=True)
+        if not customer.address(channel):
+            raise CustomerNotFound()  # somebody else proved it in this moment
         expires_at = await _send_code(context, db, customer, channel)
         await context.note_person(db, customer.customer_id)
     return Verification(customer, expires_at, TRIES_PER_CODE)
 
 
-async def verify_by_code(context: Context, channel: Channel, owned: str, code: str) -> Verification:
+async def verify_by_code(
+    context: Context, channel: Channel, owned: str, code: str, *, customer_id: UUID | None = None
+) -> Verification:
     """Prove the address `owned`, normalised, with the code sent to it.
 
+    Of several who claim it, it is theirs whose code it is, and has to be `customer_id`'s where that is given.
     One that is proved already is not asked about again. Raises CustomerNotFound, WrongCode.
     """
     context.require(Permission.CUSTOMER_AUTH)
-    customer = await _find_owner(context, channel, owned)
-    if customer.is_verified(channel):
-        return Verification(customer)
-    spent = await spend_try(context, context.merchant_id, customer.customer_id, channel, code)
+    claims = claims_of(await read_claims(context, channel, owned), customer_id)
+    if claims[0].is_sure:
+        async with context.reading() as db:
+            return Verification(await read_customer(db, claims[0].customer_id))
+    holders = [claim.customer_id for claim in claims]
+    spent = await spend_try_of_any(context, context.merchant_id, holders, channel, code)
     async with context.transaction() as db:
-        await read_customer(db, customer.customer_id, lock=True)
-        await use_code(db, customer.customer_id, channel, spent)
-        return Verification(await prove_address(context, db, customer.customer_id, channel))
-
-
-async def prove_address(context: Context, db: Database, customer_id: UUID, channel: Channel) -> Customer:
-    """Note in the open transaction that the address is the customer's."""
-    await db.execute(
-        """
-        UPDATE customer SET updated_at = now(),
-          email_verified_at = CASE WHEN :channel = 'email' THEN coalesce(email_verified_at, now())
-                              ELSE email_verified_at END,
-          mobile_verified_at = CASE WHEN :channel = 'mobile' THEN coalesce(mobile_verified_at, now())
-                               ELSE mobile_verified_at END
-        WHERE merchant_id = current_merchant() AND customer_id = :customer_id
-        """,
-        channel=channel,
-        customer_id=customer_id,
-    )
-    await write_audit(context, db, "customer.verify", "customer", customer_id, after={"channel": channel})
-    await context.note_person(db, customer_id)
-    return await read_customer(db, customer_id)
+        proof = await prove_address(context, db, spent.holder_id, channel)
+        await use_code(db, spent.holder_id, channel, spent)
+    return Verification(proof.customer)
 
 
 def check_birthday(birthday: Birthday) -> None:
@@ -160,15 +164,20 @@ def check_birthday(birthday: Birthday) -> None:
         raise Invalid(faults=[FieldFault("/birthday", "maximum", "Give a day until today.")])
 
 
-async def _find_owner(context: Context, channel: Channel, owned: str) -> Customer:
-    async with context.reading() as db:
-        customer_id = await find_by_name(db, login_key(owned))
-        if customer_id is None:
-            raise CustomerNotFound()
-        customer = await read_customer(db, customer_id)
-    if login_key(customer.address(channel)) != login_key(owned):
-        raise CustomerNotFound()
-    return customer
+async def _too_often_given(context: Context, new: NewCustomer) -> set[Channel]:
+    """The addresses that were sent enough codes today.
+
+    Each is counted, whether somebody else gave it or nobody: so neither answer nor time tells which.
+    """
+    given: dict[Channel, str] = {"email": new.email, "mobile": new.mobile}
+    found: set[Channel] = set()
+    for channel, owned in given.items():
+        try:
+            if owned:
+                await allow_claim_code(context, owned)
+        except TooManyRequests:
+            found.add(channel)
+    return found
 
 
 async def _keep(
@@ -212,16 +221,20 @@ async def _keep(
 
 
 async def _take_names(db: Database, customer_id: UUID, username: str, email: str, mobile: str) -> None:
-    """Make them the customer's, whom they find from now on. Raises CustomerNameTaken."""
+    """Let the customer be found by them. Raises CustomerNameTaken for a user name or a proved address."""
     kinds = {login_key(username): "username"}
     kinds |= {login_key(name): kind for name, kind in ((email, "email"), (mobile, "mobile")) if name}
+    await hold_claimants(db, list(kinds))
     # In one order, so that two registrations wait for each other instead of locking up.
     rows = await db.all(
         """
-        INSERT INTO customer_name (merchant_id, name, kind, customer_id)
-        SELECT current_merchant(), n.name, n.kind, :customer_id
-        FROM unnest(:names::text[], :kinds::text[]) AS n (name, kind) ORDER BY n.name
-        ON CONFLICT ON CONSTRAINT customer_name_taken DO NOTHING
+        INSERT INTO customer_name (merchant_id, name, kind, customer_id, is_sure)
+        SELECT current_merchant(), n.name, n.kind, :customer_id, n.kind = 'username'
+        FROM unnest(:names::text[], :kinds::text[]) AS n (name, kind)
+        WHERE NOT EXISTS (SELECT FROM customer_name t
+                          WHERE t.merchant_id = current_merchant() AND t.name = n.name AND t.is_sure)
+        ORDER BY n.name
+        ON CONFLICT (merchant_id, name) WHERE is_sure DO NOTHING
         RETURNING name
         """,
         into=_Kept,

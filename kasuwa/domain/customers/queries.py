@@ -68,9 +68,15 @@ async def read_consents(db: Database, customer_id: UUID, *, history: bool = Fals
 
 
 async def find_by_name(db: Database, name: str) -> UUID | None:
-    """Whose user name, e-mail or mobile it is, spelled as `login_name` does."""
+    """Whose user name, e-mail or mobile it is, spelled as `login_name` does.
+
+    Of several who say that an unproved address is theirs it is the one who said so first.
+    """
     found = await db.value(
-        "SELECT customer_id FROM customer_name WHERE merchant_id = current_merchant() AND name = :name",
+        """
+        SELECT customer_id FROM customer_name WHERE merchant_id = current_merchant() AND name = :name
+        ORDER BY is_sure DESC, customer_id LIMIT 1
+        """,
         name=name,
     )
     return None if found is None else UUID(int=found.int)

@@ -11,6 +11,7 @@ from msgspec import Struct
 from kasuwa.base.context import Context
 from kasuwa.base.cursors import read_cursor, write_cursor, wrong_cursor
 from kasuwa.base.db import Database
+from kasuwa.base.pages import Page
 from kasuwa.base.problems import FieldFault
 from kasuwa.domain.catalogue.errors import PageTooDeep, ProductNotFound
 from kasuwa.domain.inventory.records import State
@@ -64,21 +65,6 @@ class TrailLine(Struct, frozen=True, kw_only=True):
     after: dict[str, Any]
 
 
-class TrailPage(Struct, frozen=True):
-    """A page of a trail. `total` is exact where `total_is_exact`, else at least that."""
-
-    lines: tuple[TrailLine, ...]
-    page: int
-    size: int
-    total: int
-    total_is_exact: bool
-    next_cursor: str | None
-
-    @property
-    def pages(self) -> int:
-        return -(-self.total // self.size)
-
-
 class _Cursor(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     at_us: int
     line_id: UUID
@@ -92,7 +78,7 @@ async def read_trail(
     page: int = 1,
     size: int = 50,
     cursor: str | None = None,
-) -> TrailPage:
+) -> Page[TrailLine]:
     """The page, or what follows the cursor. Raises ProductNotFound, PageTooDeep, CursorWrong.
 
     A product that is gone has its trail still.
@@ -121,7 +107,7 @@ async def read_trail(
     more = len(rows) > size
     lines = tuple(rows[:size])
     next_cursor = _write_cursor(lines[-1]) if more else None
-    return TrailPage(lines, page, size, min(total, MOST_COUNTED), total <= MOST_COUNTED, next_cursor)
+    return Page(lines, page, size, min(total, MOST_COUNTED), total <= MOST_COUNTED, next_cursor)
 
 
 def _values(product_id: UUID, wanted: TrailFilter) -> dict[str, object]:

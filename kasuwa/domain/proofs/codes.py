@@ -5,6 +5,7 @@ Their holder is a user or a customer, by id.
 
 import hmac
 import ipaddress
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -32,15 +33,16 @@ _DAY_SECONDS = 86_400.0
 
 
 class SpentTry(Struct, frozen=True):
-    """A right guess: the code it was and the channel that the code went over."""
+    """A right guess: whose code it was, and the channel that the code went over."""
 
+    holder_id: UUID
     code_hash: bytes
     channel: Channel
 
 
-async def allow_sending(context: Context, subject: str) -> None:
+async def allow_sending(context: Context, subject: str, quotas: Sequence[Quota] = _SENDING) -> None:
     """Count one more code for the subject (a person or a typed name). Raises TooManyRequests."""
-    for quota in _SENDING:
+    for quota in quotas:
         allowance = await context.services.limits.take(quota, subject)
         if not allowance.accepted:
             wait = max(1, round(allowance.resets_in_seconds))
@@ -131,26 +133,37 @@ async def issue_code(
 async def spend_try(
     context: Context, merchant_id: MerchantId, holder_id: UUID, purpose: Purpose, code: str
 ) -> SpentTry:
-    """Use up one of the code's tries. Raises WrongCode.
+    """Use up one of the code's tries. Raises WrongCode; see `spend_try_of_any`."""
+    return await spend_try_of_any(context, merchant_id, [holder_id], purpose, code)
+
+
+async def spend_try_of_any(
+    context: Context, merchant_id: MerchantId, holder_ids: Sequence[UUID], purpose: Purpose, code: str
+) -> SpentTry:
+    """Use up one try of each holder's code, and say whose was typed. Raises WrongCode.
 
     In a transaction of its own: a refusal undoes the work of its request, but must not give the try back.
     """
     async with context.services.pool.transaction(merchant_id) as db:
-        kept = await db.find(
+        kept = await db.all(
             """
             UPDATE verification_code SET tries_left = tries_left - 1
-            WHERE merchant_id = current_merchant() AND holder_id = :holder_id AND purpose = :purpose
-              AND tries_left > 0 AND expires_at > now()
-            RETURNING code_hash, channel
+            WHERE merchant_id = current_merchant() AND purpose = :purpose AND holder_id IN (
+                SELECT holder_id FROM verification_code
+                WHERE merchant_id = current_merchant() AND holder_id = ANY (:holder_ids)
+                  AND purpose = :purpose AND tries_left > 0 AND expires_at > now()
+                ORDER BY holder_id FOR UPDATE)
+            RETURNING holder_id, code_hash, channel
             """,
             into=SpentTry,
-            holder_id=holder_id,
+            holder_ids=list(holder_ids),
             purpose=purpose,
         )
-    marks = _marks(context, holder_id, purpose, code)
-    if kept is None or not any(hmac.compare_digest(kept.code_hash, mark) for mark in marks):
-        raise wrong_code()
-    return kept
+    for spent in kept:
+        marks = _marks(context, spent.holder_id, purpose, code)
+        if any(hmac.compare_digest(spent.code_hash, mark) for mark in marks):
+            return spent
+    raise wrong_code()
 
 
 async def use_code(db: Database, holder_id: UUID, purpose: Purpose, spent: SpentTry) -> None:
@@ -173,6 +186,18 @@ async def drop_codes(db: Database, holder_id: UUID) -> None:
     await db.execute(
         "DELETE FROM verification_code WHERE merchant_id = current_merchant() AND holder_id = :holder_id",
         holder_id=holder_id,
+    )
+
+
+async def drop_codes_over(db: Database, holder_ids: Sequence[UUID], channel: Channel) -> None:
+    """What went to an address that is no longer theirs must not prove anything of them."""
+    await db.execute(
+        """
+        DELETE FROM verification_code
+        WHERE merchant_id = current_merchant() AND holder_id = ANY (:holder_ids) AND channel = :channel
+        """,
+        holder_ids=list(holder_ids),
+        channel=channel,
     )
 
 

@@ -13,8 +13,8 @@ from kasuwa.base.problems import FieldFault
 from kasuwa.base.tries import Tries, require_no_wait, take_tries
 from kasuwa.domain.merchants.actions import login_key
 from kasuwa.domain.merchants.errors import LoginNameTaken
-from kasuwa.domain.messages.actions import send_message
-from kasuwa.domain.proofs.codes import issue_code, require_sms_code
+from kasuwa.domain.messages.actions import refuse_message, send_message
+from kasuwa.domain.proofs.codes import TOO_MANY_SMS, allow_sms_code, issue_code, require_sms_code
 from kasuwa.domain.proofs.names import check_password, check_username, looks_like_mobile
 from kasuwa.domain.proofs.records import Channel
 from kasuwa.domain.staff.records import NewStaff
@@ -36,20 +36,24 @@ class Hire(Struct, frozen=True):
 
     new: NewStaff
     password_hash: str
+    # The SMS that tells them is one too many for today.
+    is_sms_capped: bool = False
 
     @classmethod
     async def prepared(cls, context: Context, new: NewStaff) -> "Hire":
-        """Check names and password, and hash it. Raises UsernameRefused, WeakPassword, TooManyRequests."""
+        """Check names and password, hash it, and count the SMS that will leave.
+
+        Raises UsernameRefused, WeakPassword, LoginNameTaken, TooManyRequests.
+        """
         if new.username:
             check_username(new.username, new.email, new.mobile)
             await require_no_wait(context.services.pool, _asking(context))
         if new.password is not None:
             about = (new.username, new.email.partition("@")[0], new.first_name, new.last_name)
             check_password(new.password, *about, pointer="/password")
-        if new.mobile:
-            await require_sms_code(context, new.mobile)
+        is_sms_capped = await _count_sms(context, new)
         # Nobody knows the password of an invited person, who must take as long to be refused as others.
-        return cls(new, await hash_password(new.password or new_token()))
+        return cls(new, await hash_password(new.password or new_token()), is_sms_capped)
 
     @property
     def has_own_name(self) -> bool:
@@ -70,18 +74,40 @@ class Hire(Struct, frozen=True):
             for channel in _channels(user):
                 await send_code(context, db, user, channel)
         else:
-            await _invite(context, db, user)
+            await _invite(context, db, user, is_sms_capped=self.is_sms_capped)
+
+
+async def _count_sms(context: Context, new: NewStaff) -> bool:
+    """Count the SMS that telling the person will send, if any; True for one that must not leave.
+
+    Whoever is invited by e-mail gets one only where the e-mail logs in to an account elsewhere: that it is
+    one too many is kept from the caller then, who would learn of the account. Raises LoginNameTaken,
+    TooManyRequests.
+    """
+    async with context.reading() as db:
+        known = await _find_known(db, new)
+        joining = None if known is None else await get_user(db, known)
+        is_elsewhere: bool = await db.value(
+            "SELECT EXISTS (SELECT FROM find_login(:name))", name=login_key(new.email)
+        )
+    if joining is not None:
+        if _told_over(joining) == "mobile":
+            await require_sms_code(context, joining.mobile)
+        return False
+    if not new.mobile:
+        return False
+    if new.password is not None or not new.email:
+        await require_sms_code(context, new.mobile)
+        return False
+    if not is_elsewhere:
+        return False
+    return await allow_sms_code(context, new.mobile, address="", merchant_id=context.merchant_id) > 0
 
 
 async def add_person(context: Context, db: Database, hire: Hire) -> tuple[UUID, bool]:
     """The account of the person, and whether the business had it already. Raises LoginNameTaken."""
     new = hire.new
-    found = await find_colleague(db, "email", new.email) if new.email else None
-    of_mobile = await find_colleague(db, "mobile", new.mobile) if new.mobile else None
-    if found is not None and of_mobile is not None and found != of_mobile:
-        fault = FieldFault("/mobile", "taken", "Somebody else of this business has this mobile.")
-        raise LoginNameTaken(faults=[fault])
-    known = found or of_mobile
+    known = await _find_known(db, new)
     if known is not None:
         return known, True
     user_id = new_id()
@@ -105,6 +131,16 @@ async def add_person(context: Context, db: Database, hire: Hire) -> tuple[UUID, 
     await db.value("SELECT add_account(:user_id)", user_id=user_id)
     await _claim_names(db, user_id, hire)
     return user_id, False
+
+
+async def _find_known(db: Database, new: NewStaff) -> UUID | None:
+    """Who of the business has the addresses. Raises LoginNameTaken when they are two people's."""
+    found = await find_colleague(db, "email", new.email) if new.email else None
+    of_mobile = await find_colleague(db, "mobile", new.mobile) if new.mobile else None
+    if found is not None and of_mobile is not None and found != of_mobile:
+        fault = FieldFault("/mobile", "taken", "Somebody else of this business has this mobile.")
+        raise LoginNameTaken(faults=[fault])
+    return found or of_mobile
 
 
 async def _claim_names(db: Database, user_id: UUID, hire: Hire) -> None:
@@ -141,7 +177,7 @@ async def invite_again(context: Context, db: Database, user_id: UUID) -> None:
     await _invite(context, db, user)
 
 
-async def _invite(context: Context, db: Database, user: User) -> None:
+async def _invite(context: Context, db: Database, user: User, *, is_sms_capped: bool = False) -> None:
     owned = set(
         await db.values(
             "SELECT name FROM unnest(:names::text[]) AS n (name), find_login(n.name) l"
@@ -156,12 +192,19 @@ async def _invite(context: Context, db: Database, user: User) -> None:
     if not reached:
         # The address is told, and whoever typed it is not: they learn nothing of accounts elsewhere.
         for channel in _channels(user):
-            await _send(context, db, user, channel, "invitation-elsewhere")
+            await _send(context, db, user, channel, "invitation-elsewhere", is_sms_capped=is_sms_capped)
         return
     channel = reached[0]
     code, until = await issue_code(context, db, user.user_id, "reset", channel, lifetime=INVITATION_LIFETIME)
     await _send(
-        context, db, user, channel, f"invitation-{channel}", code=code, until=f"{until:%d/%m %H:%M} UTC"
+        context,
+        db,
+        user,
+        channel,
+        f"invitation-{channel}",
+        code=code,
+        is_sms_capped=is_sms_capped,
+        until=f"{until:%d/%m %H:%M} UTC",
     )
 
 
@@ -184,10 +227,14 @@ def _channels(user: User) -> list[Channel]:
 
 
 async def _tell_joined(context: Context, db: Database, user: User) -> None:
-    for channel in _channels(user):
-        if user.is_verified(channel):
-            await _send(context, db, user, channel, "added-to-store")
-            return
+    channel = _told_over(user)
+    if channel is not None:
+        await _send(context, db, user, channel, "added-to-store")
+
+
+def _told_over(user: User) -> Channel | None:
+    """Where somebody of the business is told that they have joined a location: a proved address."""
+    return next((channel for channel in _channels(user) if user.is_verified(channel)), None)
 
 
 async def _send(
@@ -197,7 +244,11 @@ async def _send(
     channel: Channel,
     template: str,
     code: str | None = None,
+    is_sms_capped: bool = False,
     **values: str,
 ) -> None:
     message = await compose(db, user, channel, template, code=code, values=values)
-    await send_message(context, db, message)
+    if is_sms_capped and channel == "mobile":
+        await refuse_message(context, db, message, TOO_MANY_SMS)
+    else:
+        await send_message(context, db, message)

@@ -10,10 +10,11 @@ from msgspec import Struct
 from kasuwa.base.context import Context
 from kasuwa.base.cursors import read_cursor, write_cursor
 from kasuwa.base.db import Database
+from kasuwa.base.pages import Page
 from kasuwa.base.problems import FieldFault
 from kasuwa.domain.permissions import PERMISSIONS_OF_ROLE, Permission
 from kasuwa.domain.staff.errors import StaffNotFound, TooDeep, UnknownRole
-from kasuwa.domain.staff.records import Rank, StaffFilter, StaffMember, StaffPage, StaffPlace
+from kasuwa.domain.staff.records import Rank, StaffFilter, StaffMember, StaffPlace
 
 MOST_COUNTED = 10_000
 
@@ -83,7 +84,7 @@ async def read_ranks(db: Database, user_id: UUID) -> dict[UUID, Rank]:
 
 async def list_staff(
     context: Context, wanted: StaffFilter, *, page: int = 1, size: int = 50, cursor: str | None = None
-) -> StaffPage:
+) -> Page[StaffMember]:
     """The page of people, in the order in which their accounts were made, or what follows the cursor.
 
     Raises UnknownRole, TooDeep, CursorWrong.
@@ -116,7 +117,7 @@ async def list_staff(
         )
         members = await _with_places(db, rows[:size], visible)
     following = write_cursor(_Cursor(members[-1].user_id)) if len(rows) > size else None
-    return StaffPage(tuple(members), page, size, min(total, MOST_COUNTED), total <= MOST_COUNTED, following)
+    return Page(tuple(members), page, size, min(total, MOST_COUNTED), total <= MOST_COUNTED, following)
 
 
 async def get_staff(context: Context, user_id: UUID | None) -> StaffMember:

@@ -90,21 +90,6 @@ class StaffFilter(Struct, frozen=True, kw_only=True):
     search: str = ""
 
 
-class StaffPage(Struct, frozen=True):
-    """A page of people. `total` is exact where `total_is_exact`, else at least that."""
-
-    members: tuple[StaffMember, ...]
-    page: int
-    size: int
-    total: int
-    total_is_exact: bool
-    next_cursor: str | None
-
-    @property
-    def pages(self) -> int:
-        return -(-self.total // self.size)
-
-
 class Removed(Struct, frozen=True):
     """A person who was taken off a location, and how many of their sessions there have ended."""
 

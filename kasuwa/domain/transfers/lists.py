@@ -9,6 +9,7 @@ from msgspec import Struct
 from kasuwa.base.context import Context
 from kasuwa.base.cursors import read_cursor, write_cursor, wrong_cursor
 from kasuwa.base.db import Database
+from kasuwa.base.pages import Page
 from kasuwa.base.problems import FieldFault
 from kasuwa.domain.catalogue.errors import PageTooDeep
 from kasuwa.domain.catalogue.filters import MOST_COUNTED, in_utc
@@ -17,7 +18,6 @@ from kasuwa.domain.transfers.errors import TransferNotFound
 from kasuwa.domain.transfers.records import (
     Direction,
     LineFilter,
-    LinePage,
     ListedLine,
     ListedTransfer,
     TransferStatus,
@@ -54,7 +54,7 @@ _SHOWN_LINE = """
 
 async def list_lines(
     context: Context, wanted: LineFilter, *, page: int, size: int, cursor: str | None
-) -> LinePage:
+) -> Page[ListedLine]:
     """What was shipped from or to the caller's store, the last first. A cursor wins over the page."""
     context.require(Permission.STOCK_READ)
     if cursor is None and page * size > MOST_COUNTED:
@@ -75,7 +75,7 @@ async def list_lines(
         rows = await _read_page(db, places, conditions, values, size=size + 1, offset=offset)
     following = _write_cursor(rows[size - 1]) if len(rows) > size else None
     total = min(counted, MOST_COUNTED)
-    return LinePage(tuple(rows[:size]), total, counted <= MOST_COUNTED, following)
+    return Page(tuple(rows[:size]), page, size, total, counted <= MOST_COUNTED, following)
 
 
 def _places(direction: Direction, statuses: Sequence[TransferStatus]) -> tuple[list[str], dict[str, object]]:

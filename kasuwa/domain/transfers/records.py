@@ -191,15 +191,6 @@ class LineFilter(Struct, frozen=True, kw_only=True):
     shipped_before: datetime | None = None
 
 
-class LinePage(Struct, frozen=True):
-    """A page of lines, the last shipped first. `total` is exact where it says so, else at least that."""
-
-    rows: tuple[ListedLine, ...]
-    total: int
-    total_is_exact: bool
-    next_cursor: str | None
-
-
 class ListedTransfer(Struct, frozen=True, kw_only=True):
     """A transfer as a list shows it: without its lines, but with how many there are."""
 

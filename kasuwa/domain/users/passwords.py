@@ -1,17 +1,15 @@
 """A new password: by the present one, or by a code, where both steps answer alike for everybody."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-import msgspec
 from msgspec import Struct
 
 from kasuwa.base.audit import write_audit
 from kasuwa.base.context import Context, MerchantId, Services
 from kasuwa.base.db import Database
 from kasuwa.base.ids import new_id
-from kasuwa.base.jobs import enqueue
 from kasuwa.base.limits import Quota
 from kasuwa.base.passwords import hash_password, verify_password
 from kasuwa.base.problems import FieldFault
@@ -19,23 +17,16 @@ from kasuwa.domain.merchants.actions import open_session
 from kasuwa.domain.merchants.records import OpenedSession
 from kasuwa.domain.messages.actions import refuse_message, send_message
 from kasuwa.domain.proofs.codes import (
-    CODE_LIFETIME,
     TOO_MANY_SMS,
-    allow_sending,
-    allow_sms_code,
     drop_codes,
     issue_code,
     spend_try,
     use_code,
 )
 from kasuwa.domain.proofs.errors import WeakPassword
-from kasuwa.domain.proofs.names import (
-    check_password,
-    login_name,
-    masked_name,
-    proved_channel,
-)
+from kasuwa.domain.proofs.names import check_password, login_name, proved_channel
 from kasuwa.domain.proofs.records import Channel
+from kasuwa.domain.proofs.resets import ResetAsked, ResetOrder, order_reset
 from kasuwa.domain.users.actions import as_user, prove_address
 from kasuwa.domain.users.confirming import confirm_password
 from kasuwa.domain.users.errors import WrongPassword
@@ -48,13 +39,6 @@ RESET_JOB = "user.reset_code"
 _RESETS_OF_A_USER = Quota("reset.day", requests=20, seconds=86_400)
 
 
-class ResetAsked(Struct, frozen=True):
-    """What is said to anybody who asks. `sent_to` is made of what the caller typed, never of what we know."""
-
-    sent_to: str | None
-    codes_expire_at: datetime
-
-
 class PasswordChanged(Struct, frozen=True):
     """A password that is another one now. `session` takes the place of the one that asked."""
 
@@ -64,36 +48,18 @@ class PasswordChanged(Struct, frozen=True):
     access_token: str
 
 
-class _ResetOrder(Struct, frozen=True):
-    """The job's payload, sealed: the name may be somebody's address. `address` is where the caller was."""
-
-    name: str
-    channel: Channel
-    expires_at: datetime
-    address: str
-
-
 async def ask_for_reset(context: Context, typed_name: str, channel: Channel, *, address: str) -> ResetAsked:
-    """Have a code sent, if there is such a user. Raises TooManyRequests.
-
-    The user is looked up in a job: the request does the same work whether there is one or not.
-    """
+    """Have a code sent, if there is such a user. Raises TooManyRequests."""
     name = login_name(typed_name, context.services.settings.country)
-    await allow_sending(context, f"reset/{name}/{address}")
-    expires_at = datetime.now(UTC) + CODE_LIFETIME
-    order = _ResetOrder(name, channel, expires_at, address)
-    sealed = context.services.sealer.seal(msgspec.json.encode(order))
-    async with context.transaction() as db:
-        await enqueue(db, RESET_JOB, sealed.decode())
-    return ResetAsked(masked_name(name, channel), expires_at)
+    counted_as = f"reset/{name}/{address}"
+    return await order_reset(context, RESET_JOB, name, channel, counted_as=counted_as, address=address)
 
 
 async def run_send_reset(services: Services, merchant_id: UUID | None, payload: Any) -> None:
     """Send the code that somebody asked for, if the name is a user's."""
-    order = msgspec.json.decode(services.sealer.open(payload.encode()), type=_ResetOrder)
+    order = ResetOrder.opened(services, payload)
     found = await find_login(services.pool, order.name)
-    lifetime = order.expires_at - datetime.now(UTC)
-    if found is None or lifetime <= timedelta(0):
+    if found is None or order.lifetime <= timedelta(0):
         return
     tenant, user_id = found
     allowance = await services.limits.take(_RESETS_OF_A_USER, str(user_id))
@@ -105,15 +71,12 @@ async def run_send_reset(services: Services, merchant_id: UUID | None, payload: 
     if user.status == "suspended":
         return
     channel = proved_channel(user, order.channel)
-    # The caller was answered before anybody looked: no cap is told from an unknown name.
-    refused = channel == "mobile" and bool(
-        await allow_sms_code(context, user.mobile, address=order.address, merchant_id=tenant)
-    )
+    refused = await order.is_one_sms_too_many(context, channel, user.mobile, tenant)
     async with context.transaction() as db:
-        code, expires_at = await issue_code(context, db, user_id, "reset", channel, lifetime=lifetime)
-        minutes = str(max(1, round(lifetime.total_seconds() / 60)))
+        code, expires_at = await issue_code(context, db, user_id, "reset", channel, lifetime=order.lifetime)
+        values = {"minutes": str(order.minutes)}
         message = await compose(
-            db, user, channel, "reset-password", code=code, expires_at=expires_at, values={"minutes": minutes}
+            db, user, channel, "reset-password", code=code, expires_at=expires_at, values=values
         )
         if refused:
             await refuse_message(context, db, message, TOO_MANY_SMS)

@@ -117,20 +117,41 @@ async def confirm(context: Context, code: str) -> list[str]:
             raise SecondFactorOff("Enrol first.")
         if factor.confirmed_at is not None:
             raise SecondFactorOn()
-        step = _step_of(context.services.sealer.open(factor.sealed_secret), code, factor.last_step)
-        if step is None:
-            fault = FieldFault("/code", "wrong", "Type the code that the app shows now; mind its clock.")
-            raise WrongCode(faults=[fault])
+        await _spend_step(context, db, user_id, factor, code)
         await db.execute(
             """
-            UPDATE second_factor SET confirmed_at = now(), last_step = :step
+            UPDATE second_factor SET confirmed_at = now()
             WHERE merchant_id = current_merchant() AND user_id = :user_id
             """,
             user_id=user_id,
-            step=step,
         )
         codes = await _new_recovery_codes(context, db, user_id)
         await write_audit(context, db, "second_factor.on", "user", user_id)
+    await forgive_tries(context.services.pool, {asking: None})
+    return codes
+
+
+async def renew_recovery_codes(context: Context, code: str) -> list[str]:
+    """New recovery codes for the caller, shown this once; the old ones end.
+
+    `code` is one of the app that was used nowhere yet: whoever found a recovery code must not make more.
+    Raises WrongCode, SecondFactorOff, TooManyRequests, AtTill.
+    """
+    require_login(context)
+    user_id = _me(context)
+    asking = _tries(context, user_id)
+    await take_tries(context.services.pool, [asking])
+    async with context.transaction() as db:
+        factor = await _find(db, user_id, lock=True)
+        if factor is None or factor.confirmed_at is None:
+            raise SecondFactorOff("Turn it on first: that brings recovery codes.")
+        await _spend_step(context, db, user_id, factor, code)
+        await db.execute(
+            "DELETE FROM recovery_code WHERE merchant_id = current_merchant() AND user_id = :user_id",
+            user_id=user_id,
+        )
+        codes = await _new_recovery_codes(context, db, user_id)
+        await write_audit(context, db, "second_factor.renew_codes", "user", user_id)
     await forgive_tries(context.services.pool, {asking: None})
     return codes
 
@@ -207,6 +228,22 @@ async def _use(context: Context, db: Database, user_id: UUID, factor: _Factor, c
             user_id=user_id,
             marks=_marks(context, user_id, code),
         )
+    )
+
+
+async def _spend_step(context: Context, db: Database, user_id: UUID, factor: _Factor, code: str) -> None:
+    """Use the app's code up for the factor, whose row is locked. Raises WrongCode."""
+    step = _step_of(context.services.sealer.open(factor.sealed_secret), code, factor.last_step)
+    if step is None:
+        fault = FieldFault("/code", "wrong", "Type the code that the app shows now; mind its clock.")
+        raise WrongCode(faults=[fault])
+    await db.execute(
+        """
+        UPDATE second_factor SET last_step = :step
+        WHERE merchant_id = current_merchant() AND user_id = :user_id
+        """,
+        user_id=user_id,
+        step=step,
     )
 
 

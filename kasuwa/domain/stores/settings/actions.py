@@ -11,6 +11,8 @@ from kasuwa.base.context import Context
 from kasuwa.base.db import Database
 from kasuwa.base.ids import new_id
 from kasuwa.base.problems import FieldFault, Invalid
+from kasuwa.domain.customers.errors import CustomerNotFound
+from kasuwa.domain.customers.queries import read_customer
 from kasuwa.domain.permissions import Permission
 from kasuwa.domain.stores.actions import require_no_goods
 from kasuwa.domain.stores.settings.gateways import write_gateways
@@ -44,7 +46,7 @@ async def change_settings(context: Context, change: SettingsChange) -> StoreSett
     """Change what is named of the caller's store.
 
     Raises Invalid for places that do not lie in each other, half a position, and ids of things that are not
-    the store's; CurrencyInUse where goods were booked.
+    the merchant's; CurrencyInUse where goods were booked.
     """
     context.require(Permission.STORE_WRITE)
     async with context.transaction() as db:
@@ -54,6 +56,7 @@ async def change_settings(context: Context, change: SettingsChange) -> StoreSett
         facts = _changed_facts(before.facts, change.facts)
         if facts.currency != before.facts.currency:
             await require_no_goods(db, before.store_id, before.facts.currency, "/tax/currency")
+        await _require_walk_in(db, before, change.written.get("walk_in_customer_id"))
         await _write_row(context, db, before, facts, change)
         for kind, content in change.pages.items():
             if content != before.pages.get(kind, ""):
@@ -63,6 +66,17 @@ async def change_settings(context: Context, change: SettingsChange) -> StoreSett
         after = await read_settings(db, before.store_id)
         await _write_trail(context, db, before, after, change)
         return after
+
+
+async def _require_walk_in(db: Database, before: StoreSettings, customer_id: object) -> None:
+    """Raises Invalid for whoever is no customer of the merchant, unknown, another's and erased alike."""
+    if customer_id is None or customer_id == before.written.get("walk_in_customer_id"):
+        return
+    try:
+        await read_customer(db, UUID(str(customer_id)))
+    except CustomerNotFound:
+        message = "Take the id of a customer whom the shop has."
+        raise Invalid(faults=[FieldFault("/walkIn/customerId", "unknown", message)]) from None
 
 
 def _changed_facts(before: StoreFacts, change: Mapping[str, object]) -> StoreFacts:

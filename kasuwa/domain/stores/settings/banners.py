@@ -14,8 +14,8 @@ from kasuwa.domain.catalogue.queries import get_product_id
 from kasuwa.domain.media.keeping import enqueue_sweep
 from kasuwa.domain.media.records import KeptPicture
 from kasuwa.domain.stores.settings.actions import hold_settings
-from kasuwa.domain.stores.settings.errors import BannerNotFound, TooManyBanners
-from kasuwa.domain.stores.settings.queries import read_banners
+from kasuwa.domain.stores.settings.errors import TooManyBanners
+from kasuwa.domain.stores.settings.queries import pick_banner, read_banners
 from kasuwa.domain.stores.settings.records import MOST_BANNERS, Banner, BannerChange, NewBanner
 
 
@@ -49,9 +49,15 @@ async def add_banner(context: Context, new: NewBanner, kept: KeptPicture) -> Ban
             link=new.link,
             picture_id=kept.picture_id,
         )
-        banner = _found(await read_banners(db, context.store_id), banner_id)
+        banner = pick_banner(await read_banners(db, context.store_id), banner_id)
         await write_audit(context, db, "banner.add", "banner", banner_id, after=banner)
         return banner
+
+
+async def hold_banner(context: Context, db: Database, banner_id: UUID | None) -> Banner:
+    """The banner, which nobody else changes before this transaction ends. Raises BannerNotFound."""
+    await hold_settings(context, db)
+    return pick_banner(await read_banners(db, context.store_id), banner_id)
 
 
 async def change_banner(context: Context, banner_id: UUID | None, change: BannerChange) -> Banner:
@@ -62,7 +68,7 @@ async def change_banner(context: Context, banner_id: UUID | None, change: Banner
     async with context.transaction() as db:
         await hold_settings(context, db)
         banners = await read_banners(db, context.store_id)
-        before = _found(banners, banner_id)
+        before = pick_banner(banners, banner_id)
         wanted = _changed(before, change)
         if wanted.product_id is not None and wanted.product_id != before.product_id:
             await get_product_id(db, product_id=wanted.product_id)
@@ -83,7 +89,7 @@ async def change_banner(context: Context, banner_id: UUID | None, change: Banner
         others = [one.banner_id for one in banners if one.banner_id != before.banner_id]
         others.insert(wanted.position - 1, before.banner_id)
         await _write_order(db, others)
-        after = _found(await read_banners(db, context.store_id), before.banner_id)
+        after = pick_banner(await read_banners(db, context.store_id), before.banner_id)
         if after != before:
             await write_audit(
                 context, db, "banner.change", "banner", before.banner_id, before=before, after=after
@@ -96,7 +102,7 @@ async def remove_banner(context: Context, banner_id: UUID | None) -> None:
     async with context.transaction() as db:
         await hold_settings(context, db)
         banners = await read_banners(db, context.store_id)
-        before = _found(banners, banner_id)
+        before = pick_banner(banners, banner_id)
         await db.execute(
             "DELETE FROM store_banner WHERE merchant_id = current_merchant() AND banner_id = :banner_id",
             banner_id=before.banner_id,
@@ -124,13 +130,6 @@ def _check_target(product_id: UUID | None, link: str) -> None:
     if product_id is not None and link:
         fault = FieldFault("/link", "both", "It leads to a product or to an address; null takes one away.")
         raise Invalid(faults=[fault])
-
-
-def _found(banners: tuple[Banner, ...], banner_id: UUID | None) -> Banner:
-    found = next((one for one in banners if one.banner_id == banner_id), None)
-    if found is None:
-        raise BannerNotFound()
-    return found
 
 
 async def _write_order(db: Database, banner_ids: list[UUID]) -> None:

@@ -13,7 +13,7 @@ from kasuwa.base.context import Context
 from kasuwa.base.db import Database
 from kasuwa.domain.catalogue.records import Rendition
 from kasuwa.domain.permissions import Permission
-from kasuwa.domain.stores.settings.errors import PageNotFound
+from kasuwa.domain.stores.settings.errors import BannerNotFound, PageNotFound
 from kasuwa.domain.stores.settings.records import (
     Banner,
     DeliveryPoint,
@@ -125,6 +125,19 @@ async def list_banners(context: Context) -> tuple[Banner, ...]:
     context.require(Permission.STORE_WRITE)
     async with context.reading() as db:
         return await read_banners(db, context.store_id)
+
+
+async def get_banner(context: Context, banner_id: UUID | None) -> Banner:
+    """A banner of the caller's store. Raises BannerNotFound; None is an id that no banner can have."""
+    return pick_banner(await list_banners(context), banner_id)
+
+
+def pick_banner(banners: Sequence[Banner], banner_id: UUID | None) -> Banner:
+    """Raises BannerNotFound."""
+    found = next((one for one in banners if one.banner_id == banner_id), None)
+    if found is None:
+        raise BannerNotFound()
+    return found
 
 
 async def read_banners(db: Database, store_id: UUID) -> tuple[Banner, ...]:

@@ -11,7 +11,7 @@ from kasuwa.base.limits import Quota
 from kasuwa.domain.customers import claims, passwords
 from kasuwa.domain.customers.actions import register
 from kasuwa.domain.customers.claims import prove_address
-from kasuwa.domain.customers.errors import CustomerNotFound
+from kasuwa.domain.customers.errors import CustomerNameTaken, CustomerNotFound
 from kasuwa.domain.customers.records import NewCustomer
 from kasuwa.domain.proofs.records import Channel
 from tests.accounts import in_e164, messages_to
@@ -30,6 +30,20 @@ def owned(body: Json, channel: str) -> str:
     return in_e164(body) if channel == "mobile" else str(body["email"])
 
 
+async def themselves(shop: Shop, body: Json) -> Json:
+    """Registered by their own request, as in an online store."""
+    new = NewCustomer(
+        first_name=body["firstname"],
+        username=body.get("username", ""),
+        password=body.get("password"),
+        email=body.get("email", ""),
+        mobile=in_e164(body) if "mobile" in body else "",
+    )
+    context = shop.owner.acting_as(shop.owner.caller)
+    made = await register(context, new, address="203.0.113.9")
+    return {"customerId": str(made.customer_id)}
+
+
 async def both(web: Web, shop: Shop, channel: str) -> tuple[Json, Json, Json, Json]:
     """A stranger who registers somebody's address first, and the somebody: their bodies and their records."""
     hers = person()
@@ -37,7 +51,7 @@ async def both(web: Web, shop: Shop, channel: str) -> tuple[Json, Json, Json, Js
     first = await ask(web, shop, "register", his)
     # The stranger's code has left before hers does.
     assert await messages_to(web.services, owned(hers, channel))
-    return his, first, hers, await ask(web, shop, "register", hers)
+    return his, first, hers, await themselves(shop, hers)
 
 
 async def seen(web: Web, shop: Shop, customer_id: str) -> Json:
@@ -95,7 +109,7 @@ async def test_an_address_alone_that_somebody_else_proves_leaves_a_record_withou
     his = {"firstname": "Ife", channel: hers[channel], "password": "five quick foxes"}
     first = await ask(web, shop, "register", his)
     assert await messages_to(web.services, owned(hers, channel))
-    await ask(web, shop, "register", hers)
+    await themselves(shop, hers)
     code = await code_for(web, owned(hers, channel))
     await ask(web, shop, f"verify{channel}", {channel: hers[channel], "code": code})
     left = await seen(web, shop, first["customerId"])
@@ -110,7 +124,7 @@ async def test_whoever_gave_it_first_proves_it_too_and_a_later_stranger_gains_no
     first = await ask(web, shop, "register", hers)
     code = await code_for(web, hers["email"])
     his = person(email=hers["email"])
-    second = await ask(web, shop, "register", his)
+    second = await themselves(shop, his)
     # Until it is proved it logs in whoever gave it first.
     login = {"username": hers["email"], "password": hers["password"]}
     assert (await ask(web, shop, "login", login))["customerId"] == first["customerId"]
@@ -180,7 +194,7 @@ async def test_a_code_that_went_to_a_lost_address_resets_nothing(web: Web, shop:
     first = await ask(web, shop, "register", his)
     await ask(web, shop, "resetpassword", {"username": hers["email"]})
     reset_code = await code_for(web, hers["email"])
-    second = await ask(web, shop, "register", hers)
+    second = await themselves(shop, hers)
     proof = {"email": hers["email"], "code": await code_for(web, hers["email"])}
     assert (await ask(web, shop, "verifyemail", proof))["customerId"] == second["customerId"]
     reset = {"code": reset_code, "newPassword": "six tired donkeys"}
@@ -195,7 +209,7 @@ async def test_many_who_claim_an_address_bring_a_guesser_few_codes(
     day = Quota("customer-claim.test", requests=3, seconds=86_400)
     monkeypatch.setattr(claims, "_CODES_OF_CLAIMED", (day,))
     hers = person()
-    made = [await ask(web, shop, "register", person(email=hers["email"])) for _ in range(4)]
+    made = [await themselves(shop, person(email=hers["email"])) for _ in range(4)]
     codes = [one["code"] for one in await messages_to(web.services, hers["email"])]
     assert len(codes) == 3
     named = {"email": hers["email"], "customerId": made[3]["customerId"]}
@@ -219,7 +233,9 @@ async def test_a_wrong_guess_is_a_try_of_every_code(web: Web, shop: Shop, schema
 async def test_of_two_who_prove_an_address_in_one_moment_one_has_it(web: Web, shop: Shop) -> None:
     new = NewCustomer(first_name="Efe", email=f"efe.{shop.store_id.hex}@shop.example")
     names = [f"efe{n}.{shop.store_id.hex}" for n in (1, 2)]
-    people = [await register(shop.owner, replace(new, username=name)) for name in names]
+    people = [
+        await register(shop.owner, replace(new, username=name), address="203.0.113.9") for name in names
+    ]
 
     async def prove(customer_id: UUID) -> bool:
         context = shop.owner.acting_as(shop.owner.caller)
@@ -249,3 +265,28 @@ async def test_a_reset_and_a_log_in_answer_alike_whether_several_gave_the_addres
     assert {**guesses[0], "instance": ""} == {**guesses[1], "instance": ""}
     resets = [await ask(web, shop, "resetpassword", {"username": name}) for name in (hers["email"], stranger)]
     assert {**resets[0], "sentTo": "", "codeExpires": ""} == {**resets[1], "sentTo": "", "codeExpires": ""}
+
+
+@pytest.mark.parametrize("channel", ["email", "mobile"])
+async def test_to_the_shops_people_an_address_that_a_customer_gave_is_taken(
+    web: Web, shop: Shop, channel: str
+) -> None:
+    """One person per merchant: whoever stands at the counter again is found, not made again."""
+    there = person()
+    await ask(web, shop, "register", there)
+    taken = await ask(web, shop, "register", person(**{channel: there[channel]}), status=409)
+    assert pointers(taken) == [f"/{channel}"]
+
+
+async def test_two_tills_that_register_one_customer_in_one_moment_make_one(web: Web, shop: Shop) -> None:
+    new = NewCustomer(first_name="Efe", email=f"efe.{shop.store_id.hex}@shop.example")
+
+    async def at_a_till(number: int) -> bool:
+        context = shop.owner.acting_as(shop.owner.caller)
+        try:
+            await register(context, replace(new, username=f"efe{number}.{shop.store_id.hex}"))
+        except CustomerNameTaken:
+            return False
+        return True
+
+    assert sum(await asyncio.gather(*(at_a_till(n) for n in range(5)))) == 1

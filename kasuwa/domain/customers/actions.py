@@ -15,6 +15,7 @@ from kasuwa.domain.customers.claims import (
     allow_claim_code,
     claims_of,
     hold_claimants,
+    lock_names,
     only_claim,
     prove_address,
     read_claims,
@@ -54,9 +55,10 @@ class _Kept(Struct, frozen=True):
 async def register(context: Context, new: NewCustomer, *, address: str = "") -> Customer:
     """Make a customer of the merchant, known at all of its stores, and send a code to each address.
 
-    An address that others gave as well, and nobody has proved, is no hindrance: whoever proves it has it.
-    `address` is where the customer's own request came from, "" when the shop's people ask. Raises Invalid,
-    WeakPassword, UsernameRefused, CustomerNameTaken.
+    `address` is where the customer's own request came from, "" when the shop's people ask. To the shop an
+    address that another customer gave is taken: that one is to be found. To a customer it is no hindrance as
+    long as nobody has proved it: whoever proves it has it. Raises Invalid, WeakPassword, UsernameRefused,
+    CustomerNameTaken.
     """
     context.require(Permission.CUSTOMER_WRITE)
     if not new.email and not new.mobile:
@@ -76,7 +78,7 @@ async def register(context: Context, new: NewCustomer, *, address: str = "") -> 
     customer_id = new_id()
     async with context.transaction() as db:
         await _keep(context, db, customer_id, structs.replace(new, username=username), password_hash)
-        await _take_names(db, customer_id, username, new.email, new.mobile)
+        await _take_names(db, customer_id, username, new.email, new.mobile, is_shops=not address)
         given = [Answer(purpose=purpose, is_given=True) for purpose in new.consents]
         await keep_answers(context, db, customer_id, given)
         # Which facts, not what they are: nothing of the trail can be taken back when a person is erased.
@@ -220,10 +222,17 @@ async def _keep(
     )
 
 
-async def _take_names(db: Database, customer_id: UUID, username: str, email: str, mobile: str) -> None:
-    """Let the customer be found by them. Raises CustomerNameTaken for a user name or a proved address."""
+async def _take_names(
+    db: Database, customer_id: UUID, username: str, email: str, mobile: str, *, is_shops: bool
+) -> None:
+    """Let the customer be found by them. Raises CustomerNameTaken for a user name or a proved address.
+
+    `is_shops`: the shop's people register them, for an address that only somebody else gave as well.
+    """
     kinds = {login_key(username): "username"}
     kinds |= {login_key(name): kind for name, kind in ((email, "email"), (mobile, "mobile")) if name}
+    if is_shops:
+        await lock_names(db, list(kinds))
     await hold_claimants(db, list(kinds))
     # In one order, so that two registrations wait for each other instead of locking up.
     rows = await db.all(
@@ -232,7 +241,8 @@ async def _take_names(db: Database, customer_id: UUID, username: str, email: str
         SELECT current_merchant(), n.name, n.kind, :customer_id, n.kind = 'username'
         FROM unnest(:names::text[], :kinds::text[]) AS n (name, kind)
         WHERE NOT EXISTS (SELECT FROM customer_name t
-                          WHERE t.merchant_id = current_merchant() AND t.name = n.name AND t.is_sure)
+                          WHERE t.merchant_id = current_merchant() AND t.name = n.name
+                            AND (t.is_sure OR :is_shops))
         ORDER BY n.name
         ON CONFLICT (merchant_id, name) WHERE is_sure DO NOTHING
         RETURNING name
@@ -241,6 +251,7 @@ async def _take_names(db: Database, customer_id: UUID, username: str, email: str
         customer_id=customer_id,
         names=list(kinds),
         kinds=list(kinds.values()),
+        is_shops=is_shops,
     )
     kept = {row.name for row in rows}
     faults = [

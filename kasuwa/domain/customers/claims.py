@@ -74,6 +74,17 @@ async def allow_claim_code(context: Context, owned: str) -> None:
     await allow_sending(context, f"{context.merchant_id}/{login_key(owned)}", _CODES_OF_CLAIMED)
 
 
+async def lock_names(db: Database, names: Sequence[str]) -> None:
+    """Wait for whoever else of the shop registers somebody by one of the names at this moment."""
+    await db.values(
+        """
+        SELECT pg_advisory_xact_lock(hashtextextended(current_merchant() || '/customer/' || n.name, 0))
+        FROM (SELECT name FROM unnest(:names::text[]) AS n (name) ORDER BY name OFFSET 0) n
+        """,
+        names=list(names),
+    )
+
+
 async def hold_claimants(db: Database, names: Sequence[str]) -> None:
     """Wait for whoever proves one of the names at this moment: afterwards it is known whose it is."""
     await db.execute(

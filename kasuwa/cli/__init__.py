@@ -306,6 +306,7 @@ def merchant_quota(
     files: Annotated[str | None, typer.Option(help="Pictures.")] = None,
     products: Annotated[str | None, typer.Option(help="Products that are not archived.")] = None,
     variants: Annotated[str | None, typer.Option(help="Variants, one for a simple product.")] = None,
+    customers: Annotated[str | None, typer.Option(help="Customers who are not erased.")] = None,
     as_json: Json = False,
     data: Data = None,
 ) -> None:
@@ -314,6 +315,7 @@ def merchant_quota(
     from kasuwa.settings import read_settings
 
     wanted = {"file_bytes": file_bytes, "files": files, "products": products, "variants": variants}
+    wanted["customers"] = customers
     quota(read_settings(data=data), merchant, wanted, as_json=as_json)
 
 

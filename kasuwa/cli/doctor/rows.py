@@ -231,6 +231,16 @@ PROTECTION = RowCheck(
     """,
 )
 
+REMOVALS = RowCheck(
+    "removals of merchants",
+    "SELECT count(*) FROM merchant",
+    """
+    SELECT NULL::uuid, format('the removal of %s has not ended: unless it runs now, run '
+                               '`kasuwa merchant delete %s` again', of_merchant, of_merchant)
+    FROM removal WHERE of_merchant IS NOT NULL
+    """,
+)
+
 JOBS = RowCheck(
     "jobs given up",
     "SELECT count(*) FROM job",
@@ -250,6 +260,7 @@ ROW_CHECKS = (
     CATEGORIES,
     DIRECTORY,
     PROTECTION,
+    REMOVALS,
     JOBS,
 )
 

@@ -246,8 +246,11 @@ def test_a_removal_that_was_killed_is_refused_meanwhile_goes_on_and_leaves_nothi
             }, step
             # The control: what is left is seen.
             assert all(leftovers(platform)), step
-    resumed = platform.installation.run("merchant", "resume", platform.leaving_id)
-    assert (resumed.returncode, "has begun" in resumed.stderr) == (1, True)
+    half = platform.installation.data.parent / "half.kasuwa"
+    for words in (("resume", platform.leaving_id), ("export", platform.leaving_id, str(half))):
+        refused = platform.installation.run("merchant", *words)
+        assert (refused.returncode, "has begun" in refused.stderr) == (1, True), words
+    assert not half.exists()
     examined = platform.installation.run("doctor", "--quick", "--json")
     assert examined.returncode == 1, examined.stderr
     report = json.loads(examined.stdout)

@@ -90,8 +90,11 @@ async def export_merchant(
     owner = await asyncpg.connect(urls.owner)
     try:
         await owner.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-        if not await owner.fetchval("SELECT count(*) FROM merchant WHERE merchant_id = $1", merchant_id):
+        status = await owner.fetchval("SELECT status FROM merchant WHERE merchant_id = $1", merchant_id)
+        if status is None:
             raise MerchantNotFound(f"No merchant has the id {merchant_id}: see `kasuwa merchant list`.")
+        if status == "leaving":
+            raise MerchantNotFound(f"The removal of {merchant_id} has begun: a part of it is gone already.")
         sealer = Sealer(sealing_keys(settings))
         with writing(file, verify_export) as archive:
             now = datetime.now(UTC).isoformat(timespec="seconds")

@@ -257,6 +257,9 @@ def write_keys(place: Path, lines: Sequence[str]) -> None:
     real = place.resolve()
     before = real.stat()
     write_file(real, "\n".join(dict.fromkeys(lines)) + "\n", PlainUser(before.st_uid, before.st_gid))
+    # What a kill left of an earlier writing holds keys too, such as one that is to go.
+    for left in real.parent.glob(f".{real.name}.*"):
+        left.unlink(missing_ok=True)
     sync_folder(real.parent)
 
 

@@ -282,8 +282,11 @@ async def test_the_old_key_stays_while_an_answer_needs_it(
     with pytest.raises(StepUnsafe, match="1 answers kept for repeats"):
         await rotate(settings, urls.owner, Wishes(drop=True, yes=True))
     assert sealing_keys(settings) == [new, old]
+    left = file.with_name(".secret.key.0f1e2d3c")  # by a writer who was killed
+    left.write_text(f"{old}\n")
     await rotate(settings, urls.owner, Wishes(drop=True, at_once=True, yes=True))
     assert file.read_text() == f"{new}\n"
+    assert not left.exists()
 
 
 async def test_the_command_asks_and_says_what_stops_working(

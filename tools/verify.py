@@ -30,7 +30,8 @@ CHECKS: dict[str, list[str | Path]] = {
     "imports": [BIN / "lint-imports", "--no-cache", "--no-logo"],
     "packages": [sys.executable, "-m", "tools.supply_chain"],
 }
-TESTS: list[str | Path] = [sys.executable, "-m", "pytest", "--quiet", "-n", "2"]
+# One more than processors: half of the long tests' time is waiting for deadlines and restarts.
+TESTS: list[str | Path] = [sys.executable, "-m", "pytest", "--quiet", "-n", str((os.cpu_count() or 1) + 1)]
 TESTS += ["--dist", "loadfile", "--no-loadscope-reorder"]  # in the order of tests/conftest.py
 TESTS += ["--cov", "--cov-report=", f"--cov-report=json:{COVERAGE}", f"--junitxml={RESULTS}"]
 GATE: list[str | Path] = [sys.executable, "-m", "tools.coverage_gate", COVERAGE]

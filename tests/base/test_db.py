@@ -315,6 +315,58 @@ async def test_no_connection_within_the_time_is_503(pool: Pool, monkeypatch: pyt
         await pool.release(connection)
 
 
+async def waiting(pool: Pool, count: int) -> list[asyncio.Task[object]]:
+    """Tasks that wait for a connection, in this order; whoever gets one gives it back."""
+
+    async def work() -> object:
+        async with pool.autocommit() as db:
+            return await db.value("SELECT 1")
+
+    tasks = [asyncio.create_task(work()) for _ in range(count)]
+    await asyncio.sleep(0)
+    assert not any(task.done() for task in tasks)
+    return tasks
+
+
+async def test_who_waits_is_handed_the_next_connection(pool: Pool) -> None:
+    held = [await pool.acquire() for _ in range(2)]
+    tasks = await waiting(pool, 5)
+    await pool.put_back(held.pop())
+    assert await asyncio.gather(*tasks) == [1] * 5
+    await pool.release(held.pop())
+    assert await free_connections(pool) == 2
+
+
+async def test_who_waits_gets_a_new_connection_for_one_that_broke(pool: Pool) -> None:
+    held = [await pool.acquire() for _ in range(2)]
+    tasks = await waiting(pool, 3)
+    for connection in held:
+        connection.terminate()
+        await pool.put_back(connection)
+    assert await asyncio.gather(*tasks) == [1] * 3
+    assert await free_connections(pool) == 2
+
+
+async def test_who_is_cancelled_while_being_handed_one_passes_it_on(pool: Pool) -> None:
+    held = [await pool.acquire() for _ in range(2)]
+    first, second = await waiting(pool, 2)
+    # In the same moment: the task has not run since.
+    await pool.put_back(held[0])
+    first.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    assert await second == 1
+    # And where nobody is left to take it, it stays at hand.
+    held[0] = await pool.acquire()
+    (last,) = await waiting(pool, 1)
+    await pool.put_back(held[0])
+    last.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await last
+    await pool.put_back(held[1])
+    assert await free_connections(pool) == 2
+
+
 async def test_the_wait_for_a_connection_is_observed(database_urls: DatabaseUrls) -> None:
     waits: list[float] = []
     pool = await Pool.open(dsn=database_urls.application, max_size=1, on_wait=waits.append)

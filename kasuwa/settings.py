@@ -84,6 +84,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     quota_files: int = _setting(0, "Pictures that a merchant may show; 0: any number.")
     quota_products: int = _setting(0, "Products that a merchant may have; 0: any number.")
     quota_variants: int = _setting(0, "Variants that a merchant may sell, one for a simple product; 0: any.")
+    quota_customers: int = _setting(0, "Customers that a merchant may have; 0: any number.")
     max_in_flight: int = _setting(200, "Requests a worker handles at once; the rest is told 503.")
     header_seconds: float = _setting(10.0, "Time to send a request's headers in.")
     body_seconds: float = _setting(300.0, "Time to send a request's body in, so long as 8 KB/s arrive.")
@@ -148,6 +149,7 @@ class Settings(Struct, frozen=True, kw_only=True):
             "files": self.quota_files,
             "products": self.quota_products,
             "variants": self.quota_variants,
+            "customers": self.quota_customers,
         }
 
     def host_names(self) -> tuple[str, ...]:

@@ -1,14 +1,16 @@
 -- What a merchant keeps here, counted in the statement that changes it, and how much of it is allowed.
 
 -- One row a merchant. `most_…` is the operator's word for this merchant: NULL leaves it to the setting,
--- 0 allows any number. Counted are pictures that something shows, products that are not archived and
--- variants that are sold, in parts of merchant_counter, so that nobody waits where there is no quota.
+-- 0 allows any number. Counted are pictures that something shows, products that are not archived, variants
+-- that are sold and customers who are not erased, in parts of merchant_counter, so that nobody waits where
+-- there is no quota.
 CREATE TABLE merchant_quota (
   merchant_id uuid PRIMARY KEY REFERENCES merchant,
   most_files bigint CHECK (most_files >= 0),
   most_file_bytes bigint CHECK (most_file_bytes >= 0),
   most_products bigint CHECK (most_products >= 0),
-  most_variants bigint CHECK (most_variants >= 0)
+  most_variants bigint CHECK (most_variants >= 0),
+  most_customers bigint CHECK (most_customers >= 0)
 );
 CALL protect_tenant('merchant_quota');
 
@@ -35,7 +37,8 @@ LANGUAGE sql STABLE
 AS $$
   SELECT coalesce(
     (SELECT CASE kind WHEN 'files' THEN q.most_files WHEN 'file_bytes' THEN q.most_file_bytes
-                      WHEN 'products' THEN q.most_products WHEN 'variants' THEN q.most_variants END
+                      WHEN 'products' THEN q.most_products WHEN 'variants' THEN q.most_variants
+                      WHEN 'customers' THEN q.most_customers END
      FROM merchant_quota q WHERE q.merchant_id = of_merchant),
     nullif(current_setting('app.quota_' || kind, true), '')::bigint, 0)
 $$;
@@ -141,10 +144,43 @@ CREATE TRIGGER count_use AFTER UPDATE OF unused_since ON picture FOR EACH ROW
 CREATE TRIGGER count_gone AFTER DELETE ON picture FOR EACH ROW
   WHEN (OLD.unused_since IS NULL) EXECUTE FUNCTION count_files();
 
+-- What is left of a customer who was erased is nobody, and does not come back.
+CREATE FUNCTION count_customers() RETURNS trigger
+LANGUAGE plpgsql AS $$
+DECLARE
+  one record;
+BEGIN
+  IF TG_OP = 'INSERT' THEN
+    FOR one IN SELECT merchant_id, count(*) AS n FROM new_rows WHERE status <> 'erased' GROUP BY 1 ORDER BY 1 LOOP
+      PERFORM add_to_total(one.merchant_id, 'kept.customers', one.n);
+      PERFORM require_quota(one.merchant_id, 'customers');
+    END LOOP;
+  ELSE
+    PERFORM add_to_total(o.merchant_id, 'kept.customers', -o.n) FROM (
+      SELECT merchant_id, count(*) AS n FROM old_rows WHERE status <> 'erased' GROUP BY 1 ORDER BY 1
+    ) o;
+  END IF;
+  RETURN NULL;
+END $$;
+CREATE TRIGGER count_new AFTER INSERT ON customer REFERENCING NEW TABLE AS new_rows
+  FOR EACH STATEMENT EXECUTE FUNCTION count_customers();
+CREATE TRIGGER count_gone AFTER DELETE ON customer REFERENCING OLD TABLE AS old_rows
+  FOR EACH STATEMENT EXECUTE FUNCTION count_customers();
+
+CREATE FUNCTION count_erased() RETURNS trigger
+LANGUAGE plpgsql AS $$
+BEGIN
+  PERFORM add_to_total(OLD.merchant_id, 'kept.customers', -1);
+  RETURN NULL;
+END $$;
+CREATE TRIGGER count_erased AFTER UPDATE OF status ON customer FOR EACH ROW
+  WHEN (OLD.status <> 'erased' AND NEW.status = 'erased') EXECUTE FUNCTION count_erased();
+
 -- The triggers above hold the tables until this is committed, so that nothing is counted twice or not at all.
 INSERT INTO merchant_quota (merchant_id) SELECT merchant_id FROM merchant;
 INSERT INTO merchant_counter (merchant_id, name, value)
 SELECT merchant_id, 'kept.variants', count(*) FROM variant WHERE NOT archived AND position > 0 GROUP BY 1
+UNION ALL SELECT merchant_id, 'kept.customers', count(*) FROM customer WHERE status <> 'erased' GROUP BY 1
 UNION ALL SELECT merchant_id, 'kept.files', count(*) FROM picture WHERE unused_since IS NULL GROUP BY 1
 UNION ALL SELECT merchant_id, 'kept.file_bytes', coalesce(sum(size_bytes), 0) FROM picture
           WHERE unused_since IS NULL GROUP BY 1;

@@ -59,3 +59,45 @@ BEGIN
   ON CONFLICT (scope_hash) DO NOTHING;
   RETURN FOUND;
 END $$;
+
+-- Who leaves is not served any more, however much of them is still there: their people and links are not found,
+-- and their jobs are left lying until they go. Sessions, tokens and customers ask for an active merchant themselves.
+CREATE OR REPLACE FUNCTION find_login(wanted text)
+RETURNS TABLE (merchant_id uuid, user_id uuid)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp
+AS $$
+  SELECT l.merchant_id, l.user_id FROM login_name l WHERE l.name = wanted AND NOT is_leaving(l.merchant_id)
+$$;
+
+CREATE OR REPLACE FUNCTION find_account(wanted uuid) RETURNS uuid
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp
+AS $$
+  SELECT a.merchant_id FROM account_directory a WHERE a.user_id = wanted AND NOT is_leaving(a.merchant_id)
+$$;
+
+CREATE OR REPLACE FUNCTION find_link(wanted bytea, for_purpose text)
+RETURNS TABLE (merchant_id uuid, user_id uuid, was_used boolean)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp
+AS $$
+  SELECT l.merchant_id, l.user_id, l.used_at IS NOT NULL FROM one_time_link l
+  WHERE l.token_hash = wanted AND l.purpose = for_purpose AND l.expires_at > now()
+    AND NOT is_leaving(l.merchant_id)
+$$;
+
+CREATE OR REPLACE FUNCTION claim_jobs(how_many integer, lease interval)
+RETURNS TABLE (job_id uuid, merchant_id uuid, kind text, payload jsonb, attempts integer)
+LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp
+AS $$
+  WITH next AS MATERIALIZED (
+    SELECT w.job_id, w.run_at FROM job w
+    WHERE w.status = 'waiting' AND w.run_at <= now()
+      AND NOT EXISTS (SELECT FROM removal r WHERE r.of_merchant = w.merchant_id)
+    ORDER BY w.run_at, w.job_id LIMIT how_many
+    FOR UPDATE SKIP LOCKED
+  ), taken AS (
+    UPDATE job j SET leased_until = now() + lease, attempts = j.attempts + 1, run_at = now() + lease
+    FROM next WHERE j.job_id = next.job_id
+    RETURNING j.job_id, j.merchant_id, j.kind, j.payload, j.attempts, next.run_at
+  )
+  SELECT t.job_id, t.merchant_id, t.kind, t.payload, t.attempts FROM taken t ORDER BY t.run_at, t.job_id
+$$;

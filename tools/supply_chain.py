@@ -4,13 +4,16 @@ Writes the software bill of materials of requirements/runtime.txt (CycloneDX) to
 each package up among the published vulnerabilities. One that is known fails, unless it stands in
 requirements/accepted_vulnerabilities.toml with a reason and a day until which it is accepted. Where the
 place that knows them does not answer, that is said, and is no failure: nobody's build stops for a network.
+
+The lock is for every platform, and so are both: what is installed only elsewhere is listed and looked up too.
 """
 
 import json
+import re
 import subprocess
 import sys
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,6 +23,7 @@ from tools.set_up import REQUIREMENTS, ROOT
 LOCK = REQUIREMENTS / "runtime.txt"
 ACCEPTED = REQUIREMENTS / "accepted_vulnerabilities.toml"
 SBOM = ROOT / "build" / "sbom.json"
+ASKED = ROOT / "build" / "looked_up.txt"
 SAID = ROOT / "build" / "supply_chain.txt"
 
 _BIN = Path(sys.executable).parent
@@ -33,14 +37,23 @@ class Verdict(NamedTuple):
     lines: list[str]
 
 
-def judge(report: Mapping[str, Any], accepted: Sequence[Mapping[str, Any]], today: date) -> Verdict:
-    """What pip-audit's report means. A package that it did not find was not looked up, whatever it says.
+def judge(
+    report: Mapping[str, Any],
+    accepted: Sequence[Mapping[str, Any]],
+    today: date,
+    *,
+    asked: Collection[str] = (),
+) -> Verdict:
+    """What pip-audit's report on the packages `asked` means. One that it did not find was not looked up.
 
-    Raises ValueError for a report without packages, and for an acceptance without reason or day.
+    Raises ValueError for a report without packages, or without some of them, and for an acceptance without
+    reason or day.
     """
     packages = report["dependencies"]
     if not packages:
         raise ValueError("pip-audit reports on no package: what was it given?")
+    if left_out := sorted({_plain(name) for name in asked} - {_plain(one["name"]) for one in packages}):
+        raise ValueError(f"pip-audit's report leaves out {', '.join(left_out)}")
     for one in accepted:
         if not {"package", "id", "reason", "until"} <= one.keys():
             raise ValueError(
@@ -70,9 +83,12 @@ def judge(report: Mapping[str, Any], accepted: Sequence[Mapping[str, Any]], toda
     return Verdict(ok, lines)
 
 
-def audit() -> Verdict:
-    """Ask for the vulnerabilities of all in the lock that is installed on this platform."""
-    words = ["-r", str(LOCK), "--no-deps", "--disable-pip", "-s", "pypi", "-f", "json"]
+def audit(packages: Mapping[str, str]) -> Verdict:
+    """Ask for the vulnerabilities of these versions by name."""
+    # Not of the lock itself: what its markers leave out on this platform would not be looked up.
+    ASKED.parent.mkdir(exist_ok=True)
+    ASKED.write_text("".join(f"{name}=={version}\n" for name, version in packages.items()), "utf-8")
+    words = ["-r", str(ASKED), "--no-deps", "--disable-pip", "-s", "pypi", "-f", "json"]
     words += ["--timeout", _ANSWER_SECONDS, "--progress-spinner", "off"]
     try:
         done = subprocess.run(
@@ -86,26 +102,34 @@ def audit() -> Verdict:
         # Only the network is forgiven: a check that cannot be run any more has to be put right.
         return Verdict(_is_of_the_network(done.stderr), [f"vulnerabilities: NOT looked up ({last})"])
     accepted = tomllib.loads(ACCEPTED.read_text("utf-8")).get("accepted", [])
-    return judge(report, accepted, datetime.now(UTC).date())
+    return judge(report, accepted, datetime.now(UTC).date(), asked=packages)
+
+
+def _plain(name: str) -> str:
+    """A package's name as it is compared."""
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def _is_of_the_network(said: str) -> bool:
     return any(word in said for word in ("ConnectionError", "Timeout", "Could not connect", "timed out"))
 
 
-def write_sbom(target: Path = SBOM) -> int:
-    """Write the bill of materials; how many packages stand in it."""
+def write_sbom(target: Path = SBOM) -> dict[str, str]:
+    """Write the bill of materials; the version of each package in it, by name."""
     target.parent.mkdir(exist_ok=True)
     words = ["requirements", str(LOCK), "--of", "JSON", "--output-reproducible", "--short-PURLs"]
     words += ["-o", str(target)]
     subprocess.run([_BIN / "cyclonedx-py", *words], capture_output=True, check=True)
-    return len(json.loads(target.read_text("utf-8"))["components"])
+    components = json.loads(target.read_text("utf-8"))["components"]
+    packages = {one["name"]: one["version"] for one in components}
+    assert len(packages) == len(components), "a package with two versions is looked up in one of them"
+    return packages
 
 
 def main() -> None:
-    count = write_sbom()
-    verdict = audit()
-    lines = [f"bill of materials: {count} packages in {SBOM.relative_to(ROOT)}", *verdict.lines]
+    packages = write_sbom()
+    verdict = audit(packages)
+    lines = [f"bill of materials: {len(packages)} packages in {SBOM.relative_to(ROOT)}", *verdict.lines]
     SAID.write_text("\n".join(lines) + "\n", encoding="utf-8")
     print("\n".join(lines))
     sys.exit(0 if verdict.ok else 1)

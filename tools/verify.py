@@ -8,7 +8,9 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 from xml.etree import ElementTree
@@ -51,12 +53,25 @@ class Results(NamedTuple):
     skipped: list[tuple[str, str]]
 
 
-def run(step: str, command: list[str | Path]) -> Outcome:
-    """Run one step with its output on ours."""
+def run(step: str, command: list[str | Path], environment: Mapping[str, str] | None = None) -> Outcome:
+    """Run one step with its output on ours; `environment` is added to ours."""
     print(f"== {step}", flush=True)
     started = time.monotonic()
-    code = subprocess.run(command, cwd=ROOT).returncode
+    code = subprocess.run(command, cwd=ROOT, env={**os.environ, **(environment or {})}).returncode
     return Outcome(step, code == 0, time.monotonic() - started)
+
+
+def run_tests(command: list[str | Path]) -> tuple[Outcome, list[str]]:
+    """Run the tests in a temporary folder of their own, which goes with them; also what they left in it.
+
+    A run that is broken off leaves nothing either.
+    """
+    with tempfile.TemporaryDirectory(prefix="kasuwa-tests-", ignore_cleanup_errors=True) as folder:
+        os.chmod(folder, 0o1777)  # as the system's own: PostgreSQL runs as another user
+        # pytest's folders stay where one looks for them after a failure.
+        places = {"TMPDIR": folder, "PYTEST_DEBUG_TEMPROOT": tempfile.gettempdir()}
+        outcome = run("tests", command, places)
+        return outcome, sorted(name for name in os.listdir(folder) if name.startswith(("kasuwa-", "tmp")))
 
 
 def missing_tools() -> list[str]:
@@ -83,8 +98,10 @@ def read_results(file: Path) -> Results:
     return Results(total - failed - len(skipped), failed, skipped)
 
 
-def summarise(outcomes: list[Outcome], results: Results | None, missing: list[str]) -> list[str]:
-    """The closing lines: each step, what did not run and why, and the counts."""
+def summarise(
+    outcomes: list[Outcome], results: Results | None, missing: list[str], left: Sequence[str] = ()
+) -> list[str]:
+    """The closing lines: each step, what did not run and why, what was left behind, and the counts."""
     lines = ["", "== summary"]
     said = SAID.read_text("utf-8").splitlines() if SAID.exists() else []
     # What was not looked up is no failure, and no success either.
@@ -94,6 +111,7 @@ def summarise(outcomes: list[Outcome], results: Results | None, missing: list[st
         lines.append(f"{outcome.step:10} {good if outcome.ok else 'FAILED':7}{outcome.seconds:6.1f} s")
     lines += said
     lines += [f"missing: {tool}" for tool in missing]
+    lines += [f"left behind by a test in the temporary folder: {name}" for name in left]
     if results is not None:
         lines += [f"did not run: {test}: {reason}" for test, reason in results.skipped]
         if not results.skipped:
@@ -107,16 +125,18 @@ def verify(only_checks: bool, chosen: list[str], strict: bool) -> bool:
     SAID.unlink(missing_ok=True)
     outcomes = [] if chosen else [run(step, command) for step, command in CHECKS.items()]
     results, missing = None, []
+    left: list[str] = []
     if not only_checks:
         BUILD.mkdir(exist_ok=True)
         RESULTS.unlink(missing_ok=True)
         COVERAGE.unlink(missing_ok=True)
         missing = missing_tools()
-        outcomes.append(run("tests", TESTS + list(chosen)))
+        outcome, left = run_tests(TESTS + list(chosen))
+        outcomes.append(outcome)
         if not chosen:
             outcomes.append(run("coverage", GATE))
         results = read_results(RESULTS) if RESULTS.exists() else None
-    print("\n".join(summarise(outcomes, results, missing)), flush=True)
+    print("\n".join(summarise(outcomes, results, missing, left)), flush=True)
     return all(outcome.ok for outcome in outcomes) and not (strict and missing)
 
 

@@ -420,7 +420,8 @@ def problem_of(error: BaseException) -> Problem | None:
 def _quota_reached(detail: str) -> Problem:
     kind, _, allowed = detail.partition(" ")
     what = f"{int(allowed) / 1e6:g} MB of files" if kind == "file_bytes" else f"{allowed} {kind}"
-    advice = f"This business may keep {what} here. Delete some, or ask whoever runs this server for more."
+    verb = "Erase" if kind == "customers" else "Delete"
+    advice = f"This business may keep {what} here. {verb} some, or ask whoever runs this server for more."
     return FileQuotaReached(advice) if kind.startswith("file") else QuotaReached(advice)
 
 

@@ -95,6 +95,9 @@ class Blobs(Protocol):
     async def delete(self, keys: Sequence[str]) -> None:
         """Remove these; missing ones are fine."""
 
+    async def remove_folders(self, prefix: str) -> None:
+        """Remove the folder `prefix` and those below it, as far as nothing lies in them."""
+
     def list(self, prefix: str = "") -> AsyncIterator[BlobFact]:
         """Yield what lies below the folder `prefix` ("" is everything), in no promised order."""
 
@@ -188,6 +191,10 @@ class FolderBlobs:
     async def delete(self, keys: Sequence[str]) -> None:
         paths = [self._folder / check_key(key) for key in keys]
         await self._run(lambda: _unlink(paths), "")
+
+    async def remove_folders(self, prefix: str) -> None:
+        folder = self._folder / check_key(prefix)
+        await self._run(lambda: _remove_folders(folder), prefix)
 
     async def list(self, prefix: str = "") -> AsyncIterator[BlobFact]:
         below = _check_prefix(prefix)
@@ -341,6 +348,10 @@ class S3Blobs:
                 with suppress(BlobMissing), _s3_errors():
                     await obstore.delete_async(self._store, path)
 
+    async def remove_folders(self, prefix: str) -> None:
+        """Nothing to do: a bucket has no folders of its own."""
+        check_key(prefix)
+
     async def list(self, prefix: str = "") -> AsyncIterator[BlobFact]:
         below = _check_prefix(prefix)
         with _s3_errors():
@@ -409,6 +420,13 @@ def _unlink(paths: Iterator[Path] | Sequence[Path]) -> int:
             path.unlink()
             removed += 1
     return removed
+
+
+def _remove_folders(folder: Path) -> None:
+    for path, _, _ in os.walk(folder, topdown=False):
+        # Where something lies, or somebody else was quicker, it stays or has gone.
+        with suppress(OSError):
+            os.rmdir(path)
 
 
 def _walk(folder: Path, prefix: str) -> Iterator[BlobFact]:

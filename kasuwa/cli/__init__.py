@@ -132,6 +132,8 @@ app.add_typer(key_app, name="key")
 app.add_typer(token_app, name="token")
 
 
+KeyId = Annotated[str, typer.Argument(help="Id of the key.")]
+TokenId = Annotated[str, typer.Argument(help="Id of the token.")]
 Overlap = Annotated[
     int, typer.Option("--overlap", min=0, max=1440, help="Minutes that the old one works on.")
 ]
@@ -175,17 +177,17 @@ def key_list(as_json: Json = False, data: Data = None) -> None:
 
 
 @key_app.command("revoke")
-def key_revoke(key: Annotated[str, typer.Argument(help="Id of the key.")], data: Data = None) -> None:
+def key_revoke(key: KeyId, as_json: Json = False, data: Data = None) -> None:
     """End a developer key, from the next request on."""
     from kasuwa.cli.operating import end_key
     from kasuwa.settings import read_settings
 
-    end_key(read_settings(data=data), key)
+    end_key(read_settings(data=data), key, as_json=as_json)
 
 
 @key_app.command("rotate")
 def key_rotate(
-    key: Annotated[str, typer.Argument(help="Id of the key.")],
+    key: KeyId,
     overlap: Overlap = 60,
     as_json: Json = False,
     data: Data = None,
@@ -211,17 +213,17 @@ def token_list(
 
 
 @token_app.command("revoke")
-def token_revoke(token: Annotated[str, typer.Argument(help="Id of the token.")], data: Data = None) -> None:
+def token_revoke(token: TokenId, as_json: Json = False, data: Data = None) -> None:
     """End a token, from the next request on."""
     from kasuwa.cli.operating import end_token
     from kasuwa.settings import read_settings
 
-    end_token(read_settings(data=data), token)
+    end_token(read_settings(data=data), token, as_json=as_json)
 
 
 @token_app.command("rotate")
 def token_rotate(
-    token: Annotated[str, typer.Argument(help="Id of the token.")],
+    token: TokenId,
     overlap: Overlap = 60,
     as_json: Json = False,
     data: Data = None,
@@ -248,6 +250,7 @@ def secrets_rotate(
         typer.Option("--now", help="With --drop-old: forget the answers kept for repeats that need them."),
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="With --drop-old: do not ask.")] = False,
+    as_json: Json = False,
     data: Data = None,
 ) -> None:
     """Change the sealing key beside running servers: each run takes the next step that is safe, and says what
@@ -259,7 +262,8 @@ def secrets_rotate(
         raise typer.BadParameter("--now and --yes go with --drop-old")
     if new_key and drop_old:
         raise typer.BadParameter("--new-key begins and --drop-old ends: they are two steps")
-    run_rotation(read_settings(data=data), new=new_key, drop=drop_old, at_once=now, yes=yes)
+    settings = read_settings(data=data)
+    run_rotation(settings, new=new_key, drop=drop_old, at_once=now, yes=yes, as_json=as_json)
 
 
 merchant_app = typer.Typer(help="The merchants on this server.", no_args_is_help=True)
@@ -282,21 +286,21 @@ StoreId = Annotated[str, typer.Argument(help="Id of the store.")]
 
 
 @merchant_app.command("suspend")
-def merchant_suspend(merchant: MerchantId, data: Data = None) -> None:
+def merchant_suspend(merchant: MerchantId, as_json: Json = False, data: Data = None) -> None:
     """Let nobody of the merchant in, from the next request on. Nothing is deleted."""
     from kasuwa.cli.operating import change_merchant
     from kasuwa.settings import read_settings
 
-    change_merchant(read_settings(data=data), merchant, "suspended")
+    change_merchant(read_settings(data=data), merchant, "suspended", as_json=as_json)
 
 
 @merchant_app.command("resume")
-def merchant_resume(merchant: MerchantId, data: Data = None) -> None:
+def merchant_resume(merchant: MerchantId, as_json: Json = False, data: Data = None) -> None:
     """Let a suspended merchant go on."""
     from kasuwa.cli.operating import change_merchant
     from kasuwa.settings import read_settings
 
-    change_merchant(read_settings(data=data), merchant, "active")
+    change_merchant(read_settings(data=data), merchant, "active", as_json=as_json)
 
 
 @merchant_app.command("quota")
@@ -306,6 +310,7 @@ def merchant_quota(
     files: Annotated[str | None, typer.Option(help="Pictures.")] = None,
     products: Annotated[str | None, typer.Option(help="Products that are not archived.")] = None,
     variants: Annotated[str | None, typer.Option(help="Variants, one for a simple product.")] = None,
+    customers: Annotated[str | None, typer.Option(help="Customers who are not erased.")] = None,
     as_json: Json = False,
     data: Data = None,
 ) -> None:
@@ -314,6 +319,7 @@ def merchant_quota(
     from kasuwa.settings import read_settings
 
     wanted = {"file_bytes": file_bytes, "files": files, "products": products, "variants": variants}
+    wanted["customers"] = customers
     quota(read_settings(data=data), merchant, wanted, as_json=as_json)
 
 
@@ -336,6 +342,7 @@ def merchant_export(
 def merchant_delete(
     merchant: MerchantId,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask for the merchant's name.")] = False,
+    as_json: Json = False,
     data: Data = None,
 ) -> None:
     """Remove a suspended merchant for good: every row and every file. Nothing brings it back."""
@@ -343,7 +350,7 @@ def merchant_delete(
     from kasuwa.cli.operating import id_of
     from kasuwa.settings import read_settings
 
-    delete_merchant(read_settings(data=data), id_of(merchant, "merchant"), yes=yes)
+    delete_merchant(read_settings(data=data), id_of(merchant, "merchant"), yes=yes, as_json=as_json)
 
 
 @store_app.command("list")
@@ -360,21 +367,21 @@ def store_list(
 
 
 @store_app.command("disable")
-def store_disable(store: StoreId, data: Data = None) -> None:
+def store_disable(store: StoreId, as_json: Json = False, data: Data = None) -> None:
     """Refuse every session and token of the store, from the next request on."""
     from kasuwa.cli.operating import change_store
     from kasuwa.settings import read_settings
 
-    change_store(read_settings(data=data), store, "disabled")
+    change_store(read_settings(data=data), store, "disabled", as_json=as_json)
 
 
 @store_app.command("enable")
-def store_enable(store: StoreId, data: Data = None) -> None:
+def store_enable(store: StoreId, as_json: Json = False, data: Data = None) -> None:
     """Let a disabled store go on."""
     from kasuwa.cli.operating import change_store
     from kasuwa.settings import read_settings
 
-    change_store(read_settings(data=data), store, "active")
+    change_store(read_settings(data=data), store, "active", as_json=as_json)
 
 
 user_app = typer.Typer(help="The people of all merchants.", no_args_is_help=True)
@@ -462,13 +469,14 @@ def import_products(
 def export_products(
     file: Annotated[Path, typer.Argument(help="The CSV to write, or JSON lines if it ends in .jsonl.")],
     store: Store = None,
+    as_json: Json = False,
     data: Data = None,
 ) -> None:
     """Export every product that is not archived, as an import takes them."""
     from kasuwa.cli.exchange import export_to
     from kasuwa.settings import read_settings
 
-    export_to(read_settings(data=data), file, store)
+    export_to(read_settings(data=data), file, store, as_json=as_json)
 
 
 def main() -> None:

@@ -64,14 +64,17 @@ def import_products(
     return 1 if run.failed or counts.get("failed") else 0
 
 
-def export_to(settings: Settings, file: Path, store: str | None) -> None:
+def export_to(settings: Settings, file: Path, store: str | None, *, as_json: bool) -> None:
     """Write every product that is not archived to the file: JSON lines if its name says so, else CSV."""
 
     async def act(acting: Context) -> None:
         await _write(file, (export_jsonl if file.suffix == ".jsonl" else export_csv)(acting))
 
     in_a_store(settings, store, act)
-    say(f"exported to {file}")
+    if as_json:
+        say_json({"file": str(file), "size_bytes": file.stat().st_size})
+    else:
+        say(f"exported to {file}")
 
 
 async def _write(file: Path, pieces: AsyncIterator[bytes]) -> None:

@@ -94,18 +94,25 @@ def list_tokens(settings: Settings, store: str | None, *, as_json: bool) -> None
     )
 
 
-def change_merchant(settings: Settings, merchant: str, status: MerchantStatus) -> None:
+def change_merchant(settings: Settings, merchant: str, status: MerchantStatus, *, as_json: bool) -> None:
     """Suspend a merchant or let it go on. Raises MerchantNotFound."""
     merchant_id = id_of(merchant, "merchant")
     changed = at_the_database(settings, lambda context: switch_merchant(context, merchant_id, status))
-    say(f"merchant {merchant_id} is {'now' if changed else 'already'} {status}")
+    _say_switched("merchant", merchant_id, status, changed=changed, as_json=as_json)
 
 
-def change_store(settings: Settings, store: str, status: StoreStatus) -> None:
+def change_store(settings: Settings, store: str, status: StoreStatus, *, as_json: bool) -> None:
     """Disable a store or enable it. Raises StoreNotFound."""
     store_id = store_id_of(store)
     changed = at_the_database(settings, lambda context: switch_store(context, store_id, status))
-    say(f"store {store_id} is {'now' if changed else 'already'} {status}")
+    _say_switched("store", store_id, status, changed=changed, as_json=as_json)
+
+
+def _say_switched(what: str, switched_id: UUID, status: str, *, changed: bool, as_json: bool) -> None:
+    if as_json:
+        say_json({f"{what}_id": switched_id, "status": status, "changed": changed})
+    else:
+        say(f"{what} {switched_id} is {'now' if changed else 'already'} {status}")
 
 
 def quota(settings: Settings, merchant: str, wanted: Mapping[str, str | None], *, as_json: bool) -> None:
@@ -163,14 +170,17 @@ def reset_user(settings: Settings, user: str, *, as_json: bool) -> None:
     say(f"every session has ended; told by {' and '.join(recovered.told) or 'nothing: no address is known'}")
 
 
-def end_key(settings: Settings, key: str) -> None:
+def end_key(settings: Settings, key: str, *, as_json: bool) -> None:
     """Revoke a developer key. Raises TokenNotFound."""
     key_id = id_of(key, "key")
     at_the_database(settings, lambda context: revoke_developer_key(context, key_id))
-    say(f"key {key_id} is revoked: apps that send it can open no session")
+    if as_json:
+        say_json({"key_id": key_id, "revoked": True})
+    else:
+        say(f"key {key_id} is revoked: apps that send it can open no session")
 
 
-def end_token(settings: Settings, token: str) -> None:
+def end_token(settings: Settings, token: str, *, as_json: bool) -> None:
     """Revoke a token of the BigCommerce and Shoplazza APIs. Raises TokenNotFound."""
     token_id = id_of(token, "token")
     found = _read(settings, "SELECT merchant_id FROM access_token WHERE token_id = $1", token_id)
@@ -182,7 +192,10 @@ def end_token(settings: Settings, token: str) -> None:
         await revoke_token(context, merchant_id, token_id)
 
     at_the_database(settings, act)
-    say(f"token {token_id} is revoked")
+    if as_json:
+        say_json({"token_id": token_id, "revoked": True})
+    else:
+        say(f"token {token_id} is revoked")
 
 
 def store_of_token(settings: Settings, token_id: UUID) -> UUID:

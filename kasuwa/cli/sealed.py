@@ -1,7 +1,10 @@
-"""Everything in the database that depends on the sealing key: one list, and the walk that seals it anew."""
+"""Everything in the database that depends on the sealing key: one list.
+
+The rotation of keys walks it and seals anew; the doctor looks whether it opens and is what stands beside it.
+"""
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -10,8 +13,11 @@ from msgspec import Struct
 from kasuwa.base.secrets import SealBroken, Sealer
 from kasuwa.cli.doctor.rows import Owner
 from kasuwa.domain.banking.records import number_marks
+from kasuwa.domain.reference.nuban import is_nuban
 
 Marks = Callable[[Sealer, Mapping[str, Any], bytes], Sequence[bytes]]
+# Whether the content is what the row says beside it.
+Fits = Callable[[Mapping[str, Any], str], bool]
 Progress = Callable[[str, int], None]
 
 _ROWS_AT_ONCE = 200
@@ -20,20 +26,27 @@ _TOKEN = re.compile(r"gAAAA[A-Za-z0-9_-]+=*")
 
 
 class SealedColumn(Struct, frozen=True):
-    """A column with sealed bytes, and the key of its rows.
+    """A column with sealed bytes, the key of its rows, and what a person calls it, with the row's values.
 
     `mark` names the column that finds the content again, and `marks` makes it, the first key's first.
+    `beside` are more values of the row, by name, against which `fits` holds the content.
     """
 
     table: str
     key: tuple[str, ...]
     column: str
+    words: str
     mark: str | None = None
     marks: Marks | None = None
+    beside: Mapping[str, str] = {}
+    fits: Fits | None = None
 
     @property
     def place(self) -> str:
         return f"{self.table}.{self.column}"
+
+    def called(self, row: Mapping[str, Any]) -> str:
+        return self.words.format(**row)
 
 
 class MarkColumn(Struct, frozen=True):
@@ -49,16 +62,44 @@ def _number_marks(sealer: Sealer, row: Mapping[str, Any], number: bytes) -> Sequ
     return number_marks(sealer, row["merchant_id"], number.decode())
 
 
+def _is_number(row: Mapping[str, Any], number: str) -> bool:
+    return number.endswith(row["last_digits"]) and is_nuban(row["bank_code"], number)
+
+
+def _is_bvn(row: Mapping[str, Any], bvn: str) -> bool:
+    return row["last4"] is not None and bvn.endswith(row["last4"])
+
+
+_STORE, _GATEWAY = ("merchant_id", "store_id"), ("merchant_id", "gateway_id")
+
 SEALED = (
-    SealedColumn("store", ("merchant_id", "store_id"), "sealed_bvn"),
-    SealedColumn("store", ("merchant_id", "store_id"), "sealed_google_key"),
-    SealedColumn("payment_gateway", ("merchant_id", "gateway_id"), "sealed_secret_key"),
-    SealedColumn("payment_gateway", ("merchant_id", "gateway_id"), "sealed_webhook_secret"),
     SealedColumn(
-        "bank_account", ("merchant_id", "bank_account_id"), "sealed_number", "number_mark", _number_marks
+        "store",
+        _STORE,
+        "sealed_bvn",
+        "store {store_id}: its BVN",
+        beside={"last4": "settings->>'bvn_last4'"},
+        fits=_is_bvn,
     ),
-    SealedColumn("second_factor", ("merchant_id", "user_id"), "sealed_secret"),
-    SealedColumn("message", ("merchant_id", "message_id"), "sealed"),
+    SealedColumn("store", _STORE, "sealed_google_key", "store {store_id}: its Google key"),
+    SealedColumn("payment_gateway", _GATEWAY, "sealed_secret_key", "gateway {gateway_id}: its secret key"),
+    SealedColumn(
+        "payment_gateway", _GATEWAY, "sealed_webhook_secret", "gateway {gateway_id}: its webhook secret"
+    ),
+    SealedColumn(
+        "bank_account",
+        ("merchant_id", "bank_account_id"),
+        "sealed_number",
+        "bank account {bank_account_id}: its number",
+        mark="number_mark",
+        marks=_number_marks,
+        beside={"bank_code": "bank_code", "last_digits": "last_digits"},
+        fits=_is_number,
+    ),
+    SealedColumn(
+        "second_factor", ("merchant_id", "user_id"), "sealed_secret", "user {user_id}: the second factor"
+    ),
+    SealedColumn("message", ("merchant_id", "message_id"), "sealed", "message {message_id}: its words"),
 )
 # Sealed and walked otherwise: the probe dates the rotation, and an answer needs its caller's own key too.
 APART = frozenset({"seal_probe.sealed", "once.sealed"})
@@ -120,24 +161,39 @@ class _Opener:
 async def _walk_column(
     owner: Owner, column: SealedColumn, opener: _Opener, *, seal: bool, progress: Progress
 ) -> None:
-    keys = ", ".join(column.key)
-    mark = column.mark or "NULL"
-    chosen = f"SELECT {keys}, {column.column} AS sealed, {mark} AS mark FROM {column.table}"  # noqa: S608
-    after = ", ".join(f"${number}" for number in range(2, len(column.key) + 2))
-    first = f"{chosen} WHERE {column.column} IS NOT NULL ORDER BY {keys} LIMIT $1"
-    further = f"{chosen} WHERE {column.column} IS NOT NULL AND ({keys}) > ({after}) ORDER BY {keys} LIMIT $1"
+    keys, after = _key_of(column)
     marked = "" if column.mark is None else f", {column.mark} = ${len(column.key) + 3}"
     update = f"""
         UPDATE {column.table} SET {column.column} = ${len(column.key) + 2}{marked}
         WHERE ({keys}) = ({after}) AND {column.column} = $1
     """  # noqa: S608 - our own columns
-    rows = await owner.fetch(first, _ROWS_AT_ONCE)
-    while rows:
+    async for rows in sealed_rows(owner, column):
         changes = list(_changes(column, rows, opener))
         if seal and changes:
             await owner.executemany(update, changes)
         progress(column.place, opener.walked.looked_at)
-        rows = await owner.fetch(further, _ROWS_AT_ONCE, *(rows[-1][name] for name in column.key))
+
+
+async def sealed_rows(owner: Owner, column: SealedColumn) -> AsyncIterator[Sequence[Mapping[str, Any]]]:
+    """The rows that have something there, a batch at a time: key, `sealed`, `mark` and what is beside it."""
+    keys, after = _key_of(column)
+    beside = "".join(f", {value} AS {name}" for name, value in column.beside.items())
+    chosen = f"""
+        SELECT {keys}, {column.column} AS sealed, {column.mark or "NULL"} AS mark{beside}
+        FROM {column.table} WHERE {column.column} IS NOT NULL
+    """  # noqa: S608 - our own columns
+    rows = await owner.fetch(f"{chosen} ORDER BY {keys} LIMIT $1", _ROWS_AT_ONCE)
+    while rows:
+        yield rows
+        last = [rows[-1][name] for name in column.key]
+        rows = await owner.fetch(
+            f"{chosen} AND ({keys}) > ({after}) ORDER BY {keys} LIMIT $1", _ROWS_AT_ONCE, *last
+        )
+
+
+def _key_of(column: SealedColumn) -> tuple[str, str]:
+    """The columns of the key, and places for its values from the second of a statement on."""
+    return ", ".join(column.key), ", ".join(f"${number}" for number in range(2, len(column.key) + 2))
 
 
 def _changes(
@@ -157,9 +213,7 @@ def _changes(
 
 async def _walk_jobs(owner: Owner, opener: _Opener, *, seal: bool, progress: Progress) -> None:
     """Whatever in a job's payload is sealed, of any kind of job."""
-    chosen = "SELECT job_id, payload::text AS payload FROM job WHERE payload::text LIKE '%\"gAAAA%'"
-    rows = await owner.fetch(f"{chosen} ORDER BY job_id LIMIT $1", _ROWS_AT_ONCE)
-    while rows:
+    async for rows in sealed_jobs(owner):
         changes = []
         for row in rows:
             fresh = _fresh(msgspec.json.decode(row["payload"]), opener)
@@ -173,9 +227,32 @@ async def _walk_jobs(owner: Owner, opener: _Opener, *, seal: bool, progress: Pro
                 changes,
             )
         progress("job.payload", opener.walked.looked_at)
+
+
+async def sealed_jobs(owner: Owner) -> AsyncIterator[Sequence[Mapping[str, Any]]]:
+    """The jobs with something sealed in their payload, a batch at a time."""
+    chosen = """
+        SELECT job_id, merchant_id, kind, payload::text AS payload FROM job
+        WHERE payload::text LIKE '%"gAAAA%'
+    """
+    rows = await owner.fetch(f"{chosen} ORDER BY job_id LIMIT $1", _ROWS_AT_ONCE)
+    while rows:
+        yield rows
         rows = await owner.fetch(
             f"{chosen} AND job_id > $2 ORDER BY job_id LIMIT $1", _ROWS_AT_ONCE, rows[-1]["job_id"]
         )
+
+
+def sealed_in(payload: Any) -> Iterator[bytes]:
+    """Everything in a job's payload that is sealed."""
+    if isinstance(payload, dict):
+        for part in payload.values():
+            yield from sealed_in(part)
+    elif isinstance(payload, list):
+        for part in payload:
+            yield from sealed_in(part)
+    elif isinstance(payload, str) and _TOKEN.fullmatch(payload):
+        yield payload.encode()
 
 
 def _fresh(value: Any, opener: _Opener) -> Any:

@@ -2,7 +2,7 @@
 
 import csv
 import io
-import tempfile
+import os
 import zipfile
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -22,6 +22,7 @@ from tests.client import Web
 from tests.conftest import picture_bytes
 from tests.contract.cast import hire
 from tests.domain.test_exchange import WHOLE, faults, product_of, simple
+from tests.put_aside import put_aside
 from tests.shop import Shop, new_shop
 
 Json = dict[str, Any]
@@ -68,14 +69,9 @@ async def count(shop: Shop, table: str) -> int:
     return found
 
 
-@pytest.fixture(autouse=True)
-def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A folder of the test's own for what is put aside, so that `left_behind` sees nobody else's."""
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-
-
-def left_behind() -> list[Path]:
-    return list(Path(tempfile.gettempdir()).glob("kasuwa-import-*"))
+def left_behind(web: Web) -> list[int]:
+    """The sizes of files that the application still has put aside."""
+    return put_aside(os.getpid(), web.services.settings.data_folder())
 
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl"])
@@ -91,7 +87,7 @@ async def test_what_is_exported_imports_elsewhere_and_exports_the_same_bytes(
     assert (await load(web, same, first, media=media))["created"] == 3
     assert await export(web, same, kind) == first
     assert await faults(shop.owner) == await faults(same.owner) == []
-    assert left_behind() == []
+    assert left_behind(web) == []
 
 
 async def test_an_import_is_answered_with_where_to_ask_for_it(web: Web, shop: Shop) -> None:
@@ -221,7 +217,7 @@ async def test_a_repeat_with_its_key_is_answered_again_and_imports_once(web: Web
     other = await call(web, shop, "POST", "/product-imports", content=text + b"B,Beer,5,1\n", headers=headers)
     assert other.status_code == 409
     assert await count(shop, "import_run") == 1
-    assert left_behind() == []
+    assert left_behind(web) == []
 
 
 async def test_the_list_is_the_stores_own_and_goes_on_page_by_page(web: Web, shop: Shop) -> None:
@@ -351,7 +347,7 @@ async def test_what_is_no_table_is_refused_at_once_and_leaves_nothing(
     assert answer.status_code == status, answer.text
     assert said in answer.json()["detail"]
     assert (await count(shop, "import_run"), await count(shop, "import_file")) == (0, 0)
-    assert left_behind() == []
+    assert left_behind(web) == []
 
 
 @pytest.mark.parametrize(
@@ -386,12 +382,13 @@ async def test_a_file_over_the_limit_is_cut_and_leaves_nothing(
     web: Web, shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(jobs, "MOST_BYTES", 1000)
-    asked = 0
+    asked, seen = 0, []
 
     async def endless() -> AsyncIterator[bytes]:
         nonlocal asked
         while True:
             asked += 1
+            seen.extend(left_behind(web))
             yield b"sku,name\n" * 30
 
     declared = await send(web, shop, "sku,name\n" + "A,Malt\n" * 1000)
@@ -400,7 +397,8 @@ async def test_a_file_over_the_limit_is_cut_and_leaves_nothing(
     assert "at most 1000 bytes" in chunked.json()["detail"]
     assert asked < 10
     assert await count(shop, "import_run") == 0
-    assert left_behind() == []
+    assert left_behind(web) == []
+    assert seen, "while it comes it is there"
 
 
 # Pictures -----------------------------------------------------------------------------------------
@@ -466,4 +464,4 @@ async def test_what_is_no_zip_of_pictures_is_refused(web: Web, shop: Shop, conte
     assert answer.status_code == 422, answer.text
     assert said in answer.json()["detail"]
     assert await count(shop, "import_run") == 0
-    assert left_behind() == []
+    assert left_behind(web) == []

@@ -3,12 +3,16 @@
 import asyncio
 from collections.abc import Mapping
 from typing import Any
+from uuid import UUID
 
+from kasuwa.base.ids import new_id
+from kasuwa.domain.customers.erasure import erase_customer
 from kasuwa.domain.merchants.quotas import QuotaKind, read_quotas, set_quotas
 from tests.api.bigcommerce_calls import BigCommerceCalls
 from tests.api.picture_server import PictureServer
 from tests.api.shoplazza_calls import Shoplazza
 from tests.api.test_shoplazza_products import plain
+from tests.api.test_storeharmony_customers import ask
 from tests.api.test_storeharmony_pictures import add
 from tests.api.test_storeharmony_products import make, session, stock
 from tests.client import Web
@@ -16,6 +20,7 @@ from tests.conftest import SchemaOwner, picture_bytes
 from tests.shop import Shop
 
 _FREE = 3
+NOTHING = {"file_bytes": 0, "files": 0, "products": 0, "variants": 0, "customers": 0}
 
 
 async def allow(shop: Shop, **wanted: int | None) -> None:
@@ -41,10 +46,10 @@ async def test_a_product_beyond_the_quota_is_refused_until_one_goes(web: Web, sh
 
 async def test_an_archived_product_and_its_variants_are_not_kept(web: Web, shop: Shop) -> None:
     counted = await make(web, shop, quantity=3)
-    assert await kept(shop) == {"files": 0, "file_bytes": 0, "products": 1, "variants": 1}
+    assert await kept(shop) == NOTHING | {"products": 1, "variants": 1}
     gone = await web.delete(stock(shop, f"/{counted['itemId']}"), headers=session(shop))
     assert gone.status_code == 200
-    assert await kept(shop) == {"files": 0, "file_bytes": 0, "products": 0, "variants": 0}
+    assert await kept(shop) == NOTHING
 
 
 async def test_of_a_bulk_what_fits_is_made_and_the_rest_is_named(web: Web, shop: Shop) -> None:
@@ -89,7 +94,8 @@ async def test_bytes_of_files_are_those_of_what_is_shown_once_each(web: Web, sho
     content, other = picture_bytes("PNG"), picture_bytes("PNG", seed=1)
     for item in (first, second):
         assert (await add(web, shop, item, content)).status_code == 200
-    assert await kept(shop) == {"files": 1, "file_bytes": len(content), "products": 2, "variants": 2}
+    shown = {"files": 1, "file_bytes": len(content), "products": 2, "variants": 2}
+    assert await kept(shop) == NOTHING | shown
     await allow(shop, file_bytes=max(len(content), len(other)))
     beyond = await add(web, shop, first, other)
     assert (beyond.status_code, beyond.json()["type"].rpartition("#")[2]) == (507, "file-quota-reached")
@@ -116,6 +122,43 @@ async def test_a_quota_that_was_lowered_takes_nothing_away(web: Web, shop: Shop)
     assert (await kept(shop))["products"] == 3
 
 
+def buyer() -> dict[str, str]:
+    return {"firstname": "Efe", "email": f"efe.{new_id().hex}@shop.example"}
+
+
+async def test_a_customer_beyond_the_quota_is_refused_until_one_is_erased(web: Web, shop: Shop) -> None:
+    await allow(shop, customers=1)
+    first = await ask(web, shop, "register", buyer())
+    refused = await ask(web, shop, "register", buyer(), status=409)
+    assert refused["type"].rpartition("#")[2] == "quota-reached"
+    assert "may keep 1 customers here. Erase some, or ask" in refused["detail"]
+    assert await kept(shop) == NOTHING | {"customers": 1}
+    for _ in range(2):  # who is erased already is not taken off again
+        await erase_customer(shop.owner, UUID(first["customerId"]))
+        assert await kept(shop) == NOTHING
+    await ask(web, shop, "register", buyer())
+    await ask(web, shop, "register", buyer(), status=409)
+
+
+async def register(web: Web, shop: Shop) -> list[int]:
+    """The statuses of twenty registrations at the same time."""
+
+    async def one() -> int:
+        status = 503
+        while status == 503:  # a busy machine says so, and is asked again
+            path = f"/cloudapi/crm/{shop.store_id}/customers/register"
+            status = (await web.post(path, headers=session(shop), json=buyer())).status_code
+        return status
+
+    return sorted(await asyncio.gather(*(one() for _ in range(20))))
+
+
+async def test_twenty_registrations_at_the_edge_do_not_pass_it(web: Web, shop: Shop) -> None:
+    await allow(shop, customers=_FREE)
+    assert await register(web, shop) == [200] * _FREE + [409] * (20 - _FREE)
+    assert (await kept(shop))["customers"] == _FREE
+
+
 async def crowd(web: Web, shop: Shop, item: dict[str, Any]) -> list[int]:
     """The statuses of twenty uploads of different pictures at the same time."""
 
@@ -140,13 +183,14 @@ async def test_without_the_count_that_settles_it_they_pass(
 ) -> None:
     """The control: only the look before the upload is left."""
     item = await make(web, shop)
-    await allow(shop, files=_FREE)
+    await allow(shop, files=_FREE, customers=_FREE)
     await schema_owner.execute("ALTER FUNCTION require_quota RENAME TO require_quota_kept")
     await schema_owner.execute(
         "CREATE FUNCTION require_quota(uuid, text) RETURNS void LANGUAGE sql AS 'SELECT'"
     )
     try:
         await crowd(web, shop, item)
+        assert await register(web, shop) == [200] * 20
     finally:
         await schema_owner.execute("DROP FUNCTION require_quota")
         await schema_owner.execute("ALTER FUNCTION require_quota_kept RENAME TO require_quota")

@@ -23,7 +23,7 @@ from kasuwa.domain.media.records import STOREHARMONY_FORMATS, Place
 from tests.conftest import picture_bytes
 
 DEADLINE_SECONDS = 120.0
-_KEPT = ("PATH", "HOME", "LANG", "COVERAGE_PROCESS_CONFIG", "COVERAGE_PROCESS_START")
+_KEPT = ("PATH", "HOME", "LANG", "TMPDIR", "COVERAGE_PROCESS_CONFIG", "COVERAGE_PROCESS_START")
 
 
 class Installation(Struct, frozen=True):

@@ -16,12 +16,15 @@ import pytest
 from kasuwa.app import card_code, open_services
 from kasuwa.base.context import Context
 from kasuwa.base.http import metrics
-from kasuwa.base.secrets import new_key
+from kasuwa.base.secrets import Sealer, new_key
 from kasuwa.cli.doctor.examination import ServerRuns, examine
 from kasuwa.cli.doctor.report import Report
+from kasuwa.cli.sealed import SEALED
 from kasuwa.cli.visiting import everything
 from kasuwa.database import DatabaseUrls, sealing_keys, serving_database
 from kasuwa.domain.catalogue.categories import create_category
+from kasuwa.domain.customers.actions import register
+from kasuwa.domain.customers.records import NewCustomer
 from kasuwa.domain.media.keeping import keep_bytes
 from kasuwa.domain.media.records import STOREHARMONY_FORMATS
 from kasuwa.domain.stores.settings.actions import change_settings
@@ -33,6 +36,7 @@ from kasuwa.domain.upkeep.jobs import CARDS_JOB, DAILY_JOB, LEDGER_JOB, enqueue_
 from kasuwa.handover import WorkerSetup
 from kasuwa.settings import Settings, read_settings
 from tests.banking import new_account
+from tests.cli.breaking import BROKEN_ROWS, BROKEN_SEALED, BROKEN_STORES
 from tests.cli.staging import Installation, add_product
 from tests.conftest import picture_bytes
 from tests.contract.proofs import begin_factor
@@ -67,13 +71,29 @@ async def merchant_id(settings: Settings, urls: DatabaseUrls) -> str:
         await new_account(shop.owner)
         await set_up_store(shop.owner)
         await begin_factor(shop, shop.user_id)
+        buyer = NewCustomer(email="efe@shop.example", first_name="Efe")
+        await register(shop.owner, buyer)
+        await keep_words(shop.owner)
         return str(shop.merchant_id)
 
 
+async def keep_words(context: Context) -> None:
+    """A message that did not leave, whose words are kept for another try."""
+    async with context.transaction() as db:
+        await db.execute(
+            """
+            INSERT INTO message (merchant_id, message_id, channel, template, sealed, status)
+            VALUES (current_merchant(), gen_random_uuid(), 'email', 'test', :sealed, 'failed')
+            """,
+            sealed=context.services.sealer.seal(b"words"),
+        )
+
+
 async def set_up_store(context: Context) -> None:
-    """A BVN, a gateway with a secret, and a logo."""
-    gateway = GatewayWish(gateway_id=None, provider="Paystack", secret_key="sk_secret")
-    await change_settings(context, SettingsChange(secrets={"bvn": "22212345678"}, gateways=(gateway,)))
+    """Everything that a store seals, and a logo."""
+    gateway = GatewayWish(gateway_id=None, provider="Paystack", secret_key="sk_1", webhook_secret="wh_1")
+    change = SettingsChange(secrets={"bvn": "22212345678", "google_key": "AIza-secret"}, gateways=(gateway,))
+    await change_settings(context, change)
     kept = await keep_bytes(context, picture_bytes("PNG", size=(8, 6), seed=3), STOREHARMONY_FORMATS)
     await set_picture(context, "logo", kept)
 
@@ -117,67 +137,6 @@ async def test_whole_data_is_green_and_every_check_looked_at_something(
     assert all(looked_at[name] > 0 for name in looked_at if name != "jobs given up"), looked_at
 
 
-BROKEN_ROWS = {
-    "ledger of stock": (
-        "UPDATE stock_movement SET reason = 'opening stocK' WHERE kind = 'opening'",
-        "UPDATE stock_movement SET reason = 'opening stock' WHERE kind = 'opening'",
-        "changed after it was written",
-    ),
-    "ledger of stock_transfer": (
-        "UPDATE stock_transfer_line SET received = received + 1",
-        "UPDATE stock_transfer_line SET received = received - 1",
-        "are in transit at store",
-    ),
-    "product counters": (
-        "UPDATE merchant_counter SET value = value + 1 WHERE name = 'products.active'",
-        "UPDATE merchant_counter SET value = value - 1 WHERE name = 'products.active'",
-        "products.active says 3, and there are 2",
-    ),
-    "what merchants keep": (
-        "UPDATE merchant_counter SET value = value + 1 WHERE name = 'kept.variants'",
-        "UPDATE merchant_counter SET value = value - 1 WHERE name = 'kept.variants'",
-        "the counter of variants says",
-    ),
-    "rising numbers": (
-        "UPDATE merchant_counter SET value = value - 1 WHERE name = 'product'",
-        "UPDATE merchant_counter SET value = value + 1 WHERE name = 'product'",
-        "the number 2 is given out",
-    ),
-    "thumbnails": (
-        "UPDATE product_picture SET is_thumbnail = false WHERE is_thumbnail AND number = 1",
-        "UPDATE product_picture SET is_thumbnail = true WHERE number = 1",
-        "2 pictures and 0 thumbnails",
-    ),
-    "pictures in use": (
-        # Counted as ever: only this check sees it.
-        "SET session_replication_role = origin; UPDATE picture SET unused_since = now()",
-        "SET session_replication_role = origin; UPDATE picture SET unused_since = NULL",
-        "stands to be swept",
-    ),
-    "category trees": (
-        "UPDATE category SET path = '{Elsewhere, Rice}' WHERE name = 'Rice'",
-        "UPDATE category SET path = '{Food, Rice}' WHERE name = 'Rice'",
-        "does not stand where its parent says",
-    ),
-    "jobs given up": (
-        "INSERT INTO job (job_id, kind, payload, status, last_error)"
-        " VALUES (gen_random_uuid(), 'media.sweep', '{}', 'failed', 'it broke')",
-        "DELETE FROM job WHERE status = 'failed'",
-        "it broke",
-    ),
-    "protection of tenants": (
-        "ALTER TABLE price NO FORCE ROW LEVEL SECURITY",
-        "ALTER TABLE price FORCE ROW LEVEL SECURITY",
-        "table price: row-level security is not forced",
-    ),
-    "migrations": (
-        "UPDATE schema_migration SET sha256 = upper(sha256) WHERE name LIKE '0001%'",
-        "UPDATE schema_migration SET sha256 = lower(sha256)",
-        "was edited after it ran",
-    ),
-}
-
-
 @pytest.mark.parametrize("check", BROKEN_ROWS)
 async def test_broken_rows_are_found(
     check: str, settings: Settings, urls: DatabaseUrls, merchant_id: str
@@ -188,90 +147,58 @@ async def test_broken_rows_are_found(
         report = await examine(settings, urls)
         await connection.execute(mend_it)
     assert not report.ok
+    name = check.partition(", ")[0]
+    assert set(red(report)) == {name}
+    assert words in red(report)[name]
+    assert (await examine(settings, urls)).ok
+
+
+@pytest.mark.parametrize("words", BROKEN_STORES)
+async def test_what_is_wrong_in_a_store_is_found(
+    words: str, settings: Settings, urls: DatabaseUrls, merchant_id: str
+) -> None:
+    check, break_it, mend_it = BROKEN_STORES[words]
+    async with superuser(settings, urls) as connection:
+        await connection.execute(break_it)
+        report = await examine(settings, urls)
+        await connection.execute(mend_it)
     assert set(red(report)) == {check}
     assert words in red(report)[check]
     assert (await examine(settings, urls)).ok
 
 
-BROKEN_ACCOUNTS = {
-    "its number is not what was written": (
-        "UPDATE bank_account SET last_digits = translate(last_digits, '0123456789', '1234567890')",
-        "UPDATE bank_account SET last_digits = translate(last_digits, '1234567890', '0123456789')",
-    ),
-    "its number is not found any more": (
-        "UPDATE bank_account SET number_mark = number_mark || '\\x00'",
-        "UPDATE bank_account SET number_mark = substr(number_mark, 1, 32)",
-    ),
-    "its number cannot be opened": (
-        "UPDATE bank_account SET sealed_number = '\\x41'::bytea || sealed_number",
-        "UPDATE bank_account SET sealed_number = substr(sealed_number, 2)",
-    ),
-    "no account is the default": (
-        "UPDATE bank_account SET is_default = false",
-        "UPDATE bank_account SET is_default = true",
-    ),
-}
-
-
-BROKEN_SETTINGS = {
-    "its BVN is not the one that is shown": (
-        """UPDATE store SET settings = settings || '{"bvn_last4": "0000"}' WHERE sealed_bvn IS NOT NULL""",
-        """UPDATE store SET settings = settings || '{"bvn_last4": "5678"}' WHERE sealed_bvn IS NOT NULL""",
-    ),
-    "its BVN cannot be opened": (
-        "UPDATE store SET sealed_bvn = '\\x41'::bytea || sealed_bvn",
-        "UPDATE store SET sealed_bvn = substr(sealed_bvn, 2)",
-    ),
-    "its secret key cannot be opened": (
-        "UPDATE payment_gateway SET sealed_secret_key = '\\x41'::bytea || sealed_secret_key",
-        "UPDATE payment_gateway SET sealed_secret_key = substr(sealed_secret_key, 2)",
-    ),
-    "its logo is not the picture that is kept": (
-        "UPDATE store SET settings = jsonb_set(settings, '{logo_path}',"
-        " to_jsonb(settings->>'logo_path' || 'x')) WHERE settings ? 'logo_path'",
-        "UPDATE store SET settings = jsonb_set(settings, '{logo_path}',"
-        " to_jsonb(rtrim(settings->>'logo_path', 'x'))) WHERE settings ? 'logo_path'",
-    ),
-}
-
-
-@pytest.mark.parametrize("words", BROKEN_SETTINGS)
-async def test_broken_settings_of_stores_are_found(
+@pytest.mark.parametrize("words", BROKEN_SEALED)
+async def test_what_is_sealed_and_broken_is_found(
     words: str, settings: Settings, urls: DatabaseUrls, merchant_id: str
 ) -> None:
-    break_it, mend_it = BROKEN_SETTINGS[words]
+    break_it, mend_it = BROKEN_SEALED[words]
     async with superuser(settings, urls) as connection:
         await connection.execute(break_it)
         report = await examine(settings, urls)
         await connection.execute(mend_it)
-    assert set(red(report)) == {"settings of stores"}
-    assert words in red(report)["settings of stores"]
+    assert set(red(report)) == {"sealed values"}
+    named = {column.place: column.words.rpartition("}")[2] + " cannot be opened" for column in SEALED}
+    assert named.get(words, words) in red(report)["sealed values"]
     assert (await examine(settings, urls)).ok
 
 
-async def test_a_second_factor_that_cannot_be_opened_is_found(
+async def test_what_is_sealed_in_a_job_and_cannot_be_opened_is_found(
     settings: Settings, urls: DatabaseUrls, merchant_id: str
 ) -> None:
+    ours, strange = Sealer(sealing_keys(settings)), Sealer([new_key()])
     async with superuser(settings, urls) as connection:
-        await connection.execute("UPDATE second_factor SET sealed_secret = '\\x41'::bytea || sealed_secret")
+        for sealer in (ours, strange):
+            payload = json.dumps({"inside": [sealer.seal(b"words").decode(), "gAAAA no token", 1]})
+            await connection.execute(
+                "INSERT INTO job (job_id, kind, payload, run_at)"
+                " VALUES (gen_random_uuid(), 'test.sealed', $1, now() + interval '1 day')",
+                payload,
+            )
         report = await examine(settings, urls)
-        await connection.execute("UPDATE second_factor SET sealed_secret = substr(sealed_secret, 2)")
-    assert set(red(report)) == {"second factors"}
-    assert (await examine(settings, urls)).ok
-
-
-@pytest.mark.parametrize("words", BROKEN_ACCOUNTS)
-async def test_broken_bank_accounts_are_found(
-    words: str, settings: Settings, urls: DatabaseUrls, merchant_id: str
-) -> None:
-    break_it, mend_it = BROKEN_ACCOUNTS[words]
-    async with superuser(settings, urls) as connection:
-        await connection.execute(break_it)
-        report = await examine(settings, urls)
-        await connection.execute(mend_it)
-    assert set(red(report)) == {"bank accounts"}
-    assert words in red(report)["bank accounts"]
-    assert (await examine(settings, urls)).ok
+        await connection.execute("DELETE FROM job WHERE kind = 'test.sealed'")
+    assert set(red(report)) == {"sealed values"}
+    assert [check.faults for check in report.checks if check.check == "sealed values"] == [1]
+    assert "(test.sealed): what is sealed in it cannot be opened" in red(report)["sealed values"]
 
 
 async def test_a_balance_that_is_not_its_movements_is_found(
@@ -443,7 +370,7 @@ async def test_another_sealing_key_is_found(settings: Settings, urls: DatabaseUr
     other = msgspec.structs.replace(settings, secret_key=new_key())
     told = red(await examine(other, urls))
     assert "another key" in told["secret key"]
-    assert "cannot be opened" in told["bank accounts"]
+    assert "cannot be opened" in told["sealed values"]
     both = msgspec.structs.replace(settings, secret_key=f"{new_key()},{sealing_keys(settings)[0]}")
     assert (await examine(both, urls)).ok
 

@@ -2,12 +2,18 @@
 
 import asyncio
 import json
+import random
+import signal
+import subprocess
+import sys
 import tarfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
 import asyncpg
+import httpx
 import pytest
 
 from kasuwa.base.context import Context
@@ -18,13 +24,13 @@ from kasuwa.database import DatabaseUrls, visiting_database
 from kasuwa.domain.merchants.removal import remove_merchant
 from kasuwa.domain.messages.actions import send_message
 from kasuwa.domain.messages.records import Message
-from kasuwa.settings import Settings, read_settings
+from kasuwa.settings import read_settings
 from tests.banking import new_account
 from tests.base.database import Connection, superuser_url, undone
 from tests.base.tenancy import tenant_tables
 from tests.base.test_tenancy import insert_row
-from tests.cli.staging import Installation, add_product
-from tests.shop import Shop, new_shop
+from tests.cli.staging import DEADLINE_SECONDS, Installation, add_product, serving
+from tests.shop import PASSWORD, Shop, new_shop
 
 CANARY = "Kanarienvogel"
 NUMBER_OF_FILES = 16
@@ -37,6 +43,7 @@ class Platform:
         self.installation = installation
         self.settings = read_settings({}, data=str(installation.data))
         self.leaving, self.staying = leaving, staying
+        self.leaving_id = str(leaving.merchant_id)
         self.number = number
 
     def look(self, ask: Callable[[Connection], Any]) -> Any:
@@ -75,8 +82,9 @@ async def fill(context: Context) -> tuple[Shop, Shop, str]:
 
 
 @pytest.fixture(scope="module")
-def platform(new_installation: Callable[[], Installation]) -> Platform:
-    installation = new_installation()
+def platform(new_installation: Callable[..., Installation]) -> Platform:
+    # Whoever is refused time and again has to wait, and that is not asked here.
+    installation = new_installation(KASUWA_LOGIN_TRIES="1000")
     settings = read_settings({}, data=str(installation.data))
     leaving, staying, number = in_the_shop(settings, fill)
     return Platform(installation, leaving, staying, number)
@@ -156,53 +164,134 @@ def test_the_export_has_every_row_and_file_and_no_secret(platform: Platform) -> 
     assert (missing.returncode, file.with_name(f"{file.name}.none").exists()) == (1, False)
 
 
-class Killed(BaseException):
-    """Where a process would be gone."""
-
-
-async def _removed_until(settings: Settings, urls: DatabaseUrls, merchant_id: UUID, after: int) -> None:
-    """Remove until so many batches went: nothing is put in order after that."""
-    left = after
-
-    def watch(what: str, count: int) -> None:
-        nonlocal left
-        left -= 1
-        if not left:
-            raise Killed
-
-    owner = await asyncpg.connect(urls.owner)
-    blobs = open_blobs(str(settings.data_folder() / "files"))
-    try:
-        await remove_merchant(owner, blobs, merchant_id, watch)
-    finally:
-        await owner.close()
-        await blobs.close()
-
-
-def test_a_removal_that_was_cut_short_goes_on_and_leaves_nothing(platform: Platform) -> None:
-    leaving, staying = platform.leaving.merchant_id, platform.staying.merchant_id
-    before = platform.look(lambda connection: sums(connection, staying))
-    assert {"product", "audit_entry", "stock_movement", "session"} <= platform.look(
-        lambda connection: found_in(connection, str(leaving))
+def killed_at(platform: Platform, step: str) -> None:
+    """Run the command until it kills itself at that step."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.cli.dying", "merchant", "delete", platform.leaving_id, "--yes"],
+        env={**platform.installation.environment, "DIE_AT": step},
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_SECONDS,
+        check=False,
     )
-    with visiting_database(platform.settings) as urls, pytest.raises(Killed):
-        asyncio.run(_removed_until(platform.settings, urls, leaving, 7))
-    resumed = platform.installation.run("merchant", "resume", str(leaving))
-    assert (resumed.returncode, "has begun" in resumed.stderr) == (1, True)
+    assert done.returncode == -signal.SIGKILL, f"{step}: {done.returncode}\n{done.stdout}\n{done.stderr}"
 
-    said = platform.installation.ask("merchant", "delete", str(leaving), "--yes")
 
-    assert "1 lines of the outbox" in said
-    assert f"{NUMBER_OF_FILES} files" in said
-    words = (CANARY, str(leaving), leaving.hex, platform.leaving.email)
-    assert platform.look(lambda connection: found_in(connection, *words)) == set()
-    assert platform.look(lambda connection: sums(connection, staying)) == before
+def answers(url: str, shop: Shop, key: str) -> dict[str, int]:
+    """What the ways in of a merchant answer: with a session, a token, and name and password."""
+    with httpx.Client(base_url=url, timeout=60) as client:
+        by_session = client.get(
+            f"/cloudapi/app/{shop.store_id}/stock", headers={"sessiontoken": shop.session}
+        )
+        by_token = client.get(
+            f"/stores/{shop.store_hash}/v3/catalog/products", headers={"X-Auth-Token": shop.token}
+        )
+        login = client.post(
+            "/cloudapi/app/access/login",
+            headers={"Authorization": f"Bearer {key}"},
+            json={"userToken": shop.email, "passToken": PASSWORD},
+        )
+    statuses = {"session": by_session, "token": by_token, "log-in": login}
+    return {name: answer.status_code for name, answer in statuses.items()}
+
+
+def leftovers(platform: Platform) -> tuple[set[str], list[Path], int]:
+    """Tables, files and folders, and how many lines of the outbox, in which the one who left is named."""
+    leaving, data = platform.leaving, platform.installation.data
+    words = (CANARY, platform.leaving_id, leaving.merchant_id.hex, leaving.email)
+    lines = (data / "outbox.jsonl").read_text("utf-8").splitlines()
+    return (
+        platform.look(lambda connection: found_in(connection, *words)),
+        list((data / "files").rglob(f"{platform.leaving_id}*")),
+        sum(any(word in line for word in words) for line in lines),
+    )
+
+
+# What a server writes and drops beside the removal.
+_PASSING = {"job", "product_card"}
+
+
+def lasting(platform: Platform) -> dict[str, tuple[int, str]]:
+    """How many rows of the other merchant each table has, with a hash of them all."""
+    found = platform.look(lambda connection: sums(connection, platform.staying.merchant_id))
+    return {table: count_and_hash for table, count_and_hash in found.items() if table not in _PASSING}
+
+
+def seeded_points(tables: int) -> tuple[list[str], list[str]]:
+    """Where to kill beside a server, and without one: amid the mark, the rows, the files and the very end."""
+    chance = random.Random(91)
+    # After the mark's two statements there is one for each table at least.
+    rows = [f"statement {chance.randint(3, tables)}" for _ in range(3)]
+    files = [f"file {chance.randint(1, NUMBER_OF_FILES // 3)}" for _ in range(2)]
+    return ["statement 2", *rows], [*files, "outbox 1", "merchant 1"]
+
+
+@pytest.mark.timeout(300)
+def test_a_removal_that_was_killed_is_refused_meanwhile_goes_on_and_leaves_nothing(
+    platform: Platform,
+) -> None:
+    key = json.loads(platform.installation.ask("key", "create", "--name", "till", "--json"))["key"]
+    assert {"product", "audit_entry", "stock_movement", "session"} <= leftovers(platform)[0]
+    tables = platform.look(lambda connection: tenant_tables(connection))
+    beside_a_server, alone = seeded_points(len(tables))
+    with serving(platform.installation) as running:
+        assert answers(running.url, platform.staying, key) == {"session": 200, "token": 200, "log-in": 200}
+        before = lasting(platform)
+        for step in beside_a_server:
+            killed_at(platform, step)
+            assert answers(running.url, platform.leaving, key) == {
+                "session": 401,
+                "token": 401,
+                "log-in": 401,
+            }, step
+            # The control: what is left is seen.
+            assert all(leftovers(platform)), step
+    half = platform.installation.data.parent / "half.kasuwa"
+    for words in (("resume", platform.leaving_id), ("export", platform.leaving_id, str(half))):
+        refused = platform.installation.run("merchant", *words)
+        assert (refused.returncode, "has begun" in refused.stderr) == (1, True), words
+    assert not half.exists()
+    examined = platform.installation.run("doctor", "--quick", "--json")
+    assert examined.returncode == 1, examined.stderr
+    report = json.loads(examined.stdout)
+    assert [check["check"] for check in report["checks"] if check["faults"]] == ["removals of merchants"]
+    for step in alone:
+        killed_at(platform, step)
+        assert "merchant" in leftovers(platform)[0], step
+
+    told = json.loads(platform.installation.ask("merchant", "delete", platform.leaving_id, "--yes", "--json"))
+
+    assert (told["removed_before"], told["rows"]["merchant"]) == (False, 1)
+    assert leftovers(platform) == (set(), [], 0)
+    assert lasting(platform) == before
     outbox = (platform.installation.data / "outbox.jsonl").read_text("utf-8")
-    assert CANARY not in outbox
     assert "bola@shop.example" in outbox
     assert all(json.loads(line)["template"] for line in outbox.splitlines())
-    assert not any((platform.installation.data / "files" / str(leaving)).rglob("*.*"))
     assert json.loads(platform.installation.ask("doctor", "--json"))["ok"]
+    # Whoever was killed after the last row had gone asks again.
+    assert "was removed before" in platform.installation.ask("merchant", "delete", platform.leaving_id)
+
+
+def test_a_lost_row_of_the_other_merchant_would_be_seen(platform: Platform) -> None:
+    """The control of what `lasting` compares."""
+
+    async def without_one(connection: Connection) -> dict[str, tuple[int, str]]:
+        transaction = connection.transaction()
+        await transaction.start()
+        await connection.execute("SET LOCAL session_replication_role = replica")
+        deleted = await connection.execute(
+            "DELETE FROM membership"
+            " WHERE ctid = (SELECT ctid FROM membership WHERE merchant_id = $1 LIMIT 1)",
+            platform.staying.merchant_id,
+        )
+        assert deleted == "DELETE 1"
+        found = await sums(connection, platform.staying.merchant_id)
+        await transaction.rollback()
+        return found
+
+    before = platform.look(lambda connection: sums(connection, platform.staying.merchant_id))
+    after = platform.look(without_one)
+    assert [table for table in before if before[table] != after[table]] == ["membership"]
 
 
 def test_what_was_removed_is_known_by_its_hash_alone(platform: Platform) -> None:
@@ -215,7 +304,7 @@ def test_what_was_removed_is_known_by_its_hash_alone(platform: Platform) -> None
 
     row = platform.look(ask)
     assert (row["of_merchant"], row["ended"]) == (None, True)
-    assert json.loads(row["gone"])["files"] == NUMBER_OF_FILES
+    assert {"merchant", "files"} <= json.loads(row["gone"]).keys()
 
 
 async def test_there_is_no_table_that_it_forgets(database_urls: DatabaseUrls, data_folder: Any) -> None:
@@ -228,7 +317,7 @@ async def test_there_is_no_table_that_it_forgets(database_urls: DatabaseUrls, da
             await insert_row(connection, table, other)
         await connection.execute("SET LOCAL session_replication_role = origin; SET LOCAL ROLE kasuwa_owner")
         blobs = open_blobs(str(data_folder / "files"))
-        await remove_merchant(connection, blobs, victim, lambda what, count: None)
+        await remove_merchant(connection, blobs, data_folder / "none", victim, lambda what, count: None)
         await blobs.close()
         for table in tables:
             rows = await connection.fetch(

@@ -91,8 +91,8 @@ def test_a_suspended_merchant_is_refused_at_once_and_goes_on_afterwards(platform
     assert said == f"merchant {platform.merchant_id} is now suspended\n"
     refused = platform.answers()
     assert refused == dict.fromkeys(OPEN, 401), "a wrong password looks the same"
-    again = platform.installation.ask("merchant", "suspend", platform.merchant_id)
-    assert again == f"merchant {platform.merchant_id} is already suspended\n"
+    again = json.loads(platform.installation.ask("merchant", "suspend", platform.merchant_id, "--json"))
+    assert again == {"merchant_id": platform.merchant_id, "status": "suspended", "changed": False}
     platform.installation.ask("merchant", "resume", platform.merchant_id)
     assert platform.answers() == OPEN
 

@@ -1,6 +1,7 @@
 """Another sealing key: each step beside a running server, in the one order in which nobody fails to open."""
 
 import io
+import json
 import shutil
 import signal
 import sys
@@ -140,7 +141,10 @@ def test_every_step_is_taken_beside_a_server_and_no_read_fails(folder: Path, add
         shop, number = at_the_database(settings, fill)
         [old] = file.read_text().split()
         with Reading(running.url, shop, number) as reading:
-            assert "do not yet know the new key" in installation.ask("secrets", "rotate", "--new-key")
+            begun = installation.run("secrets", "rotate", "--new-key", "--json")
+            assert "do not yet know the new key" in begun.stderr
+            waiting = json.loads(begun.stdout)
+            assert (waiting["step"], waiting["keys"]) == ("waiting", 2)
             [first, following] = file.read_text().split()
             assert (first, following[: len(NEXT)]) == (old, NEXT), "nobody seals with it yet"
             refused = installation.run("secrets", "rotate")
@@ -152,7 +156,9 @@ def test_every_step_is_taken_beside_a_server_and_no_read_fails(folder: Path, add
             # The old workers are refused no connection, whatever the roles' passwords are by now.
             said = replaced(installation, running)
             assert " 0 left to do" in said
-            assert "secret.key has one key" in installation.ask("secrets", "rotate", "--drop-old", "--yes")
+            told = json.loads(installation.ask("secrets", "rotate", "--drop-old", "--yes", "--json"))
+            assert (told["step"], told["keys"], told["lost"], told["drop_after"]) == ("dropped", 1, 0, None)
+            assert told["looked_at"] >= len(SEALED)
             assert file.read_text().split() == [new]
             before = reading.count
             running.process.send_signal(signal.SIGHUP)
@@ -267,15 +273,20 @@ async def test_the_old_key_stays_while_an_answer_needs_it(
     async with everything(settings, urls) as services, services.pool.transaction(shop.merchant_id) as db:
         await once.claim(db)
         await once.keep(db, b"kept")
-    await rotate(settings, urls.owner, Wishes(new=True))
+    rotated = await rotate(settings, urls.owner, Wishes(new=True))
     new = sealing_keys(settings)[0]
     assert sealing_keys(settings) == [new, old], "no worker runs: all at once"
+    assert (rotated.step, rotated.keys, rotated.sealed_anew) == ("sealed", 2, rotated.looked_at)
+    assert rotated.drop_after is not None
     assert "when the last answer kept for a repeat ends" in capsys.readouterr().out
     with pytest.raises(StepUnsafe, match="1 answers kept for repeats"):
         await rotate(settings, urls.owner, Wishes(drop=True, yes=True))
     assert sealing_keys(settings) == [new, old]
+    left = file.with_name(".secret.key.0f1e2d3c")  # by a writer who was killed
+    left.write_text(f"{old}\n")
     await rotate(settings, urls.owner, Wishes(drop=True, at_once=True, yes=True))
     assert file.read_text() == f"{new}\n"
+    assert not left.exists()
 
 
 async def test_the_command_asks_and_says_what_stops_working(

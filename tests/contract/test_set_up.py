@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -139,6 +140,20 @@ def test_the_summary_names_what_did_not_run(tmp_path: Path) -> None:
     assert "did not run: tests.web.test_docs.test_page: no Chromium" in lines
     assert "missing: Chromium (apt install chromium)" in lines
     assert lines[-1] == "1 passed, 1 failed, 1 skipped"
+
+
+@pytest.mark.parametrize(("left", "told"), [(True, ["kasuwa-left-"]), (False, [])], ids=["left", "clean"])
+def test_what_tests_leave_in_the_temporary_folder_is_told_and_goes(
+    left: bool, told: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    make = "open(tempfile.mkdtemp(prefix='kasuwa-left-') + '/big', 'w').close()" if left else "pass"
+    outcome, found = verify.run_tests([sys.executable, "-c", f"import tempfile; {make}"])
+    assert outcome.ok
+    assert [name[: len("kasuwa-left-")] for name in found] == told
+    assert list(tmp_path.iterdir()) == []
+    lines = verify.summarise([outcome], None, [], found)
+    assert sum("left behind" in line for line in lines) == len(told)
 
 
 def test_a_machine_without_chromium_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

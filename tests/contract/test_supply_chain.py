@@ -28,11 +28,11 @@ def accepted(until: date, **more: str) -> dict[str, Any]:
 
 
 def test_the_bill_of_materials_is_the_lock(tmp_path: Path) -> None:
-    count = write_sbom(tmp_path / "sbom.json")
+    packages = write_sbom(tmp_path / "sbom.json")
     components = json.loads((tmp_path / "sbom.json").read_text("utf-8"))["components"]
     locked = dict(re.findall(r"^([A-Za-z0-9_.-]+)==([^ ;\\]+)", LOCK.read_text("utf-8"), re.M))
-    assert {one["name"]: one["version"] for one in components} == locked
-    assert count == len(locked) > 30
+    assert {one["name"]: one["version"] for one in components} == packages == locked
+    assert len(packages) > 30
     hashes = {found["content"] for one in components for found in one["externalReferences"][0]["hashes"]}
     assert hashes == set(re.findall(r"--hash=sha256:([0-9a-f]{64})", LOCK.read_text("utf-8")))
 
@@ -84,6 +84,34 @@ def test_an_acceptance_says_what_why_and_until_when(missing: str) -> None:
         judge(report(package("good")), [one], TODAY)
 
 
+def test_every_package_of_the_bill_is_looked_up_wherever_it_is_installed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The lock has packages for other platforms, which pip-audit would pass over by their markers."""
+    assert "sys_platform" in LOCK.read_text("utf-8")
+    asked: list[str] = []
+
+    def run(words: list[str], **_: Any) -> subprocess.CompletedProcess[str]:
+        asked.extend(Path(words[words.index("-r") + 1]).read_text("utf-8").split())
+        packages = [package(line.partition("==")[0]) for line in asked]
+        return subprocess.CompletedProcess(words, 0, stdout=json.dumps(report(*packages)), stderr="")
+
+    packages = dict(re.findall(r"^([A-Za-z0-9_.-]+)==([^ ;\\]+)", LOCK.read_text("utf-8"), re.M))
+    monkeypatch.setattr(subprocess, "run", run)
+    verdict = audit(packages)
+    assert asked == [f"{name}=={version}" for name, version in packages.items()]
+    assert verdict.lines == [
+        f"vulnerabilities: none known in {len(packages)} packages but those that are accepted"
+    ]
+
+
+def test_a_report_that_leaves_packages_out_is_refused() -> None:
+    asked = ["good", "Some_Thing"]
+    assert judge(report(package("good"), package("some-thing")), [], TODAY, asked=asked).ok
+    with pytest.raises(ValueError, match="leaves out some-thing"):
+        judge(report(package("good")), [], TODAY, asked=asked)
+
+
 def test_a_report_on_nothing_is_refused() -> None:
     with pytest.raises(ValueError, match="no package"):
         judge(report(), [], TODAY)
@@ -97,5 +125,5 @@ def test_only_the_network_excuses_a_look_up_that_was_not_made(
 ) -> None:
     done = subprocess.CompletedProcess([], 2, stdout="", stderr=said)
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: done)
-    verdict = audit()
+    verdict = audit({"good": "1.0"})
     assert (verdict.ok, verdict.lines) == (ok, [f"vulnerabilities: NOT looked up ({said})"])

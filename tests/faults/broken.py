@@ -7,8 +7,10 @@ import asyncio
 import json
 import os
 import sys
+import tempfile
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -27,6 +29,7 @@ from kasuwa.base.imaging import ALL_FORMATS, Imaging, Rendered
 from kasuwa.base.once import KeptAnswer
 from kasuwa.base.problems import NoSpace, Problem
 from kasuwa.base.storage import FolderBlobs
+from kasuwa.domain.exchange import jobs as imports
 from kasuwa.domain.inventory.actions import move_stock
 from kasuwa.domain.inventory.errors import NotEnoughStock
 from kasuwa.domain.inventory.records import Move, Moved
@@ -174,6 +177,22 @@ def name_the_unknown() -> None:
     vars(login)["verify_password"] = told
 
 
+class _Named:
+    """A file with a name, until it is closed."""
+
+    def __init__(self, folder: Path) -> None:
+        self._file = tempfile.NamedTemporaryFile(dir=folder)  # noqa: SIM115 - as what it stands for
+        self.path = Path(self._file.name)
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def name_what_is_put_aside() -> None:
+    """A file that is put aside for an import stands in its folder."""
+    vars(imports)["NamelessFile"] = _Named
+
+
 FAULTS: dict[str, Callable[[], None]] = {
     "answer-before-files": answer_before_files,
     "answer-before-commit": answer_before_commit,
@@ -188,6 +207,7 @@ FAULTS: dict[str, Callable[[], None]] = {
     "look-then-write": look_then_write,
     "hash-only-the-known": hash_only_the_known,
     "name-the-unknown": name_the_unknown,
+    "name-what-is-put-aside": name_what_is_put_aside,
 }
 
 _tasks: set["asyncio.Task[None]"] = set()

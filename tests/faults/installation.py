@@ -27,7 +27,7 @@ from kasuwa.settings import read_settings
 
 DEADLINE_SECONDS = 120.0
 ROOT = Path(__file__).parent.parent.parent
-_KEPT = ("PATH", "HOME", "LANG", "COVERAGE_PROCESS_CONFIG", "COVERAGE_PROCESS_START")
+_KEPT = ("PATH", "HOME", "LANG", "TMPDIR", "COVERAGE_PROCESS_CONFIG", "COVERAGE_PROCESS_START")
 # Quotas are not what is tried here; one picture process a worker is enough.
 _WIDE = {
     "KASUWA_STOREHARMONY_REQUESTS_PER_SECOND": "100000",

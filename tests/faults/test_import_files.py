@@ -1,19 +1,27 @@
 """Files that callers send to a real server: a worker killed amid an import, and bodies without an end."""
 
 import asyncio
+import re
 import select
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import httpx
+import pytest
 
-from tests.faults.installation import Installation, Server
-from tests.faults.uploads import staged
+from tests.faults.installation import DEADLINE_SECONDS, Installation, Server
+from tests.faults.uploads import Stage, staged
+from tests.put_aside import put_aside
 from tests.shop import Shop
 
 ROWS = 6000
 _MEBIBYTE = 1024 * 1024
+# In the data folder: PostgreSQL's own, counters, pictures and mails.
+_OTHERS = re.compile(r"postgres.*|run|metrics|files|outbox\.jsonl")
 
 
 def content() -> bytes:
@@ -66,15 +74,80 @@ async def test_a_killed_worker_s_import_is_gone_on_with_and_nothing_is_made_twic
     assert installation.examine() == []
 
 
-def raw_post(server: Server, shop: Shop, header: str, piece: bytes = b"") -> tuple[str, int]:
-    """Send the head, then the piece again and again until somebody has enough; the answer, and MB sent."""
-    head = (
+def files_beside_the_database(*folders: Path) -> set[Path]:
+    """Every file below the folders but those that come and go by themselves."""
+    return {
+        path
+        for folder in folders
+        for path in folder.rglob("*")
+        if path.is_file() and not _OTHERS.fullmatch(path.relative_to(folder).parts[0])
+    }
+
+
+def bytes_aside(server: Server) -> int:
+    """How much the worker has put aside, with a name or without."""
+    data = server.installation.data
+    named = [path.stat().st_size for path in files_beside_the_database(data)]
+    return max([*(size for pid in server.workers() for size in put_aside(pid, data)), *named], default=0)
+
+
+async def until_aside(server: Server, size_bytes: int) -> None:
+    deadline = monotonic() + DEADLINE_SECONDS
+    while bytes_aside(server) < size_bytes:
+        assert monotonic() < deadline, server.said()[-4000:]
+        await asyncio.sleep(0.01)
+
+
+@contextmanager
+def half_an_upload(server: Server, shop: Shop) -> Iterator[None]:
+    """A caller who has sent two of eight megabytes, and waits."""
+    with socket.create_connection(("127.0.0.1", server.installation.port), timeout=60) as line:
+        line.sendall(_head(shop, f"Content-Length: {8 * _MEBIBYTE}") + b"A" * 2 * _MEBIBYTE)
+        yield
+
+
+async def killed_amid_an_upload_and_an_import(stage: Stage) -> None:
+    with half_an_upload(stage.server, stage.shop):
+        await until_aside(stage.server, _MEBIBYTE)
+        stage.server.kill_worker()
+    await stage.server.first_answer()
+    async with caller(stage.server, stage.shop) as client:
+        file = content()
+        answer = await client.post("/product-imports", content=file, headers={"content-type": "text/csv"})
+        assert answer.status_code == 202, answer.text
+        seen = await progress(client, answer.json()["importId"])
+        while not seen["rowsDone"]:
+            await asyncio.sleep(0.02)
+            seen = await progress(client, answer.json()["importId"])
+        await until_aside(stage.server, len(file))
+        stage.server.kill_worker()
+        await stage.server.first_answer()
+
+
+@pytest.mark.parametrize(("broken", "left"), [("", 0), ("name-what-is-put-aside", 2)], ids=["ours", "broken"])
+async def test_a_worker_that_is_killed_leaves_nothing_that_it_had_put_aside(
+    broken: str, left: int, install: Callable[..., Installation], tmp_path: Path
+) -> None:
+    """Twice killed: amid an upload, and amid an import. The control is a build whose files have names."""
+    installation = install(broken, TMPDIR=str(tmp_path))
+    async with staged(installation) as stage:
+        before = files_beside_the_database(installation.data, tmp_path)
+        await killed_amid_an_upload_and_an_import(stage)
+        assert len(files_beside_the_database(installation.data, tmp_path) - before) == left
+
+
+def _head(shop: Shop, header: str) -> bytes:
+    return (
         f"POST /manage/{shop.store_id}/product-imports HTTP/1.1\r\nHost: 127.0.0.1\r\n"
         f"sessiontoken: {shop.session}\r\nContent-Type: text/csv\r\n{header}\r\n\r\n"
-    )
+    ).encode()
+
+
+def raw_post(server: Server, shop: Shop, header: str, piece: bytes = b"") -> tuple[str, int]:
+    """Send the head, then the piece again and again until somebody has enough; the answer, and MB sent."""
     sent = 0
     with socket.create_connection(("127.0.0.1", server.installation.port), timeout=60) as line:
-        line.sendall(head.encode())
+        line.sendall(_head(shop, header))
         # Once it is refused, the rest is read and dropped for a while: the answer tells.
         while piece and sent < 400 * _MEBIBYTE and not select.select([line], [], [], 0)[0]:
             line.sendall(b"%x\r\n%b\r\n" % (len(piece), piece))

@@ -31,19 +31,19 @@ Json = dict[str, Any]
 
 
 async def spool_file(exchange: Exchange) -> Path:
-    """The body in a file, which goes when the request ends."""
+    """The body in a file, which goes when the request ends, or this process."""
     operation, request = exchange.operation, exchange.request
     assert operation is not None
     refuse_unknown(exchange)
     require_media_type(request, operation.body.keys())
-    path = await asyncio.to_thread(jobs.temporary_file)
+    aside = await asyncio.to_thread(jobs.put_aside, exchange.context.services)
 
-    async def remove() -> None:
-        await asyncio.to_thread(path.unlink)
+    async def close() -> None:
+        await asyncio.to_thread(aside.close)
 
-    exchange.at_end.append(remove)
-    exchange.fingerprint = await spool_body(request, jobs.MOST_BYTES, path)
-    return path
+    exchange.at_end.append(close)
+    exchange.fingerprint = await spool_body(request, jobs.MOST_BYTES, aside.path)
+    return aside.path
 
 
 def refuse_unknown(exchange: Exchange) -> None:

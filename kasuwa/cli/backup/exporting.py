@@ -6,7 +6,6 @@ A tar file as of a backup: `kasuwa-merchant.json`, `rows/TABLE.jsonl` with a row
 
 import asyncio
 import re
-import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ import msgspec
 from msgspec import Struct
 
 import kasuwa
+from kasuwa.base.nameless import NamelessFile
 from kasuwa.base.secrets import Sealer
 from kasuwa.base.storage import Blobs, open_blobs
 from kasuwa.cli.backup.archive import (
@@ -90,8 +90,11 @@ async def export_merchant(
     owner = await asyncpg.connect(urls.owner)
     try:
         await owner.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-        if not await owner.fetchval("SELECT count(*) FROM merchant WHERE merchant_id = $1", merchant_id):
+        status = await owner.fetchval("SELECT status FROM merchant WHERE merchant_id = $1", merchant_id)
+        if status is None:
             raise MerchantNotFound(f"No merchant has the id {merchant_id}: see `kasuwa merchant list`.")
+        if status == "leaving":
+            raise MerchantNotFound(f"The removal of {merchant_id} has begun: a part of it is gone already.")
         sealer = Sealer(sealing_keys(settings))
         with writing(file, verify_export) as archive:
             now = datetime.now(UTC).isoformat(timespec="seconds")
@@ -144,15 +147,15 @@ async def _add_rows(
     )
     rows: dict[str, int] = {}
     for name, key in [(table["name"], table["key"]) for table in tables if table["name"] not in PASSING]:
-        with tempfile.NamedTemporaryFile(prefix=".kasuwa-export-", dir=folder) as lines:
+        with NamelessFile(folder) as aside:
             count = 0
             # Names are the catalogue's own.
             sql = f'SELECT to_jsonb(t) AS row FROM "{name}" t WHERE merchant_id = $1'  # noqa: S608
-            async for row in owner.cursor(f"{sql} ORDER BY {key}" if key else sql, merchant_id):
-                lines.write(msgspec.json.encode(_plain(name, row["row"], sealer)) + b"\n")
-                count += 1
-            lines.flush()
-            archive.add_file(f"{ROWS}{name}.jsonl", Path(lines.name))
+            with aside.path.open("wb") as lines:
+                async for row in owner.cursor(f"{sql} ORDER BY {key}" if key else sql, merchant_id):
+                    lines.write(msgspec.json.encode(_plain(name, row["row"], sealer)) + b"\n")
+                    count += 1
+            archive.add_file(f"{ROWS}{name}.jsonl", aside.path)
             rows[name] = count
     return rows
 

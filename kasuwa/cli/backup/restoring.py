@@ -2,7 +2,6 @@
 
 import asyncio
 import mimetypes
-import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from kasuwa.base.migrate import read_migrations
+from kasuwa.base.nameless import NamelessFile
 from kasuwa.base.postgres.folder import write_file
 from kasuwa.base.problems import Conflict
 from kasuwa.base.secrets import Sealer, key_mark
@@ -170,12 +170,11 @@ async def _bring_parts(settings: Settings, urls: DatabaseUrls, file: Path) -> No
     try:
         for name, part in parts(file):
             if name == DUMP:
-                with tempfile.TemporaryDirectory(prefix=".restore-", dir=settings.data_folder()) as folder:
-                    dump = Path(folder) / DUMP
-                    with dump.open("wb") as out:
+                with NamelessFile(settings.data_folder()) as dump:
+                    with dump.path.open("wb") as out:
                         while chunk := part.read(1024 * 1024):
                             out.write(chunk)
-                    await pg_restore(settings, urls.owner, dump)
+                    await pg_restore(settings, urls.owner, dump.path)
             elif name.startswith(FILES):
                 key = name.removeprefix(FILES)
                 kind = mimetypes.guess_type(key)[0] or "application/octet-stream"

@@ -1,8 +1,6 @@
 """`kasuwa backup`: one snapshot of the rows, then the files that its rows name."""
 
 import asyncio
-import os
-import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,6 +9,7 @@ import msgspec
 
 import kasuwa
 from kasuwa.base.migrate import applied
+from kasuwa.base.nameless import NamelessFile
 from kasuwa.base.problems import Problem
 from kasuwa.base.secrets import key_mark
 from kasuwa.base.storage import BlobMissing, Blobs, open_blobs
@@ -79,19 +78,15 @@ async def take_backup(settings: Settings, urls: DatabaseUrls, file: Path, *, wit
     try:
         snapshot = await _begin(owner)
         facts = await _facts(settings, owner)
-        with tempfile.TemporaryDirectory(prefix=".kasuwa-backup-", dir=file.parent) as folder:
-            dump = Path(folder) / DUMP
-            handle = os.open(dump, os.O_WRONLY | os.O_CREAT, 0o600)
-            os.close(handle)
-            await pg_dump(settings, urls.owner, snapshot, dump)
-            with writing(file) as archive:
-                archive.add(HEADER, msgspec.json.encode({"format": FORMAT, "created_at": facts.created_at}))
-                archive.add_file(DUMP, dump)
-                if with_key:
-                    archive.add(KEY, "\n".join(sealing_keys(settings)).encode())
-                await _add_files(archive, owner, blobs, originals=settings.originals)
-                manifest = msgspec.structs.replace(facts, parts=tuple(archive.parts))
-                archive.add(MANIFEST, msgspec.json.encode(manifest))
+        with NamelessFile(file.parent) as dump, writing(file) as archive:
+            await pg_dump(settings, urls.owner, snapshot, dump.path)
+            archive.add(HEADER, msgspec.json.encode({"format": FORMAT, "created_at": facts.created_at}))
+            archive.add_file(DUMP, dump.path)
+            if with_key:
+                archive.add(KEY, "\n".join(sealing_keys(settings)).encode())
+            await _add_files(archive, owner, blobs, originals=settings.originals)
+            manifest = msgspec.structs.replace(facts, parts=tuple(archive.parts))
+            archive.add(MANIFEST, msgspec.json.encode(manifest))
         return manifest
     finally:
         await blobs.close()

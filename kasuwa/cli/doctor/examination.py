@@ -11,10 +11,8 @@ from rich.table import Table
 from kasuwa.base.context import Services
 from kasuwa.base.http.health import LEAST_FREE_SHARE
 from kasuwa.base.problems import Conflict
-from kasuwa.cli.doctor.banks import check_bank_accounts
 from kasuwa.cli.doctor.cards import check_cards
 from kasuwa.cli.doctor.contents import check_contents
-from kasuwa.cli.doctor.factors import check_second_factors
 from kasuwa.cli.doctor.files import (
     A_DAY,
     check_promised,
@@ -23,9 +21,10 @@ from kasuwa.cli.doctor.files import (
     list_files,
     remove_unneeded,
 )
-from kasuwa.cli.doctor.report import Examined, Finding, Report, examined
+from kasuwa.cli.doctor.report import Examined, Finding, Report, examined, reported
 from kasuwa.cli.doctor.rows import ROW_CHECKS, Owner, check_ledgers, check_migrations, check_probe, check_rows
-from kasuwa.cli.doctor.stores import check_store_settings
+from kasuwa.cli.doctor.sealed import check_sealed
+from kasuwa.cli.doctor.stores import STORE_CHECKS
 from kasuwa.cli.output import say, say_json
 from kasuwa.cli.visiting import everything
 from kasuwa.database import DatabaseUrls, visiting_database
@@ -71,7 +70,11 @@ async def examine(
                 await list_files(owner, services.blobs)
                 older_than = timedelta(0) if at_once else A_DAY
                 removed = await remove_unneeded(owner, services, await find_strays(owner), older_than)
-            checks = await _checks(settings, owner, services, quick=quick)
+            leaving = await _leaving(owner)
+            found = await _checks(settings, owner, services, quick=quick)
+        # Who was leaving at any time meanwhile.
+        leaving |= await _leaving(owner)
+        checks = [reported(check, leaving) for check in found]
         merchants = await owner.fetchval("SELECT count(*) FROM merchant")
     finally:
         await owner.close()
@@ -84,7 +87,7 @@ async def _checks(settings: Settings, owner: Owner, services: Services, *, quick
     from kasuwa.app import card_code
 
     checks = [await check_migrations(owner), *await check_ledgers(owner)]
-    checks += [await check_rows(owner, check) for check in ROW_CHECKS]
+    checks += [await check_rows(owner, check) for check in (*ROW_CHECKS, *STORE_CHECKS)]
     checks.append(await check_cards(owner, card_code()))
     files = await list_files(owner, services.blobs)
     checks.append(await check_promised(owner, services.blobs))
@@ -92,9 +95,7 @@ async def _checks(settings: Settings, owner: Owner, services: Services, *, quick
         checks.append(await check_contents(owner, services.blobs))
     checks.append(await check_strays(await find_strays(owner), services.blobs, files))
     checks.append(await check_probe(owner, services.sealer))
-    checks.append(await check_bank_accounts(owner, services.sealer))
-    checks.append(await check_store_settings(owner, services.sealer))
-    checks.append(await check_second_factors(owner, services.sealer))
+    checks.append(await check_sealed(owner, services.sealer))
     checks.append(check_disk(settings))
     return checks
 
@@ -108,6 +109,12 @@ def check_disk(settings: Settings) -> Examined:
     note = f"{disk.f_bavail * disk.f_frsize / 1e9:.1f} GB free, {share:.0%}"
     findings = [] if share >= LEAST_FREE_SHARE else [Finding(f"less than {LEAST_FREE_SHARE:.0%} is free")]
     return examined("disk", 1, findings, note=note)
+
+
+async def _leaving(owner: Owner) -> set[str]:
+    """The merchants whose removal has begun and not ended."""
+    rows = await owner.fetch("SELECT of_merchant FROM removal WHERE of_merchant IS NOT NULL")
+    return {str(row["of_merchant"]) for row in rows}
 
 
 async def _server_runs(owner: Owner) -> bool:

@@ -1,6 +1,9 @@
 """What the doctor found."""
 
+from collections.abc import Collection
+
 from msgspec import Struct
+from msgspec.structs import replace
 
 # More of one kind says nothing new; the count is always whole.
 MOST_SHOWN = 50
@@ -14,7 +17,7 @@ class Finding(Struct, frozen=True):
 
 
 class Examined(Struct, frozen=True, kw_only=True):
-    """The outcome of one check: how many things were looked at, and the first of its faults."""
+    """The outcome of one check: how many things were looked at, and its faults; a report has the first."""
 
     check: str
     looked_at: int
@@ -32,9 +35,15 @@ def examined(check: str, looked_at: int, findings: list[Finding], *, note: str =
         check=check,
         looked_at=looked_at,
         faults=len(findings),
-        shown=tuple(findings[:MOST_SHOWN]),
+        shown=tuple(findings),
         note=note,
     )
+
+
+def reported(check: Examined, leaving: Collection[str]) -> Examined:
+    """The outcome without the merchants that are being removed, of whom anything may be missing."""
+    findings = [finding for finding in check.shown if finding.merchant_id not in leaving]
+    return replace(check, faults=len(findings), shown=tuple(findings[:MOST_SHOWN]))
 
 
 class Report(Struct, frozen=True, kw_only=True):

@@ -45,13 +45,15 @@ KEPT = RowCheck(
     SELECT m.merchant_id, format('the counter of %s says %s, and there are %s', k.kind,
                                  kept_by(m.merchant_id, k.kind), coalesce(f.n, 0))
     FROM merchant m
-    CROSS JOIN (VALUES ('files'), ('file_bytes'), ('variants')) AS k (kind)
+    CROSS JOIN (VALUES ('files'), ('file_bytes'), ('variants'), ('customers')) AS k (kind)
     LEFT JOIN (
       SELECT merchant_id, 'files' AS kind, count(*) AS n FROM picture WHERE unused_since IS NULL GROUP BY 1
       UNION ALL SELECT merchant_id, 'file_bytes', coalesce(sum(size_bytes), 0)::bigint FROM picture
                 WHERE unused_since IS NULL GROUP BY 1
       UNION ALL SELECT merchant_id, 'variants', count(*) FROM variant
                 WHERE NOT archived AND position > 0 GROUP BY 1
+      UNION ALL SELECT merchant_id, 'customers', count(*) FROM customer
+                WHERE status <> 'erased' GROUP BY 1
     ) f USING (merchant_id, kind)
     WHERE kept_by(m.merchant_id, k.kind) <> coalesce(f.n, 0)
     """,
@@ -229,6 +231,16 @@ PROTECTION = RowCheck(
     """,
 )
 
+REMOVALS = RowCheck(
+    "removals of merchants",
+    "SELECT count(*) FROM merchant",
+    """
+    SELECT NULL::uuid, format('the removal of %s has not ended: unless it runs now, run '
+                               '`kasuwa merchant delete %s` again', of_merchant, of_merchant)
+    FROM removal WHERE of_merchant IS NOT NULL
+    """,
+)
+
 JOBS = RowCheck(
     "jobs given up",
     "SELECT count(*) FROM job",
@@ -248,6 +260,7 @@ ROW_CHECKS = (
     CATEGORIES,
     DIRECTORY,
     PROTECTION,
+    REMOVALS,
     JOBS,
 )
 

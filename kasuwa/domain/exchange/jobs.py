@@ -1,8 +1,6 @@
 """Imports that a worker carries out: started by a call, polled, carried on when a worker dies."""
 
 import asyncio
-import os
-import tempfile
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -14,6 +12,7 @@ from msgspec import Struct
 from kasuwa.base.context import Caller, Context, MerchantId, Services, StoreId, UserId
 from kasuwa.base.db import Database
 from kasuwa.base.jobs import enqueue
+from kasuwa.base.nameless import NamelessFile
 from kasuwa.domain.exchange import runs
 from kasuwa.domain.exchange.errors import ImportElsewhere
 from kasuwa.domain.exchange.imports import check_table, run_import
@@ -124,11 +123,11 @@ async def run_import_job(services: Services, merchant_id: UUID | None, payload: 
 
 
 async def _go_on(context: Context, run: ImportRun) -> ImportRun:
-    path = await asyncio.to_thread(temporary_file)
+    aside = await asyncio.to_thread(put_aside, context.services)
     carry_out = run_import if run.kind == "products" else run_pictures
     try:
-        await _fetch(context, run.import_id, path)
-        return await carry_out(context, run, path, until=monotonic() + _SECONDS)
+        await _fetch(context, run.import_id, aside.path)
+        return await carry_out(context, run, aside.path, until=monotonic() + _SECONDS)
     except ImportElsewhere:
         now = await runs.read_run(context, run.import_id)
         if now.status == "running":
@@ -136,7 +135,7 @@ async def _go_on(context: Context, run: ImportRun) -> ImportRun:
         # It was cancelled meanwhile: what was being written is undone.
         return now
     finally:
-        await asyncio.to_thread(path.unlink)
+        await asyncio.to_thread(aside.close)
 
 
 async def _enqueue(context: Context, db: Database, run: ImportRun) -> None:
@@ -166,11 +165,12 @@ def _context(services: Services, merchant_id: UUID, work: _Work) -> Context:
     return Context(services, caller, request_id=f"import {work.import_id}")
 
 
-def temporary_file() -> Path:
-    """An empty file of our own, for whoever removes it."""
-    handle, name = tempfile.mkstemp(prefix="kasuwa-import-")
-    os.close(handle)
-    return Path(name)
+def put_aside(services: Services) -> NamelessFile:
+    """An empty file on the disk of the data folder, for whoever closes it. Raises NoSpace.
+
+    Not in the system's temporary folder, which may lie in memory.
+    """
+    return NamelessFile(services.settings.data_folder())
 
 
 async def _keep(db: Database, import_id: UUID, path: Path) -> None:

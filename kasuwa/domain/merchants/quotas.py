@@ -12,14 +12,15 @@ from kasuwa.base.db import Database
 from kasuwa.domain.merchants.errors import MerchantNotFound
 from kasuwa.domain.merchants.switching import operating_for
 
-QuotaKind = Literal["file_bytes", "files", "products", "variants"]
+QuotaKind = Literal["file_bytes", "files", "products", "variants", "customers"]
 KINDS: tuple[QuotaKind, ...] = get_args(QuotaKind)
 
 
 _QUOTAS = """
     SELECT k.kind, kept_by(q.merchant_id, k.kind) AS kept,
            CASE k.kind WHEN 'files' THEN q.most_files WHEN 'file_bytes' THEN q.most_file_bytes
-                       WHEN 'products' THEN q.most_products ELSE q.most_variants END AS own
+                       WHEN 'products' THEN q.most_products WHEN 'variants' THEN q.most_variants
+                       ELSE q.most_customers END AS own
     FROM merchant_quota q CROSS JOIN unnest(:kinds::text[]) WITH ORDINALITY AS k (kind, place)
     WHERE q.merchant_id = current_merchant() ORDER BY k.place
 """

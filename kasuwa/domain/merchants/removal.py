@@ -4,8 +4,11 @@ Run as the owner of the tables, by the operator alone. It may be interrupted at 
 docs/decisions/removing-merchants.md.
 """
 
+import asyncio
 import hashlib
 from collections.abc import Callable, Sequence
+from datetime import datetime
+from pathlib import Path
 from typing import Any, TypeAlias
 from uuid import UUID
 
@@ -17,6 +20,7 @@ from kasuwa.base.ids import new_id
 from kasuwa.base.problems import Conflict
 from kasuwa.base.storage import Blobs
 from kasuwa.domain.merchants.errors import MerchantNotFound
+from kasuwa.domain.messages.courier import forget_lines
 
 Owner: TypeAlias = "asyncpg.Connection[Any]"
 
@@ -30,10 +34,11 @@ class MerchantNotSuspended(Conflict):
 
 
 class Removed(Struct, frozen=True):
-    """How many rows went, by table, and how many files."""
+    """How many rows went, by table, how many files, and how many lines of outbox.jsonl."""
 
     rows: dict[str, int]
     files: int
+    lines: int
 
 
 class _Table(Struct, frozen=True):
@@ -58,12 +63,21 @@ async def name_of_leaving(owner: Owner, merchant_id: UUID) -> str:
     return name
 
 
+async def find_removal(owner: Owner, merchant_id: UUID) -> datetime | None:
+    """When the merchant was removed for good; None where it was not."""
+    ended_at: datetime | None = await owner.fetchval(
+        "SELECT max(ended_at) FROM removal WHERE merchant_hash = $1", _hash(merchant_id)
+    )
+    return ended_at
+
+
 async def remove_merchant(
-    owner: Owner, blobs: Blobs, merchant_id: UUID, watch: Callable[[str, int], None]
+    owner: Owner, blobs: Blobs, outbox: Path, merchant_id: UUID, watch: Callable[[str, int], None]
 ) -> Removed:
     """Remove the merchant; `watch` is told each table or "files" with how many went so far.
 
-    Raises MerchantNotFound, MerchantNotSuspended.
+    The merchant's own row goes last: as long as anything is left, there is somebody to remove. Raises
+    MerchantNotFound, MerchantNotSuspended.
     """
     tables = await _tables(owner)
     await _begin(owner, merchant_id)
@@ -78,6 +92,7 @@ async def remove_merchant(
                 gone[table.name] = gone.get(table.name, 0) + count
                 watch(table.name, gone[table.name])
     files = await _remove_files(blobs, merchant_id, watch)
+    lines = await asyncio.to_thread(forget_lines, outbox, merchant_id)
     async with owner.transaction():
         await owner.execute("DELETE FROM merchant WHERE merchant_id = $1", merchant_id)
         gone["merchant"] = 1
@@ -89,7 +104,7 @@ async def remove_merchant(
             merchant_id,
             msgspec.json.encode(gone | {"files": files}).decode(),
         )
-    return Removed(gone, files)
+    return Removed(gone, files, lines)
 
 
 async def _begin(owner: Owner, merchant_id: UUID) -> None:
@@ -104,8 +119,12 @@ async def _begin(owner: Owner, merchant_id: UUID) -> None:
             """,
             new_id(),
             merchant_id,
-            hashlib.sha256(merchant_id.bytes).digest(),
+            _hash(merchant_id),
         )
+
+
+def _hash(merchant_id: UUID) -> bytes:
+    return hashlib.sha256(merchant_id.bytes).digest()
 
 
 async def _take(owner: Owner, merchant_id: UUID, table: _Table) -> int:
@@ -184,4 +203,6 @@ async def _remove_files(blobs: Blobs, merchant_id: UUID, watch: Callable[[str, i
             watch("files", count)
     if keys:
         await blobs.delete(keys)
+    # Their names would tell whose they were.
+    await blobs.remove_folders(str(merchant_id))
     return count + len(keys)

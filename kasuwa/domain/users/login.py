@@ -148,7 +148,8 @@ async def _prove(
     await take_tries(services.pool, [at_account, at_address])
     known = await find_credentials(services.pool, name)
     is_right = await verify_password(None if known is None else known.password_hash, password)
-    if known is None or not is_right or known.status == "suspended":
+    # The status may be the merchant's, who is suspended or leaves.
+    if known is None or not is_right or known.status not in ("active", "pending"):
         raise WrongCredentials("Check the user name and the password.")
     await forgive_tries(services.pool, {at_account: None, at_address: 1})
     if known.status == "pending":

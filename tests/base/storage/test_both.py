@@ -95,6 +95,19 @@ async def test_delete_takes_many_and_does_not_mind_missing_ones(blobs: Blobs) ->
     assert await keys(blobs) == set()
 
 
+async def test_empty_folders_go_and_others_stay(blobs: Blobs) -> None:
+    for key in ("m1/ab/x.jpg", "m1/cd/ef/y.jpg", "m10/ab/z.jpg"):
+        await blobs.put(key, b"x", "image/jpeg")
+    await blobs.delete(["m1/cd/ef/y.jpg"])
+    await blobs.remove_folders("m1")
+    await blobs.remove_folders("nobody")
+    assert await keys(blobs) == {"m1/ab/x.jpg", "m10/ab/z.jpg"}
+    await blobs.delete(["m1/ab/x.jpg"])
+    await blobs.remove_folders("m1")
+    await blobs.put("m1/ab/x.jpg", b"x", "image/jpeg")
+    assert await keys(blobs) == {"m1/ab/x.jpg", "m10/ab/z.jpg"}
+
+
 async def test_a_list_tells_size_and_time_below_a_folder_only(blobs: Blobs) -> None:
     before = datetime.now(UTC) - timedelta(seconds=2)  # S3 tells whole seconds
     for key in ("m1/ab/x.jpg", "m1/cd/y.jpg", "m10/ab/z.jpg"):
@@ -138,6 +151,7 @@ async def test_a_key_that_is_not_ours_is_refused_by_every_verb(blobs: Blobs, key
         lambda: blobs.open(key),
         lambda: blobs.exists(key),
         lambda: blobs.delete(["a/b", key]),
+        lambda: blobs.remove_folders(key),
     ]
     if key not in ("", "/"):  # as prefixes these two mean everything
         verbs.append(lambda: keys(blobs, key) if not key.endswith("/") else keys(blobs, key + "/"))

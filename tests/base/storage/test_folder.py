@@ -155,6 +155,20 @@ async def test_the_sweep_leaves_what_may_still_be_written(tmp_path: Path) -> Non
     await blobs.close()
 
 
+async def test_no_folder_tells_whose_the_files_were(tmp_path: Path) -> None:
+    blobs = FolderBlobs(tmp_path)
+    for key in ("m1/ab/x.jpg", "m1/cd/y.jpg", "m2/ab/z.jpg"):
+        await blobs.put(key, b"x", "image/jpeg")
+    await blobs.delete(["m1/ab/x.jpg"])
+    await blobs.remove_folders("m1")
+    assert [path.name for path in (tmp_path / "m1").iterdir()] == ["cd"]
+    await blobs.delete(["m1/cd/y.jpg"])
+    assert (tmp_path / "m1").exists(), "deleting leaves the folders"
+    await blobs.remove_folders("m1")
+    assert not (tmp_path / "m1").exists()
+    await blobs.close()
+
+
 async def test_a_put_syncs_the_file_before_the_name_and_the_folders_after(
     variant: type[FolderBlobs], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

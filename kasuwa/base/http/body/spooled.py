@@ -12,7 +12,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 async def spool_body(request: AnyRequest, limit_bytes: int, path: Path) -> bytes:
-    """Write the body to the file, which the caller owns and removes; answer its SHA-256.
+    """Write the body to the file, which is the caller's own; answer its SHA-256.
 
     Raises TooLarge (413), by Content-Length before anything is read or as soon as more comes,
     ClientDisconnected and NoSpace (507).

@@ -50,6 +50,7 @@ def members(content: bytes) -> dict[str, bytes]:
 @settings(deadline=None, max_examples=60)
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"])), min_size=1, max_size=4))
 @example(["_x0041_", "_x0041_x0042_", "_x0041\x01", "__x005F_\r\n", " a\t\x00\ufffe\uffff "])
+@example(["long \n" * 13_107, "_x000" * 13_107])
 @example(['=1+1<&>"]]>', "\U0001f600 \x85\u2028", "_X0041_ x_x00", "'"])
 def test_every_text_is_read_as_it_was_written(texts: list[str]) -> None:
     header = ["sku", *(f"column {place}" for place in range(len(texts)))]

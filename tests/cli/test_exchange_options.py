@@ -67,7 +67,7 @@ async def first_product(shop: Shop) -> list[str]:
     """Name, price in kobo and quantity of the product that is changed."""
     malt = await product_of(shop.owner, "A")
     on_hand, *_ = (await stock_of(shop.owner, "A"))["here"]
-    return [malt.name, str(malt.main.price.selling_minor), f"{on_hand:f}"]
+    return [malt.name, str(malt.main.price.selling_minor), f"{on_hand:.3f}"]
 
 
 async def test_a_dry_run_prints_what_would_change_and_writes_nothing(
@@ -81,7 +81,7 @@ async def test_a_dry_run_prints_what_would_change_and_writes_nothing(
     assert "quantity" not in said
     said = (await kasuwa(installation, shop, "import", file, *update, "--dry-run", "--set-stock")).stdout
     assert "  A: quantity: '5' -> '9'\n" in said
-    assert await first_product(shop) == ["Malt", "50000", "5"]
+    assert await first_product(shop) == ["Malt", "50000", "5.000"]
     assert await count(urls, "SELECT count(*) FROM product WHERE merchant_id = $1", shop) == 2
     assert await count(urls, "SELECT count(*) FROM stock_movement WHERE merchant_id = $1", shop) == 2
     # The control: without --dry-run the same words change it, and say so.
@@ -100,12 +100,12 @@ async def test_what_becomes_of_a_sku_that_is_there_is_said_by_the_options(
 
     assert await done() == [1, 1, 0, 0, 2]
     assert await done("--on-duplicate", "skip") == [0, 0, 0, 3, 0]
-    assert await first_product(shop) == ["Malt", "50000", "5"]
+    assert await first_product(shop) == ["Malt", "50000", "5.000"]
     assert await done("--on-duplicate", "update") == [0, 0, 1, 2, 0]
     # Quantities of what is there are left alone, unless they were asked for.
-    assert await first_product(shop) == ["Ale", "60000", "5"]
+    assert await first_product(shop) == ["Ale", "60000", "5.000"]
     assert await done("--on-duplicate", "update", "--set-stock") == [0, 0, 1, 2, 0]
-    assert await first_product(shop) == ["Ale", "60000", "9"]
+    assert await first_product(shop) == ["Ale", "60000", "9.000"]
 
 
 def on_a_terminal(installation: Installation, *words: str) -> str:

@@ -4,8 +4,9 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
-from kasuwa.base.context import Caller, Context, Services, StoreId
+from kasuwa.base.context import Context, Services, StoreId
 from kasuwa.domain.catalogue.price_rules import PriceWish
 from kasuwa.domain.catalogue.pricing import VariantWish, change_prices
 from kasuwa.domain.catalogue.queries import read_stock
@@ -28,18 +29,7 @@ SHIRT,SHIRT-M,,,,9500,,,,,,M,,,2,1,
 
 def at_second(shop: Shop) -> Context:
     """The owner at the other store."""
-    caller = shop.owner.caller
-    return shop.owner.acting_as(
-        Caller(
-            kind=caller.kind,
-            id=caller.id,
-            merchant_id=caller.merchant_id,
-            store_id=StoreId(shop.second_store_id),
-            user_id=caller.user_id,
-            role=caller.role,
-            permissions=caller.permissions,
-        )
-    )
+    return shop.owner.acting_as(replace(shop.owner.caller, store_id=StoreId(shop.second_store_id)))
 
 
 def wish(selling: str) -> PriceWish:

@@ -6,6 +6,7 @@ With arguments they go to pytest (`make test ARGS="tests/api -k picture"`), and 
 import argparse
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -144,6 +145,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Every check and test", allow_abbrev=False)
     parser.add_argument("--only-checks", action="store_true", help="no tests")
     arguments, chosen = parser.parse_known_args()
+    # Whoever breaks the run off lets it clear away first.
+    signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(143))
     strict = os.environ.get("CI", "").lower() in {"1", "true", "yes"}
     sys.exit(0 if verify(arguments.only_checks, chosen, strict) else 1)
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import msgspec
 
 from bench import (
+    bulk,
     imaging,
     importing,
     limits,
@@ -29,6 +30,7 @@ MEASUREMENTS: dict[str, Callable[..., Report]] = {
     "limits": limits.measure,
     "login": log_in.measure,
     "import": importing.measure,
+    "bulk": bulk.measure,
     "stock": stock.measure,
     "search": search.measure,
     "prices": price_feed.measure,

@@ -34,7 +34,7 @@ _TABLES = (
     "product_card",
     "audit_entry",
 )
-_HEADER = (
+FILE_HEADER = (
     "parent sku",
     "sku",
     "name",
@@ -53,7 +53,7 @@ _HEADER = (
 _SIZES = ("S", "M", "L")
 
 
-class _Imported(Struct, frozen=True):
+class Imported(Struct, frozen=True):
     rows: int
     seconds: float
     peak_bytes: int
@@ -65,7 +65,7 @@ def write_file(path: Path, rows: int, seed: int = 7) -> None:
     chance = random.Random(seed)
     with path.open("w", newline="") as out:
         writer = csv.writer(out)
-        writer.writerow(_HEADER)
+        writer.writerow(FILE_HEADER)
         for number in range(rows // 6):
             for part in ("A", "B"):
                 sku = f"{part}-{number}"
@@ -88,15 +88,15 @@ def write_file(path: Path, rows: int, seed: int = 7) -> None:
                 writer.writerow([sku, f"{sku}-{size}", *[""] * 9, size, chance.randrange(1, 90), 5])
 
 
-def _import_into(data: Path, rows: int) -> _Imported:
+def _import_into(data: Path, rows: int) -> Imported:
     """Import a file of so many rows into a new shop."""
     shop = build_shop(data, products=2, sessions=1)
     file = data / "products.csv"
     write_file(file, rows)
-    return _import(data, str(shop.store_id), file)
+    return import_file(data, str(shop.store_id), file)
 
 
-def _import(data: Path, store_id: str, file: Path) -> _Imported:
+def import_file(data: Path, store_id: str, file: Path) -> Imported:
     words = [sys.executable, "-m", "kasuwa", "import", "products", str(file), "--store", store_id, "--json"]
     begun = time.perf_counter()
     with subprocess.Popen([*words, "--data", str(data)], stdout=subprocess.PIPE) as process:
@@ -110,7 +110,7 @@ def _import(data: Path, store_id: str, file: Path) -> _Imported:
     assert (process.returncode, run["failed"]) == (0, 0), run["faults"]
     # The start of the command and of its database included.
     seconds = time.perf_counter() - begun
-    return _Imported(run["rows_done"] - 1, seconds, peak, run["created"])
+    return Imported(run["rows_done"] - 1, seconds, peak, run["created"])
 
 
 async def _copy(dsn: str, folder: Path) -> float:

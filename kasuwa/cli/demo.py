@@ -1,5 +1,6 @@
 """`kasuwa demo`: fill the demo's shop, and say how to get in."""
 
+import re
 import secrets
 from pathlib import Path
 from typing import Literal
@@ -23,6 +24,7 @@ from kasuwa.cli.demo_shop import (
     found_shop,
     owner_at,
     read_catalogue,
+    read_credits,
 )
 from kasuwa.cli.output import say, say_json
 from kasuwa.cli.visiting import at_the_database, in_the_shop
@@ -73,10 +75,21 @@ def show_demo(settings: Settings, wish: Wish, url: str, photographs: Path | None
         return
     say(f"demo shop: log in as {access.username} (or {access.email}) with the password {access.password}")
     say(f"  locations {access.store_id} and {access.second_store_id}")
+    for line in _sources(folder):
+        say(f"  photographs: {line}; each says by whom it is")
     say("  try it, each uploads a picture:")
     for name, curl in curls.items():
         say(f"  {name}:")
         say(f"    {curl}")
+
+
+def _sources(folder: Path) -> list[str]:
+    """Where the photographs come from, without the files' names, and under which licence."""
+    found = {
+        f"{re.sub(r', [^;]*', '', credit.source)}; licence {credit.licence}"
+        for credit in read_credits(folder).values()
+    }
+    return sorted(found)
 
 
 Shown = tuple[DemoAccess, dict[str, str]]

@@ -32,6 +32,7 @@ from kasuwa.domain.stores.queries import read_store_ids
 
 USERNAME = "demo"
 EMAIL = "demo@kasuwa.example"
+_INDEX = "photographs.json"
 PHOTOGRAPHS = Path(kasuwa.__file__).parent.parent / ".cache" / "demo-photographs"
 
 _PRODUCTS = Path(kasuwa.__file__).parent / "demo_products.json"
@@ -98,6 +99,23 @@ def check_photographs(folder: Path, catalogue: DemoCatalogue) -> None:
             "clone `make serve` (or `python -m tools.demo_photographs`) installs them; elsewhere name a "
             "folder that has them by --photographs."
         )
+
+
+class Credit(Struct, frozen=True):
+    """Whom to thank for a photograph: a line of the index that set-up writes beside them."""
+
+    file: str
+    photographer: str
+    source: str
+    licence: str
+
+
+def read_credits(folder: Path) -> dict[str, Credit]:
+    """The credits of the folder's photographs by file; none of a folder of one's own."""
+    index = folder / _INDEX
+    if not index.is_file():
+        return {}
+    return {one.file: one for one in msgspec.json.decode(index.read_bytes(), type=list[Credit])}
 
 
 async def find_shop(context: Context) -> DemoShop | None:
@@ -231,4 +249,6 @@ async def _picture(acting: Context, product_id: UUID, product: DemoProduct, phot
         return
     content = await asyncio.to_thread((photographs / product.photograph).read_bytes)
     kept = await keep_bytes(acting, content, STOREHARMONY_FORMATS)
-    await show_picture(acting, product_id, kept, Place(alt_text=product.alt_text))
+    credit = read_credits(photographs).get(product.photograph)
+    by = "" if credit is None else f" (photograph: {credit.photographer})"
+    await show_picture(acting, product_id, kept, Place(alt_text=product.alt_text + by))

@@ -3,7 +3,6 @@
 import re
 from collections.abc import AsyncIterator
 
-import httpx
 import msgspec
 import pytest
 
@@ -18,9 +17,7 @@ from tests.conftest import SchemaOwner
 
 def calling_from(web: Web, address: str) -> Web:
     """The same application for somebody at another address."""
-    transport = httpx.ASGITransport(app=web.app, client=(address, 50_000))
-    client = httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8000")
-    return Web(web.app, web.services, client)
+    return Web(web.app, web.services, address=address)
 
 
 async def test_guesses_have_to_wait_but_the_owner_gets_in_from_elsewhere(

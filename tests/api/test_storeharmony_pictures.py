@@ -1,5 +1,6 @@
 """Pictures of products over the StoreHarmony API: four ways in, one order, immutable files out."""
 
+import asyncio
 import base64
 import io
 import json
@@ -122,6 +123,18 @@ async def test_pictures_are_inserted_ordered_and_taken_off(web: Web, shop: Shop)
     assert [image["url"] for image in answer.json()["images"]] == [expected[3], expected[0], expected[2]]
     page = (await web.get(stock(shop), headers=session(shop))).json()
     assert page["data"][0]["images"] == answer.json()["images"]
+
+
+async def test_a_picture_that_is_sent_again_before_its_answer_came_is_added_once(
+    web: Web, shop: Shop
+) -> None:
+    """A phone on a bad line, without an Idempotency-Key."""
+    item = await make(web, shop)
+    content = picture_bytes("PNG", seed=77)
+    answers = await asyncio.gather(*(add(web, shop, item, content) for _ in range(5)))
+    assert {answer.status_code for answer in answers} == {200}
+    assert len({answer.text for answer in answers}) == 1
+    assert len(await images(web, shop, item)) == 1
 
 
 async def test_the_same_bytes_at_the_same_place_are_not_added_twice(web: Web, shop: Shop) -> None:

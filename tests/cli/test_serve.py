@@ -21,6 +21,7 @@ from kasuwa.database import visiting_database
 from kasuwa.handover import ORDER_VARIABLE
 from kasuwa.settings import SettingWrong, read_settings
 from tests.cli.staging import Installation, Serving, serving
+from tools.demo_photographs import photographer
 
 SAMPLE_KEY = "Y2hhbmdlLW1lLWNoYW5nZS1tZS1jaGFuZ2UtbWUhISE="
 RANDOM_KEY = "q7l0c3XfQdS4mHnWv1b8yJr2kZp9uTe6oGiAaNxLsCE="
@@ -75,7 +76,29 @@ def test_the_demo_has_thirty_products_with_different_pictures_and_stock_at_both_
     assert len(products) >= 30
     paths = {re.search(r"/media/[^\"]+?/([0-9a-f]{64})/", json.dumps(p)).group(1) for p in products}  # type: ignore[union-attr]
     assert len(paths) == len(products)
-    assert access["store_id"] != access["second_store_id"]
+    item = httpx.get(
+        f"{demo.url}/cloudapi/app/{access['store_id']}/stock/{products[0]['itemId']}",
+        headers={"sessiontoken": access["session"]},
+    ).json()
+    there = {location["storeId"]: location["quantity"] for location in item["locations"]}
+    assert set(there) == {access["store_id"], access["second_store_id"]}
+    assert all(quantity > 0 for quantity in there.values())
+
+
+def test_the_demo_says_by_whom_its_photographs_are(demo: Serving, installation: Installation) -> None:
+    assert "photographs: npm @vendure/create" in demo.said
+    assert "first published on Unsplash; licence MIT" in demo.said
+    access = json.loads(installation.ask("demo", "--show", "--json"))
+    shown = httpx.get(
+        f"{demo.url}/cloudapi/app/{access['store_id']}/stock",
+        params={"size": 50},
+        headers={"sessiontoken": access["session"]},
+    ).json()["data"]
+    named = {photographer(path.name) for path in PHOTOGRAPHS.glob("*.jpg")}
+    for product in shown:
+        # The test of the printed commands adds pictures of its own.
+        texts = [picture["alt"] for picture in product["images"]]
+        assert any(f"(photograph: {name})" in text for text in texts for name in named), texts
 
 
 def test_a_repeated_fill_changes_nothing_even_beside_another(

@@ -126,7 +126,7 @@ async def ask(web: Web, call: Call) -> httpx.Response:
     extra = dict.fromkeys(_SENT_HEADERS, CANARIES[0]) | {"Idempotency-Key": f"{CANARIES[0]}-{new_id().hex}"}
     named = {"X-Request-Id": "same-request", "Request-Id": "same-request"}
     options["headers"] = {**extra, **options["headers"], **named}
-    return await web.client.request(**options)
+    return await web.unchecked.request(**options)
 
 
 async def probe(web: Web, entry: Entry, cast: Cast) -> tuple[list[str], list[int]]:

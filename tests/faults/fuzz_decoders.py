@@ -1,9 +1,10 @@
 """Coverage-guided fuzzing of everything that reads a stranger's picture.
 
-Run: python -m tests.faults.fuzz_decoders --seconds 3600    (the suite runs a minute)
+Run: python -m tests.faults.fuzz_decoders --seconds 3600    (the suite runs twenty seconds)
 
 The fuzzer is a process of its own: what it finds ends it, with the file that did it named. A file may be
-refused (NotRendered) or rendered; any other exception, a crash and more than two seconds are faults.
+refused (NotRendered) or rendered; any other exception, a crash and more than SLOWEST_SECONDS for a file
+(the suite shares a busy machine) are faults.
 """
 
 import argparse

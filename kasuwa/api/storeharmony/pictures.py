@@ -7,7 +7,8 @@ from kasuwa.base.context import Context
 from kasuwa.base.http.api import Exchange
 from kasuwa.base.http.body import media_type, read_body, read_byte_array, read_form
 from kasuwa.base.problems import Malformed, UnsupportedMediaType
-from kasuwa.domain.catalogue.queries import get_product, get_product_id
+from kasuwa.domain.catalogue.actions import lock_product
+from kasuwa.domain.catalogue.queries import get_product_id
 from kasuwa.domain.media.actions import show_picture
 from kasuwa.domain.media.keeping import keep_bytes
 from kasuwa.domain.media.records import MOST_BYTES, STOREHARMONY_FORMATS, Place
@@ -48,8 +49,10 @@ async def upload_product_picture(
         await get_product_id(db, product_id=product_id)
     kept = await keep_bytes(context, body, STOREHARMONY_FORMATS)
     position = int(query.position)
-    for picture in (await get_product(context, product_id)).pictures:
-        if picture.position == position and picture.picture_id == kept.picture_id:
-            return picture.rendition("zoom").path
-    placed = await show_picture(context, product_id, kept, Place(position=position))
+    async with context.transaction() as db:
+        # Under the product's lock: the same upload may be on its way a second time.
+        for picture in (await lock_product(db, product_id)).pictures:
+            if picture.position == position and picture.picture_id == kept.picture_id:
+                return picture.rendition("zoom").path
+        placed = await show_picture(context, product_id, kept, Place(position=position))
     return placed.picture.rendition("zoom").path

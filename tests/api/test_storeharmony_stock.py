@@ -212,6 +212,7 @@ async def test_what_is_not_the_shops_is_404(web: Web, shop: Shop, other_shop: Sh
     ):
         assert refused.status_code == 404
     removed = await make(web, shop, quantity=1)
+    assert (await deduct(web, shop, removed)).status_code == 200
     await web.delete(stock(shop, f"/{removed['itemId']}"), headers=session(shop))
     assert (await add(web, shop, removed)).status_code == 404
 

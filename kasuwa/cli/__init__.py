@@ -467,7 +467,7 @@ def import_products(
 
 @export_app.command("products")
 def export_products(
-    file: Annotated[Path, typer.Argument(help="The CSV to write, or JSON lines if it ends in .jsonl.")],
+    file: Annotated[Path, typer.Argument(help="What to write: a name in .csv, .xlsx or .jsonl.")],
     store: Store = None,
     as_json: Json = False,
     data: Data = None,

@@ -12,7 +12,7 @@ import msgspec
 from kasuwa.base.context import Context
 from kasuwa.cli.output import fail, say, say_json, warn
 from kasuwa.cli.visiting import in_a_store
-from kasuwa.domain.exchange.exports import export_csv, export_jsonl, failed_rows
+from kasuwa.domain.exchange.exports import EXPORTS, failed_rows
 from kasuwa.domain.exchange.imports import begin_import, run_import
 from kasuwa.domain.exchange.pictures import PictureOutcome, import_pictures
 from kasuwa.domain.exchange.records import ImportOptions, ImportRun
@@ -65,10 +65,14 @@ def import_products(
 
 
 def export_to(settings: Settings, file: Path, store: str | None, *, as_json: bool) -> None:
-    """Write every product that is not archived to the file: JSON lines if its name says so, else CSV."""
+    """Write every product that is not archived to the file, in the format that its name ends in."""
+    export = EXPORTS.get(file.suffix.lower().removeprefix("."))
+    if export is None:
+        *others, last = (f".{ending}" for ending in EXPORTS)
+        fail(f"{file} does not say what to write: give it a name that ends in {', '.join(others)} or {last}")
 
     async def act(acting: Context) -> None:
-        await _write(file, (export_jsonl if file.suffix == ".jsonl" else export_csv)(acting))
+        await _write(file, export(acting))
 
     in_a_store(settings, store, act)
     if as_json:

@@ -27,6 +27,7 @@ from tests.shop import Shop, new_shop
 
 Json = dict[str, Any]
 CSV = "text/csv"
+XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 
 
 async def call(web: Web, shop: Shop, method: str, path: str, **options: Any) -> httpx.Response:
@@ -74,7 +75,7 @@ def left_behind(web: Web) -> list[int]:
     return put_aside(os.getpid(), web.services.settings.data_folder())
 
 
-@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "xlsx"])
 async def test_what_is_exported_imports_elsewhere_and_exports_the_same_bytes(
     web: Web, shop: Shop, kind: str
 ) -> None:
@@ -83,7 +84,7 @@ async def test_what_is_exported_imports_elsewhere_and_exports_the_same_bytes(
     assert (done["fileName"], done["kind"], done["endedAt"] is None) == ("whole.csv", "products", False)
     first = await export(web, shop, kind)
     same = await new_shop(web.services)
-    media = CSV if kind == "csv" else "application/jsonl"
+    media = {"csv": CSV, "jsonl": "application/jsonl", "xlsx": XLSX}[kind]
     assert (await load(web, same, first, media=media))["created"] == 3
     assert await export(web, same, kind) == first
     assert await faults(shop.owner) == await faults(same.owner) == []
@@ -276,9 +277,6 @@ async def test_nobody_else_sees_an_import(web: Web, shop: Shop, other_shop: Shop
     assert (await web.post(path, content=b"sku\nA\n", headers={"content-type": CSV})).status_code == 401
     seen = await web.get(f"/manage/{shop.store_id}/product-exports", headers=headers)
     assert "cost price" not in seen.text.split("\r\n")[0]
-
-
-XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 
 
 def spreadsheet(folder: Path) -> bytes:

@@ -392,7 +392,7 @@ class ExportProductsPath(Struct, frozen=True, kw_only=True):
 
 
 class ExportProductsQuery(Struct, frozen=True, kw_only=True):
-    format: Literal["csv", "jsonl"] = "csv"
+    format: Literal["csv", "jsonl", "xlsx"] = "csv"
 
 
 class GetBannerPath(Struct, frozen=True, kw_only=True):
@@ -2275,7 +2275,11 @@ OPERATIONS: dict[str, Operation] = {
         headers=(),
         success_status=200,
         answer=None,
-        answer_media=("text/csv", "application/jsonl"),
+        answer_media=(
+            "text/csv",
+            "application/jsonl",
+            "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+        ),
         statuses=frozenset({200, 400, 401, 403, 404, 408, 422, 429, 500, 503}),
     ),
     "getPacks": Operation(

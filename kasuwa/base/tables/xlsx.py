@@ -29,6 +29,8 @@ _PIECE = 64 * 1024
 _BUILT_IN_DATES = frozenset({*range(14, 23), *range(45, 48)})
 _DATE_LETTERS = re.compile(r"[dmyhs]", re.IGNORECASE)
 _NOT_LETTERS = re.compile(r'"[^"]*"|\\.|\[[^\]]*\]')
+# What XML cannot hold stands by its number: _x000D_ is a carriage return, _x005F_ the sign that begins one.
+_BY_NUMBER = re.compile("_x([0-9A-Fa-f]{4})_")
 
 
 def open_xlsx(path: Path, sheet: str | None = None) -> Table:
@@ -153,7 +155,7 @@ class _Book:
 
         def end(name: str) -> None:
             if name == "si":
-                texts.append("".join(parts))
+                texts.append(_plain("".join(parts)))
             elif name == "rPh":
                 inside[1] = False
             elif name == "t":
@@ -259,7 +261,7 @@ class _Sheet:
         if self._kind == "b":
             return "true" if text == "1" else "false"
         if self._kind != "n" or not text:
-            return text
+            return _plain(text)
         if self._style in self._book.dates:
             return _date(text, self._book.begins_1904)
         return _number(text)
@@ -320,6 +322,10 @@ def _feed(parser: Any, piece: bytes, final: bool) -> None:
         parser.Parse(piece, final)
     except expat.ExpatError as error:
         raise TableWrong(f"The file is damaged: {error}.") from None
+
+
+def _plain(text: str) -> str:
+    return _BY_NUMBER.sub(lambda found: chr(int(found[1], 16)), text) if "_x" in text else text
 
 
 def _int(text: str | None) -> int:

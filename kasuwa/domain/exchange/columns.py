@@ -60,6 +60,7 @@ STOCK: dict[str, tuple[str, Read]] = {
     "reorder quantity": ("reorder_quantity", cells.read_quantity),
 }
 PLACES = ("parent sku", "currency")
+_NUMBERS = (*MONEY, *STOCK, "tax rate", "weight grams", "wholesale min quantity")
 # What others call the same.
 _ALIASES = {
     "title": "name",
@@ -107,6 +108,11 @@ def column_names(stores: Sequence[str]) -> list[str]:
         *PRICE,
         *stock,
     ]
+
+
+def is_number(name: str) -> bool:
+    """Whether the column of an export holds numbers."""
+    return name.partition(" @ ")[0] in _NUMBERS
 
 
 def read_header(

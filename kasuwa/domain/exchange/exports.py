@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
@@ -13,11 +13,12 @@ import msgspec
 from kasuwa.base.context import Context
 from kasuwa.base.db import Database
 from kasuwa.base.money import from_minor
+from kasuwa.base.tables import write_xlsx
 from kasuwa.domain.catalogue.queries import read_products, read_stock
 from kasuwa.domain.catalogue.records import Price, Product, StockLevel, Variant
 from kasuwa.domain.exchange.categories import read_paths
 from kasuwa.domain.exchange.cells import escape, join_list
-from kasuwa.domain.exchange.columns import MONEY, OPTIONS, STOCK, column_names
+from kasuwa.domain.exchange.columns import MONEY, OPTIONS, STOCK, column_names, is_number
 from kasuwa.domain.exchange.runs import read_failed, read_run
 from kasuwa.domain.permissions import Permission
 from kasuwa.domain.stores.queries import store_labels
@@ -174,6 +175,20 @@ async def export_jsonl(context: Context) -> AsyncIterator[bytes]:
             names = row
             continue
         yield msgspec.json.encode(dict(zip(names, row, strict=True))) + b"\n"
+
+
+async def export_xlsx(context: Context) -> AsyncIterator[bytes]:
+    """The export as a spreadsheet with money and quantities as numbers. Raises TableWrong when it is full."""
+    async for piece in write_xlsx(export_products(context), "Products", is_number):
+        yield piece
+
+
+# How products are exported, by the ending of the file's name.
+EXPORTS: Mapping[str, Callable[[Context], AsyncIterator[bytes]]] = {
+    "csv": export_csv,
+    "jsonl": export_jsonl,
+    "xlsx": export_xlsx,
+}
 
 
 async def failed_rows(context: Context, import_id: UUID) -> AsyncIterator[bytes]:

@@ -93,6 +93,13 @@ def test_texts_numbers_dates_and_formulas_are_read_as_they_are_shown(file: Path)
     table.close()
 
 
+def test_characters_that_stand_by_their_number_are_read_in_shared_and_in_own_texts(file: Path) -> None:
+    shared = "<sst><si><t>sku</t></si><si><t>name</t></si><si><t>a_x000D_b _x005F_x0041_</t></si></sst>"
+    row = '<row r="2"><c r="A2" t="str"><v>_x0009_A</v></c><c r="B2" t="s"><v>2</v></c></row>'
+    write(file, sheet(row), **{"xl/sharedStrings.xml": shared})
+    assert rows_of(file) == [["\tA", "a\rb _x0041_", "", ""]]
+
+
 def test_a_sheet_is_found_by_its_name_or_the_others_are_named(file: Path) -> None:
     write(file, sheet())
     opened(file, "Hidden").close()

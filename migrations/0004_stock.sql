@@ -12,6 +12,20 @@ AS $$
     'tablet', 'tablets', 'capsule', 'capsules') THEN 0 ELSE 3 END)::smallint
 $$;
 
+-- How many decimals an amount of the currency has; as kasuwa/base/money.py, which a test compares.
+CREATE FUNCTION money_decimals(currency text) RETURNS integer
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+AS $$
+  SELECT CASE
+    WHEN currency IN (
+      'ADP', 'AFN', 'ALL', 'BIF', 'BYR', 'CLP', 'DJF', 'ESP', 'GNF', 'IQD', 'IRR', 'ISK', 'ITL', 'JPY', 'KMF', 'KPW',
+      'KRW', 'LAK', 'LBP', 'LUF', 'MGA', 'MGF', 'MMK', 'MRO', 'PYG', 'RSD', 'RWF', 'SLL', 'SOS', 'STD', 'SYP', 'TMM',
+      'TRL', 'UGX', 'UYI', 'VND', 'VUV', 'XAF', 'XOF', 'XPF', 'YER', 'ZMK', 'ZWD') THEN 0
+    WHEN currency IN ('BHD', 'JOD', 'KWD', 'LYD', 'OMR', 'TND') THEN 3
+    WHEN currency IN ('CLF', 'UYW') THEN 4
+    ELSE 2 END
+$$;
+
 -- A UUIDv7, as the application makes them.
 CREATE FUNCTION new_id() RETURNS uuid
 LANGUAGE sql VOLATILE PARALLEL SAFE
@@ -82,6 +96,21 @@ LANGUAGE plpgsql AS $$
 BEGIN
   UPDATE stock_balance SET decimals = unit_decimals(NEW.unit)
   WHERE merchant_id = NEW.merchant_id AND product_id = NEW.product_id;
+  -- A fraction that the unit does not have could be neither sold nor counted any more.
+  IF EXISTS (
+    SELECT FROM stock_balance b
+    WHERE b.merchant_id = NEW.merchant_id AND b.product_id = NEW.product_id
+      AND ((b.on_hand, b.reserved, b.in_transit, b.damaged, b.shortfall)
+             <> (round(b.on_hand, b.decimals), round(b.reserved, b.decimals), round(b.in_transit, b.decimals),
+                 round(b.damaged, b.decimals), round(b.shortfall, b.decimals))
+           OR EXISTS (
+             SELECT FROM stock_batch s
+             WHERE s.merchant_id = b.merchant_id AND s.store_id = b.store_id AND s.variant_id = b.variant_id
+               AND s.quantity <> round(s.quantity, b.decimals)))
+  ) THEN
+    RAISE integrity_constraint_violation USING CONSTRAINT = 'stock_fits_unit',
+      MESSAGE = 'stock has decimals that the unit does not have';
+  END IF;
   RETURN NULL;
 END $$;
 CREATE TRIGGER follow_unit AFTER UPDATE OF unit ON product
@@ -236,6 +265,7 @@ DECLARE
   lacking numeric;       -- what a sale took beyond the shelf
   units numeric;         -- of one pack
   cost numeric;
+  worth numeric;         -- what the shelf would have cost in all
   value numeric;
   enters boolean;
   batch_name text;
@@ -327,6 +357,17 @@ BEGIN
         r.fault := 'not_enough'; r.told := trim_scale(greatest(b.on_hand - b.reserved, 0));
       ELSIF w.state <> 'on_hand' AND going > held THEN
         r.fault := 'not_enough'; r.told := trim_scale(held);
+      END IF;
+      EXIT one WHEN r.fault IS NOT NULL;
+
+      -- A total has an end as well, which is in whole money. What only changes its place was let in before.
+      IF w.state = 'on_hand' AND delta > 0 AND w.kind NOT LIKE 'transfer%' THEN
+        worth := greatest(b.cost_value, 0) + round(delta * coalesce(w.unit_cost / units, b.average_cost), 3);
+        IF worth > 1e12 THEN
+          SELECT 'too_dear' INTO r.fault FROM store s
+          WHERE s.merchant_id = b.merchant_id AND s.store_id = b.store_id
+            AND worth > 1e12 * 10::numeric ^ money_decimals(s.currency);
+        END IF;
       END IF;
       EXIT one WHEN r.fault IS NOT NULL;
 

@@ -39,6 +39,11 @@ def to_minor(amount: Decimal, currency: str, pointer: str) -> int:
     return int(rounded.scaleb(decimals(currency)))
 
 
+def is_beyond(minor: Decimal, currency: str) -> bool:
+    """Whether a total in minor units is more than any may be. The database's move_stock() asks the same."""
+    return minor > MOST.scaleb(decimals(currency))
+
+
 def from_minor(minor: int, currency: str) -> Decimal:
     """The amount as a decimal, without zeros at its end."""
     scale = decimals(currency)

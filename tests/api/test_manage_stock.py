@@ -85,6 +85,18 @@ async def test_all_or_nothing_changes_nothing_when_one_cannot_be(web: Web, shop:
     assert await quantity_of(web, shop, rice) == 15
 
 
+async def test_a_line_beyond_the_largest_total_is_refused_alone(web: Web, shop: Shop) -> None:
+    gold, malt = await product(web, shop, "G", 0), await product(web, shop, "M", 0)
+    lines = [
+        {"sku": "G", "change": 2, "unitCost": 1e12, "reason": "delivery"},
+        {"sku": "M", "change": 2, "unitCost": 5e11, "reason": "delivery"},
+    ]
+    refused, done = (await change(web, shop, lines)).json()["rows"]
+    assert (refused["status"], done["status"]) == ("refused", "done")
+    assert [e["pointer"] for e in refused["errors"]] == ["/lines/0/quantity"]
+    assert (await quantity_of(web, shop, gold), await quantity_of(web, shop, malt)) == (0, 2)
+
+
 async def test_five_thousand_lines_go_at_once_and_one_more_is_refused(web: Web, shop: Shop) -> None:
     rice = await product(web, shop, "RICE", 0)
     answer = await change(web, shop, [{"sku": "RICE", "change": 1}] * 5000)

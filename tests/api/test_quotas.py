@@ -14,7 +14,7 @@ from tests.api.shoplazza_calls import Shoplazza
 from tests.api.test_shoplazza_products import plain
 from tests.api.test_storeharmony_customers import ask
 from tests.api.test_storeharmony_pictures import add
-from tests.api.test_storeharmony_products import make, session, stock
+from tests.api.test_storeharmony_products import deduct, make, session, stock
 from tests.client import Web
 from tests.conftest import SchemaOwner, picture_bytes
 from tests.shop import Shop
@@ -47,6 +47,7 @@ async def test_a_product_beyond_the_quota_is_refused_until_one_goes(web: Web, sh
 async def test_an_archived_product_and_its_variants_are_not_kept(web: Web, shop: Shop) -> None:
     counted = await make(web, shop, quantity=3)
     assert await kept(shop) == NOTHING | {"products": 1, "variants": 1}
+    await deduct(web, shop, counted, quantity=3, reason="other")
     gone = await web.delete(stock(shop, f"/{counted['itemId']}"), headers=session(shop))
     assert gone.status_code == 200
     assert await kept(shop) == NOTHING

@@ -6,7 +6,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from tests.api.test_storeharmony_products import make, session, stock
+from tests.api.test_storeharmony_products import deduct, make, session, stock
 from tests.client import Web
 from tests.conftest import picture_bytes
 from tests.shop import Shop
@@ -216,6 +216,7 @@ async def test_items_are_counted_where_they_are_without_archived_ones(web: Web, 
         return {row["name"]: row["itemCount"] for row in rows if row["itemCount"]}
 
     assert await counts() == {"Malt": 2, "Soft": 1}
+    await deduct(web, shop, both, quantity=1, reason="other")
     gone = await web.delete(stock(shop, f"/{both['itemId']}"), headers=session(shop))
     assert gone.json()["status"] == "archived"
     assert await counts() == {"Malt": 1}

@@ -18,7 +18,7 @@ from tests.api.test_storeharmony_categories import (
     upload,
 )
 from tests.api.test_storeharmony_pictures import bodies
-from tests.api.test_storeharmony_products import make, session, stock
+from tests.api.test_storeharmony_products import deduct, make, session, stock
 from tests.client import Web
 from tests.conftest import picture_bytes
 from tests.shop import Shop
@@ -197,6 +197,7 @@ async def test_items_move_to_a_category_that_stays(web: Web, shop: Shop, other_s
     await make(web, shop, categoryIds=both)
     await make(web, shop, categoryIds=[market["malt"]["categoryId"]])
     archived = await make(web, shop, categoryIds=[market["malt"]["categoryId"]], quantity=1)
+    await deduct(web, shop, archived, quantity=1, reason="other")
     await web.delete(stock(shop, f"/{archived['itemId']}"), headers=session(shop))
     errors = []
     for nobodys in (str(uuid4()), theirs["categoryId"], "x", market["malt"]["categoryId"]):

@@ -14,7 +14,7 @@ from kasuwa.domain.catalogue.actions import create_product
 from kasuwa.domain.catalogue.categories import create_category
 from kasuwa.domain.catalogue.records import NewProduct, NewVariant, OptionValue, Price, ProductOption
 from kasuwa.domain.permissions import Role
-from tests.api.test_storeharmony_products import make, session, stock
+from tests.api.test_storeharmony_products import deduct, make, session, stock
 from tests.client import Web
 from tests.contract.cast import hire
 from tests.shop import Shop
@@ -361,6 +361,7 @@ async def test_the_list_goes_by_category_and_status(web: Web, shop: Shop) -> Non
     plain, hidden = await make(web, shop, name="Plain"), await make(web, shop, name="Hidden")
     gone = await make(web, shop, name="Gone", quantity=1)
     await web.put(stock(shop, f"/{hidden['itemId']}"), headers=session(shop), json={"status": "inactive"})
+    await deduct(web, shop, gone, quantity=1, reason="other")
     await web.delete(stock(shop, f"/{gone['itemId']}"), headers=session(shop))
     for status, item in (("active", plain), ("inactive", hidden), ("archived", gone)):
         page = await price_list(web, shop, status=status)

@@ -219,10 +219,50 @@ async def test_what_has_not_changed_is_not_sent_again(web: Web, shop: Shop) -> N
     assert (again.status_code, again.content) == (304, b"")
 
 
+async def test_a_product_of_which_something_lies_is_not_removed(web: Web, shop: Shop) -> None:
+    item = await make(web, shop, quantity=3, sku="HELD")
+
+    async def refused(text: str) -> None:
+        answer = await web.delete(stock(shop, f"/{item['itemId']}"), headers=session(shop))
+        assert (answer.status_code, answer.json()["detail"].startswith(text)) == (409, True), answer.text
+
+    async def book(**line: Any) -> None:
+        answer = await web.post(
+            f"/manage/{shop.store_id}/stock/changes",
+            headers=session(shop),
+            json={"lines": [{"sku": "HELD"} | line], "allOrNothing": True},
+        )
+        assert answer.status_code == 200, answer.text
+
+    await refused("3 lie at ")
+    await deduct(web, shop, item, quantity=3, reason="damage")
+    await refused("3 are set aside as damaged at ")
+    await book(state="damaged", change=-3, reason="thrown away")
+    kept = await web.delete(stock(shop, f"/{item['itemId']}"), headers=session(shop))
+    assert kept.json()["status"] == "archived"
+    async with shop.owner.transaction() as db:
+        assert await db.values("SELECT * FROM stock_faults()") == []
+
+
+async def test_a_unit_that_the_stock_does_not_fit_is_refused(web: Web, shop: Shop) -> None:
+    item = await make(web, shop, quantity=1.5, unit="kg")
+    answer = await change(web, shop, item, unit="each")
+    assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (409, "/unit"), answer.text
+    await deduct(web, shop, item, quantity=0.5, reason="other")
+    assert (await change(web, shop, item, unit="each")).status_code == 200
+
+
+async def deduct(web: Web, shop: Shop, item: dict[str, Any], **body: Any) -> None:
+    path = stock(shop, f"/{item['itemId']}/deductquantity")
+    answer = await web.post(path, headers=session(shop), json=body)
+    assert answer.status_code == 200, answer.text
+
+
 async def test_a_product_without_history_is_deleted_and_one_with_history_archived(
     web: Web, shop: Shop
 ) -> None:
     plain, counted = await make(web, shop), await make(web, shop, quantity=3, sku="KEPT")
+    await deduct(web, shop, counted, quantity=3, reason="other")
     gone = await web.delete(stock(shop, f"/{plain['itemId']}"), headers=session(shop))
     kept = await web.delete(stock(shop, f"/{counted['itemId']}"), headers=session(shop))
     assert (gone.json()["status"], kept.json()["status"]) == ("deleted", "archived")

@@ -212,6 +212,7 @@ async def test_what_is_not_the_shops_is_404(web: Web, shop: Shop, other_shop: Sh
     ):
         assert refused.status_code == 404
     removed = await make(web, shop, quantity=1)
+    assert (await deduct(web, shop, removed)).status_code == 200
     await web.delete(stock(shop, f"/{removed['itemId']}"), headers=session(shop))
     assert (await add(web, shop, removed)).status_code == 404
 
@@ -235,6 +236,23 @@ async def test_a_manager_may_and_a_cashier_may_not(web: Web, shop: Shop) -> None
             json={"quantity": 1},
         )
         assert answer.status_code == status
+
+
+async def test_what_lies_there_may_have_cost_so_much_and_no_more(web: Web, shop: Shop) -> None:
+    item = await make(web, shop)
+    for more in ({"quantity": 1e9, "unitCost": 1e12}, {"quantity": 2, "unitCost": 500_000_000_000.01}):
+        answer = await add(web, shop, item, **more)
+        assert answer.status_code == 422, answer.text
+        assert [(e["pointer"], e["code"]) for e in answer.json()["errors"]] == [("/quantity", "maximum")]
+    assert await movements(shop.owner) == []
+    assert (await add(web, shop, item, quantity=2, unitCost=500_000_000_000)).status_code == 200
+    assert (await add(web, shop, item, quantity=1)).status_code == 422, "at what one cost on average"
+    assert await quantity_of(web, shop, item) == 2
+    priced = {"name": "Gold", "prices": {"sellingPrice": 1, "costPrice": 1e12}}
+    for quantity, status in ((2, 422), (1, 200)):
+        new = await web.post(stock(shop), headers=session(shop), json=priced | {"quantity": quantity})
+        assert new.status_code == status, new.text
+        assert [e["pointer"] for e in new.json().get("errors", [])] == ["/quantity"] * (status == 422)
 
 
 async def test_a_hundred_buyers_at_once_get_what_there_is(web: Web, shop: Shop) -> None:

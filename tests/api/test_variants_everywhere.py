@@ -1,9 +1,12 @@
 """One product with variants, seen through all three APIs, whichever of them made it."""
 
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
 from kasuwa.domain.catalogue.queries import get_product
+from kasuwa.domain.inventory.actions import move_stock
+from kasuwa.domain.inventory.records import Kind, Move
 from tests.api.bigcommerce_calls import BigCommerceCalls
 from tests.api.picture_server import PictureServer
 from tests.api.shoplazza_calls import Shoplazza
@@ -98,3 +101,40 @@ async def test_what_shoplazza_made_reads_in_full_however_long_its_options_are(
     assert (item["quantity"], item["prices"]["sellingPrice"]) == (2, 5)
     page = await slz.web.get(stock(shop, f"/{made['id']}/variants"), headers=session(shop))
     assert (page.json()["data"], page.json()["options"]) == (item["variants"], item["options"])
+
+
+async def test_what_is_reserved_is_removed_by_no_api_and_the_rest_is_written_off(
+    slz: Shoplazza, bc: BigCommerceCalls, shop: Shop
+) -> None:
+    first, second = await make_simple(slz.web, shop, sku="A", quantity=3), await make(slz.web, shop)
+    number = (await get_product(shop.owner, UUID(first["itemId"]))).number
+    claims = [UUID(item["itemId"]) for item in (first, second)]
+    await claim(shop, claims, Decimal(1))
+    assert (await bc.call("DELETE", f"/catalog/products/{number}")).status_code == 422
+    assert (await slz.call("DELETE", f"/products/{second['itemId']}")).status_code == 422
+    answer = await slz.web.delete(stock(shop, f"/{first['itemId']}"), headers=session(shop))
+    assert answer.status_code == 409
+    assert "1 are reserved at" in answer.text
+    await claim(shop, claims, Decimal(-1))
+    assert (await bc.call("DELETE", f"/catalog/products/{number}")).status_code == 204
+    slz.data(await slz.call("DELETE", f"/products/{second['itemId']}"))
+    async with shop.owner.reading() as db:
+        left = await db.values("SELECT on_hand FROM stock_balance WHERE NOT closed OR on_hand <> 0")
+        booked = await db.values("SELECT quantity::int FROM stock_movement WHERE reason = 'product removed'")
+        assert (left, sorted(booked)) == ([], [-5, -3, -3])
+        assert await db.values("SELECT * FROM stock_faults()") == []
+
+
+async def claim(shop: Shop, product_ids: list[UUID], change: Decimal) -> None:
+    """What an order does: it reserves of each balance, or gives it free again."""
+    async with shop.owner.transaction() as db:
+        variant_ids = await db.values(
+            "SELECT variant_id FROM stock_balance WHERE product_id = ANY(:ids::uuid[]) AND NOT closed",
+            ids=product_ids,
+        )
+        kind: Kind = "reserved" if change > 0 else "released"
+        lines = [
+            Move(store_id=shop.store_id, variant_id=one, kind=kind, state="reserved", change=change)
+            for one in variant_ids
+        ]
+        await move_stock(shop.owner, db, lines)

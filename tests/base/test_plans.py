@@ -12,7 +12,16 @@ from kasuwa.base.context import Services
 from kasuwa.base.db import Database, Numbered
 from kasuwa.base.ids import token_hash
 from kasuwa.database import DatabaseUrls
-from kasuwa.domain.catalogue import bulk, lists, price_feed, price_list, queries, variant_rows, variants
+from kasuwa.domain.catalogue import (
+    bulk,
+    lists,
+    price_feed,
+    price_list,
+    queries,
+    remains,
+    variant_rows,
+    variants,
+)
 from kasuwa.domain.catalogue.filters import conditions_of
 from kasuwa.domain.catalogue.price_list import PriceListWish
 from kasuwa.domain.catalogue.records import PageWish, ProductFilter, SortKey
@@ -290,8 +299,8 @@ async def a_product(application: Connection) -> dict[str, object]:
         queries._VARIANTS,
         queries.READ_STOCK,
         variants.NEXT_POSITION,
-        variants.HOLD_VARIANTS,
-        variants.HOLD_BALANCES,
+        remains.HOLD_VARIANTS,
+        remains.HOLD_BALANCES,
         CLOSE_STOCK,
         variant_rows.FOLLOWERS,
         variant_rows.TAKEN_SKUS,

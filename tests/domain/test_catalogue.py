@@ -23,6 +23,7 @@ from kasuwa.domain.catalogue.errors import (
     NameTaken,
     ProductNotFound,
     SkuTaken,
+    StillStocked,
     UnknownCategory,
     UnknownLocation,
     VersionOld,
@@ -37,6 +38,7 @@ from kasuwa.domain.catalogue.records import (
     Price,
     Product,
     ProductFilter,
+    Removal,
 )
 from kasuwa.domain.inventory.actions import move_stock
 from kasuwa.domain.inventory.errors import NotStocked
@@ -107,7 +109,8 @@ async def test_a_product_without_history_is_deleted_and_one_with_history_is_arch
         ),
     )
     assert (await remove_product(context, new.product_id)).status == "deleted"
-    assert (await remove_product(context, sold.product_id)).status == "archived"
+    removal = await remove_product(context, sold.product_id, on_remaining="write_off")
+    assert removal.status == "archived"
     with pytest.raises(ProductNotFound):
         await get_product(context, new.product_id)
     assert (await get_product(context, sold.product_id)).status == "archived"
@@ -215,7 +218,7 @@ async def test_of_ten_editors_with_one_version_exactly_one_wins(context: Context
     assert sum(outcome is VersionOld for outcome in found) == 9
 
 
-async def test_a_removal_that_meets_a_movement_archives_or_comes_first(context: Context) -> None:
+async def test_a_removal_that_meets_a_movement_is_refused_or_comes_first(context: Context) -> None:
     for _ in range(8):
         product = await create_product(context, a_product(opening=(OpeningStock(context.store_id),)))
 
@@ -234,9 +237,39 @@ async def test_a_removal_that_meets_a_movement_archives_or_comes_first(context: 
         moved, removed = await asyncio.gather(
             move(), remove_product(own(context), product.product_id), return_exceptions=True
         )
-        assert not isinstance(removed, BaseException), removed
         assert isinstance(moved, Decimal | NotStocked), moved
-        assert removed.status == ("archived" if isinstance(moved, Decimal) else "deleted")
+        if isinstance(moved, Decimal):
+            assert isinstance(removed, StillStocked), removed
+        else:
+            assert isinstance(removed, Removal), removed
+            assert removed.status == "deleted"
+
+
+async def test_what_is_written_off_takes_its_serial_numbers_and_batches_along(context: Context) -> None:
+    product = await create_product(context, a_product(opening=(OpeningStock(context.store_id, Decimal(2)),)))
+
+    def line(quantity: int, **more: Any) -> Move:
+        return Move(
+            store_id=context.store_id,
+            variant_id=product.main.variant_id,
+            kind="quantity_added",
+            change=Decimal(quantity),
+            **more,
+        )
+
+    async with context.transaction() as db:
+        lines = [
+            line(2, serials=("S1", "S2")),
+            line(4, batch_no="B"),
+            line(-1, becomes="damaged"),
+        ]
+        await move_stock(context, db, lines)
+    assert (await remove_product(context, product.product_id, on_remaining="write_off")).status == "archived"
+    async with context.transaction() as db:
+        assert await db.values("SELECT on_hand + damaged + serials + batched FROM stock_balance") == [0]
+        assert await db.values("SELECT * FROM stock_faults()") == []
+        with pytest.raises(NotStocked):
+            await move_stock(context, db, [line(1)])
 
 
 # Counters and cards --------------------------------------------------------------------------------
@@ -276,7 +309,7 @@ async def take_step(context: Context, products: list[Product], step: str, pick: 
     product = products[pick % len(products)]
     if step == "remove":
         products.remove(product)
-        await remove_product(context, product.product_id)
+        await remove_product(context, product.product_id, on_remaining="write_off")
         return
     change = {
         "rename": ProductChange(name=f"Named {pick}"),
@@ -305,7 +338,7 @@ async def test_counters_and_cards_are_right_after_any_history(shop: Shop) -> Non
             await take_step(shop.owner, products, step, pick)
         await check_books(shop.owner)
         for product in products:
-            await remove_product(shop.owner, product.product_id)
+            await remove_product(shop.owner, product.product_id, on_remaining="write_off")
 
     await asyncio.to_thread(run)
 

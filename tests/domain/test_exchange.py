@@ -405,6 +405,32 @@ async def test_what_only_the_ledger_can_refuse_fails_its_product_alone(context: 
     assert await faults(context) == []
 
 
+async def test_a_row_may_have_cost_so_much_and_no_more(context: Context, file: Path) -> None:
+    text = "sku,name,price,cost price,quantity\nA,Gold,5,1000000000000,1\nB,Gold,5,500000000000.01,2\n"
+    run = await load(context, file, text)
+    assert (run.created, run.failed) == (1, 1)
+    assert told(run) == [(3, "quantity", "maximum")]
+    assert await faults(context) == []
+    # What is there is counted at what it cost.
+    run = await load(context, file, "sku,quantity\nA,2\n", on_duplicate="update", set_stock=True)
+    assert told(run) == [(2, "quantity", "maximum")]
+    text = (
+        "sku,parent sku,name,price,cost price,quantity,option1 name,option1 value\n"
+        "R,,Ring,5,1000000000000,,Size,S;M\nR-S,R,,,,1,,S\n"
+    )
+    run = await load(context, file, text)
+    assert (run.created, run.failed) == (1, 0)
+    added = text + "R-M,R,,,,2,,M\n"
+    assert told(await load(context, file, added, on_duplicate="update")) == [(4, "quantity", "maximum")]
+
+
+async def test_a_unit_that_the_stock_does_not_fit_fails_its_row_alone(context: Context, file: Path) -> None:
+    await load(context, file, "sku,name,price,unit,quantity\nA,Rice,5,kg,1.5\nB,Beans,5,kg,2\n")
+    run = await load(context, file, "sku,unit\nA,each\nB,each\n", on_duplicate="update")
+    assert (run.updated, told(run)) == (1, [(2, "unit", "decimals")])
+    assert (await product_of(context, "A")).unit == "kg"
+
+
 async def test_a_sku_that_is_taken_meanwhile_is_a_duplicate(context: Context, shop: Shop) -> None:
     """Two calls with the same SKUs at once: each SKU is made once, and the other call is told."""
     rows = [

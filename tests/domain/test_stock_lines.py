@@ -10,12 +10,15 @@ from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
+from msgspec import structs
 
 from kasuwa.base.context import Context
+from kasuwa.base.money import currencies, decimals
 from kasuwa.database import DatabaseUrls
 from kasuwa.domain.catalogue.actions import ProductChange, create_product, update_product
 from kasuwa.domain.catalogue.bulk import write_products
 from kasuwa.domain.catalogue.bulk_records import BulkProduct
+from kasuwa.domain.catalogue.errors import UnitTooCoarse
 from kasuwa.domain.catalogue.records import (
     NewProduct,
     NewVariant,
@@ -313,9 +316,24 @@ async def test_a_unit_decides_how_a_quantity_may_be_split(context: Context) -> N
         await move(context, half)
     await update_product(own(context), rice.product_id, ProductChange(unit="kg"))
     assert (await move(context, half))[0].after == Decimal("100.5")
-    await update_product(own(context), rice.product_id, ProductChange(unit="each"))
+    each = ProductChange(unit="each")
+    with pytest.raises(UnitTooCoarse):
+        await update_product(own(context), rice.product_id, each)
+    # In each pile, and in batches that are whole units only together.
+    loaf = line(context.store_id, rice.main.variant_id, change=Decimal("0.5"), batch_no="B")
+    await move(context, loaf)
+    with pytest.raises(UnitTooCoarse):
+        await update_product(own(context), rice.product_id, each)
+    broken = structs.replace(half, change=Decimal("-0.5"), becomes="damaged")
+    await move(context, broken)
+    await move(context, half)
+    with pytest.raises(UnitTooCoarse):
+        await update_product(own(context), rice.product_id, each)
+    await move(context, structs.replace(half, change=Decimal("-0.5"), state="damaged"))
+    await update_product(own(context), rice.product_id, each)
     with pytest.raises(WrongQuantity):
         await move(context, half)
+    assert await faults(context) == []
 
 
 async def test_packs_are_the_variants_own(context: Context, other_shop: Shop) -> None:
@@ -336,6 +354,15 @@ async def test_packs_are_the_variants_own(context: Context, other_shop: Shop) ->
             await set_packs(own(context), rice, wrong)
     with pytest.raises(NoSuchVariant):
         await set_packs(other_shop.owner, rice, [Pack("carton", Decimal(24))])
+
+
+async def test_the_database_knows_the_decimals_of_every_currency(context: Context) -> None:
+    known = await rows(
+        context,
+        "SELECT c, money_decimals(c) AS n FROM unnest(:codes::text[]) c",
+        codes=[*currencies(), "QQQ"],
+    )
+    assert {row["c"]: row["n"] for row in known} == {row["c"]: decimals(row["c"]) for row in known}
 
 
 # Low stock -----------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from kasuwa.base.http.contract import Checks, Operation
 from kasuwa.base.http.identity import current_request_id
 from kasuwa.base.limits import Allowance, Quota
 from kasuwa.base.problems import (
+    Conflict,
     FieldFault,
     Forbidden,
     Invalid,
@@ -71,7 +72,11 @@ class BigCommerce(Dialect):
 
     def status_of(self, problem: Problem, exchange: Exchange | None) -> int:
         # The vendor's status for the limit of a plan.
-        return 507 if isinstance(problem, QuotaReached) else problem.status
+        if isinstance(problem, QuotaReached):
+            return 507
+        if isinstance(problem, Conflict) and exchange is not None and exchange.operation is not None:
+            return exchange.operation.status_for(problem.status)
+        return problem.status
 
     async def _prove(self, exchange: Exchange) -> TokenFacts:
         request = exchange.request

@@ -125,7 +125,8 @@ async def update_products(context: Context, query: UpdateProductsQuery, body: li
 @api.operation("deleteProduct")
 async def delete_product(context: Context, path: DeleteProductPath) -> None:
     async with context.transaction() as db:
-        await remove_product(context, await get_product_id(db, number=path.product_id))
+        product_id = await get_product_id(db, number=path.product_id)
+        await remove_product(context, product_id, on_remaining="write_off")
 
 
 @api.operation("deleteProducts")
@@ -150,7 +151,7 @@ async def delete_products(context: Context, exchange: Exchange, query: DeletePro
             context, "bigcommerce", wanted, PageWish(sort="number", size=_MOST_DELETED, any_depth=True)
         )
         for row in page.rows:
-            await remove_product(context, row.product_id)
+            await remove_product(context, row.product_id, on_remaining="write_off")
 
 
 _DELETE_FILTERS = frozenset(("id:in", "name", "sku", "is_visible", "brand_id"))

@@ -11,6 +11,7 @@ from kasuwa.base.http.contract import Checks, Operation, encode
 from kasuwa.base.imaging import NotAPicture, PictureTooBig
 from kasuwa.base.limits import Quota
 from kasuwa.base.problems import (
+    Conflict,
     FieldFault,
     Forbidden,
     Invalid,
@@ -91,6 +92,8 @@ class Shoplazza(Dialect):
     def status_of(self, problem: Problem, exchange: Exchange | None) -> int:
         if isinstance(problem, QuotaReached):
             return 507
+        if isinstance(problem, Conflict) and exchange is not None and exchange.operation is not None:
+            return exchange.operation.status_for(problem.status)
         # The address was well written, but there was no picture behind it.
         return 422 if isinstance(problem, FetchFailed | NotAPicture | PictureTooBig) else problem.status
 

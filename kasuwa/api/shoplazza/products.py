@@ -101,7 +101,7 @@ async def add_product(context: Context, body: CreateProductBody) -> Json:
 
 @operation("delete_product")
 async def delete_product(context: Context, path: DeleteProductPath) -> Json:
-    await remove_product(context, path.product_id)
+    await remove_product(context, path.product_id, on_remaining="write_off")
     return {}
 
 

@@ -65,8 +65,8 @@ class Operation(Struct, frozen=True, kw_only=True):
     statuses: frozenset[int] = frozenset()
 
     def status_for(self, status: int) -> int:
-        """The status to answer with: of 400 and 422 the one that the operation documents."""
-        other = {400: 422, 422: 400}.get(status, status)
+        """The status to answer with: of 400 and 422 the one that is documented; 422 where no 409 is."""
+        other = {400: 422, 422: 400, 409: 422}.get(status, status)
         return other if status not in self.statuses and other in self.statuses else status
 
 

@@ -17,7 +17,13 @@ from kasuwa.base.ids import new_id
 from kasuwa.base.problems import FieldFault
 from kasuwa.domain.catalogue.cards import drop_store_cards, refresh_cards
 from kasuwa.domain.catalogue.choices import LIMITS, Limits, arrange_product
-from kasuwa.domain.catalogue.errors import NameTaken, ProductNotFound, UnknownCategory, VersionOld
+from kasuwa.domain.catalogue.errors import (
+    UNIT_SETTLED,
+    NameTaken,
+    ProductNotFound,
+    UnknownCategory,
+    VersionOld,
+)
 from kasuwa.domain.catalogue.price_feed import note_prices
 from kasuwa.domain.catalogue.queries import read_products, sku_key, sort_name
 from kasuwa.domain.catalogue.records import (
@@ -31,7 +37,9 @@ from kasuwa.domain.catalogue.records import (
     Tax,
     Variant,
 )
+from kasuwa.domain.catalogue.remains import Level, OnRemainingStock, hold_stock, write_off
 from kasuwa.domain.catalogue.variant_rows import insert_variants, set_price, taken_at
+from kasuwa.domain.inventory.actions import close_stock
 from kasuwa.domain.permissions import Permission
 from kasuwa.domain.transfers.errors import TransferHolds
 from kasuwa.domain.transfers.queries import holds_product
@@ -116,7 +124,10 @@ async def update_product(
     version: int | None = None,
     name_is_unique: bool = False,
 ) -> Product:
-    """Change a product. With `version` only if nobody changed it since; else VersionOld."""
+    """Change a product. With `version` only if nobody changed it since; else VersionOld.
+
+    Raises SkuTaken, BarcodeTaken, NameTaken, UnknownCategory, and UnitTooCoarse for fractions in stock.
+    """
     context.require(Permission.STOCK_WRITE)
     if change.price is not UNSET:
         context.require(Permission.STOCK_PRICE)
@@ -155,18 +166,25 @@ async def set_cost_price(
         return after.at(context.store_id)
 
 
-async def remove_product(context: Context, product_id: UUID) -> Removal:
+async def remove_product(
+    context: Context, product_id: UUID, *, on_remaining: OnRemainingStock = "reject"
+) -> Removal:
     """Take a product off: archived when the ledger knows it, else deleted with its pictures' places.
 
-    Raises TransferHolds while a transfer that is not done names it.
+    What lies of it, damaged or not, is refused (StillStocked), or written off. What is reserved is refused in
+    any case. Raises TransferHolds while a transfer that is not done names it.
     """
     context.require(Permission.STOCK_WRITE)
     async with context.transaction() as db:
         await share_category_tree(db)
         before = await lock_product(db, product_id)
-        has_history = await _hold_stock(db, product_id)
+        variant_ids = await db.values(_VARIANTS_OF, product_id=product_id)
+        levels = await hold_stock(db, variant_ids)
         if await holds_product(db, product_id):
             raise TransferHolds("Let it arrive, or cancel the transfer, first.")
+        _refuse_remains(levels, on_remaining)
+        await write_off(context, db, levels, reason="product removed")
+        has_history = any(level.on_hand or level.has_moved for level in levels)
         at = datetime.now(UTC)
         if has_history:
             await db.execute(
@@ -174,6 +192,8 @@ async def remove_product(context: Context, product_id: UUID) -> Removal:
                 " WHERE merchant_id = current_merchant() AND product_id = :product_id",
                 product_id=product_id,
             )
+            # A movement that waits for a balance finds it closed.
+            await close_stock(db, variant_ids)
             await _update_columns(context, db, product_id, ProductChange(status="archived"))
             await refresh_cards(db, [product_id])
         else:
@@ -184,6 +204,22 @@ async def remove_product(context: Context, product_id: UUID) -> Removal:
         await note_prices(context, db, [(before, None)])
         await write_audit(context, db, "product.remove", "product", product_id, before=_audited(before))
         return Removal(product_id, "archived" if has_history else "deleted", at)
+
+
+# With those that were removed before: their movements are the product's history too.
+_VARIANTS_OF = """
+    SELECT variant_id FROM variant
+    WHERE merchant_id = current_merchant() AND product_id = :product_id ORDER BY variant_id
+"""
+
+
+def _refuse_remains(levels: Sequence[Level], on_remaining: OnRemainingStock) -> None:
+    for level in levels:
+        level.refuse(level.reserved, "are reserved", "settle or release them first")
+        level.refuse(level.in_transit, "are on their way", "let them arrive first")
+        if on_remaining == "reject":
+            level.refuse(level.on_hand, "lie", "deduct or move them first")
+            level.refuse(level.damaged, "are set aside as damaged", "write them off first")
 
 
 async def lock_product(db: Database, product_id: UUID) -> Product:
@@ -240,27 +276,6 @@ async def note_change(
 def slug_of(name: str) -> str:
     """The name as part of a web address."""
     return re.sub(r"[^a-z0-9]+", "-", sort_name(name)).strip("-")[:120] or "product"
-
-
-async def _hold_stock(db: Database, product_id: UUID) -> bool:
-    """Keep anybody from counting or moving the product until the end; answer whether anybody ever has."""
-    for rows in ("variant", "stock_balance"):
-        await db.execute(
-            f"SELECT 1 FROM {rows} WHERE merchant_id = current_merchant() AND product_id = :product_id"  # noqa: S608
-            " ORDER BY variant_id FOR UPDATE",
-            product_id=product_id,
-        )
-    return bool(
-        await db.value(
-            """
-            SELECT EXISTS (
-              SELECT FROM stock_movement m JOIN variant v USING (merchant_id, variant_id)
-              WHERE m.merchant_id = current_merchant() AND v.product_id = :product_id
-            )
-            """,
-            product_id=product_id,
-        )
-    )
 
 
 async def _insert_sold(context: Context, db: Database, product_id: UUID, new: NewProduct) -> None:
@@ -357,12 +372,13 @@ async def _update_columns(context: Context, db: Database, product_id: UUID, chan
         columns["extra"] = msgspec.json.encode(change.extra).decode()
     if columns:
         assignments = ", ".join(f"{name} = :{name}" for name in columns)
-        await db.execute(
-            f"UPDATE product SET {assignments}"  # noqa: S608 - our own column names
-            " WHERE merchant_id = current_merchant() AND product_id = :product_id",
-            product_id=product_id,
-            **columns,
-        )
+        with settles(UNIT_SETTLED):
+            await db.execute(
+                f"UPDATE product SET {assignments}"  # noqa: S608 - our own column names
+                " WHERE merchant_id = current_merchant() AND product_id = :product_id",
+                product_id=product_id,
+                **columns,
+            )
 
 
 async def _update_main_variant(

@@ -18,7 +18,15 @@ from kasuwa.base.ids import new_id
 from kasuwa.base.problems import FieldFault, Problem, Unavailable
 from kasuwa.domain.catalogue.actions import share_category_tree, slug_of
 from kasuwa.domain.catalogue.bulk_changes import changed, changes_of, price_faults, sold
-from kasuwa.domain.catalogue.bulk_plan import Known, Plan, Update, plan_rows, refuse_repeated, sku_of
+from kasuwa.domain.catalogue.bulk_plan import (
+    Known,
+    Plan,
+    Update,
+    plan_rows,
+    refuse_repeated,
+    sku_of,
+    worth_faults,
+)
 from kasuwa.domain.catalogue.bulk_records import BulkProduct, BulkRow, FieldChange, OnDuplicate, Outcome
 from kasuwa.domain.catalogue.bulk_rows import (
     VariantPlace,
@@ -229,7 +237,7 @@ async def _prepare_updates(context: Context, db: Database, plan: Plan, set_stock
         try:
             update.after = changed(before, update.row, plan.known.categories)
             update.changes = list(changes_of(before, update.after))
-            _reckon_variants(update, levels, set_stock)
+            _reckon_variants(update, levels, set_stock, context.store_id)
         except (VariantsWrong, ChoiceTaken) as wrong:
             plan.fail(update.index, wrong.faults)
             continue
@@ -243,15 +251,20 @@ async def _prepare_updates(context: Context, db: Database, plan: Plan, set_stock
     plan.updates = [update for update in plan.updates if not plan.is_failed(update.index)]
 
 
-def _reckon_variants(update: Update, levels: dict[tuple[UUID, UUID], StockLevel], set_stock: bool) -> None:
+def _reckon_variants(
+    update: Update, levels: dict[tuple[UUID, UUID], StockLevel], set_stock: bool, store_id: UUID
+) -> None:
     """Which variants come to the product, and what was counted of those that are there."""
     before, row = update.before, update.row
     known = {sku_key(variant.sku): variant for variant in sold(before)}
     with_reorder = row.gives("reorder_level") or row.gives("reorder_quantity")
-    for new in row.new.variants:
+    faults = []
+    for place, new in enumerate(row.new.variants, start=1):
         variant = known.get(sku_key(new.sku)) if new.sku else None
         if variant is None:
             update.added.append(new)
+            price = new.price or _price_of_added(update, store_id)
+            faults += worth_faults(new, price, row.pointer(place))
             continue
         for opening in new.opening:
             level = levels.get((opening.store_id, variant.variant_id))
@@ -271,10 +284,17 @@ def _reckon_variants(update: Update, levels: dict[tuple[UUID, UUID], StockLevel]
                 stock = replace(opening, reorder_level=wanted[0], reorder_quantity=wanted[1])
                 ids = (before.product_id, variant.variant_id)
                 update.counts.append(Count(*ids, stock, is_counted, is_reordered))
+    if faults:
+        raise VariantsWrong(faults=faults)
     if update.added:
         options = update.after.options
         update.added = list(arrange_variants(options, update.added, sold=before.variants))
         update.changes += [FieldChange(new.sku or "", "variant", None, new.name) for new in update.added]
+
+
+def _price_of_added(update: Update, store_id: UUID) -> Price:
+    """The common price that new variants follow: where the store changes its own, that one stayed."""
+    return (update.held if update.held.main.has_price_at(store_id) else update.after).main.price
 
 
 async def _create(context: Context, db: Database, plan: Plan, numbers: Numbers) -> None:
@@ -393,8 +413,7 @@ async def _update_parts(context: Context, db: Database, updates: Sequence[Update
         _Place(
             update.product_id,
             max(variant.position for variant in sold(update.before)) + place,
-            # Where a store has its own price the common one stayed.
-            (update.held if update.held.main.has_price_at(context.store_id) else update.after).main.price,
+            _price_of_added(update, context.store_id),
             new,
         )
         for update in updates

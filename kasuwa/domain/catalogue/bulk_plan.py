@@ -5,6 +5,7 @@ from uuid import UUID
 
 from msgspec import Struct
 
+from kasuwa.base.money import is_beyond
 from kasuwa.base.problems import FieldFault
 from kasuwa.domain.catalogue.bulk_changes import price_faults
 from kasuwa.domain.catalogue.bulk_records import (
@@ -18,8 +19,9 @@ from kasuwa.domain.catalogue.bulk_records import (
 from kasuwa.domain.catalogue.choices import arrange_product
 from kasuwa.domain.catalogue.errors import VariantsWrong
 from kasuwa.domain.catalogue.queries import sku_key
-from kasuwa.domain.catalogue.records import CategoryName, NewVariant, Product
+from kasuwa.domain.catalogue.records import CategoryName, NewVariant, Price, Product
 from kasuwa.domain.inventory.actions import Count
+from kasuwa.domain.inventory.errors import TOO_DEAR
 
 
 class Known(Struct, frozen=True):
@@ -187,9 +189,22 @@ def _faults_of(row: BulkProduct, known: Known, *, is_new: bool) -> list[FieldFau
             if opening.quantity != round(opening.quantity, places):
                 text = f"The unit {row.new.unit} allows {places} decimals."
                 faults.append(FieldFault(f"{opening.pointer or pointer}/quantity", "decimals", text))
+        if is_new:
+            faults += worth_faults(variant, variant.price or row.sold[0].price, pointer)
         if is_new and variant.price is not None:
             faults += price_faults(variant.price, f"{pointer}/prices")
     return faults
+
+
+def worth_faults(new: NewVariant, price: Price | None, pointer: str) -> list[FieldFault]:
+    """Where more is to lie than may have been paid for it in all. The price is the one that holds for it."""
+    if price is None or price.cost_minor is None:
+        return []
+    return [
+        FieldFault(f"{opening.pointer or pointer}/quantity", "maximum", TOO_DEAR)
+        for opening in new.opening
+        if is_beyond(opening.quantity * price.cost_minor, price.currency)
+    ]
 
 
 def _taken_skus(row: BulkProduct, known: Known) -> list[FieldFault]:

@@ -8,8 +8,9 @@ import msgspec
 from msgspec import Struct
 
 from kasuwa.base.context import Context
-from kasuwa.base.db import Database
+from kasuwa.base.db import Database, settles
 from kasuwa.base.ids import new_id
+from kasuwa.domain.catalogue.errors import UNIT_SETTLED
 from kasuwa.domain.catalogue.queries import sku_key, sort_name
 from kasuwa.domain.catalogue.records import NewProduct, NewVariant, Price, Product, Variant
 
@@ -143,12 +144,13 @@ async def insert_products(
 
 
 async def update_products(context: Context, db: Database, products: Sequence[Product]) -> None:
-    """Write the products as they are given, and raise their versions."""
+    """Write the products as they are given, and raise their versions. Raises UnitTooCoarse."""
     rows = [
         _product_values(product, product.slug) | {"product_id": product.product_id} for product in products
     ]
     columns = _columns(("product_id", *_CHANGED_PRODUCT), rows)
-    await db.execute(_UPDATE_PRODUCTS, user_id=context.caller.user_id, **columns)
+    with settles(UNIT_SETTLED):
+        await db.execute(_UPDATE_PRODUCTS, user_id=context.caller.user_id, **columns)
 
 
 def _product_values(product: NewProduct | Product, slug: str) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Every expected no of the catalogue."""
 
-from kasuwa.base.problems import Conflict, Invalid, NotFound
+from kasuwa.base.problems import Conflict, FieldFault, Invalid, NotFound
 
 
 class ProductNotFound(NotFound):
@@ -93,6 +93,11 @@ class StillStocked(Conflict):
     title = "There is still stock"
 
 
+class UnitTooCoarse(Conflict):
+    code = "unit-too-coarse"
+    title = "The stock has fractions that this unit does not have"
+
+
 class LastVariant(Conflict):
     code = "last-variant"
     title = "A product with options keeps at least one variant"
@@ -111,3 +116,11 @@ class PriceUnfit(Conflict):
 class OtherCurrency(Conflict):
     code = "other-currency"
     title = "This store sells in another currency"
+
+
+# By the constraint's name: the unit of a product follows what lies of it.
+UNIT_SETTLED = {
+    "stock_fits_unit": UnitTooCoarse(
+        faults=[FieldFault("/unit", "decimals", "Bring the stock to whole units first: count or deduct it.")]
+    )
+}

@@ -1,8 +1,6 @@
 """Variants of a product that is there already: added, taken off, given a picture. All of a call, or none."""
 
 from collections.abc import Mapping, Sequence
-from decimal import Decimal
-from typing import Literal
 from uuid import UUID
 
 import msgspec
@@ -20,12 +18,10 @@ from kasuwa.domain.catalogue.errors import (
     VariantNotFound,
 )
 from kasuwa.domain.catalogue.records import NewVariant, Product, ProductOption, Variant
+from kasuwa.domain.catalogue.remains import Level, OnRemainingStock, hold_stock, write_off
 from kasuwa.domain.catalogue.variant_rows import follow_store_prices, insert_variants
-from kasuwa.domain.inventory.actions import close_stock, move_stock
-from kasuwa.domain.inventory.records import Move
+from kasuwa.domain.inventory.actions import close_stock
 from kasuwa.domain.permissions import Permission
-
-OnRemainingStock = Literal["reject", "write_off"]
 
 
 class Added(Struct, frozen=True):
@@ -105,22 +101,11 @@ async def remove_variants(
         if len(gone) == len(before.variants):
             raise LastVariant("Leave one, or remove the product.")
         places = {variant.variant_id: place for place, variant in enumerate(gone)}
-        moved = set()
-        for level in await _hold_stock(db, list(places)):
-            pointer = f"/variantIds/{places[level.variant_id]}"
-            level.refuse_remains(pointer, write_off=on_remaining == "write_off")
-            if level.on_hand:
-                written_off = Move(
-                    store_id=level.store_id,
-                    variant_id=level.variant_id,
-                    kind="quantity_deducted",
-                    change=-level.on_hand,
-                    reason=note or "variant removed",
-                    pointer=pointer,
-                )
-                await move_stock(context, db, [written_off])
-            if level.on_hand or level.has_moved:
-                moved.add(level.variant_id)
+        levels = await hold_stock(db, list(places))
+        for level in levels:
+            _refuse_remains(level, f"/variantIds/{places[level.variant_id]}", on_remaining)
+        await write_off(context, db, levels, reason=note or "variant removed")
+        moved = {level.variant_id for level in levels if level.on_hand or level.has_moved}
         await _take_off(db, [variant_id for variant_id in places if variant_id not in moved], list(moved))
         return await note_change(context, db, "product.variants_removed", before)
 
@@ -146,58 +131,16 @@ async def show_variant_pictures(
         return await note_change(context, db, "product.update", before)
 
 
-class _Level(Struct, frozen=True):
-    """What lies of a variant at a store, held until the transaction ends."""
-
-    variant_id: UUID
-    store_id: UUID
-    store_name: str
-    on_hand: Decimal
-    reserved: Decimal
-    in_transit: Decimal
-    damaged: Decimal
-    has_moved: bool
-
-    def refuse_remains(self, pointer: str, *, write_off: bool) -> None:
-        bound = {
-            "reserved": self.reserved,
-            "on their way": self.in_transit,
-            "set aside as damaged": self.damaged,
-        }
-        for what, quantity in bound.items():
-            if quantity:
-                text = f"{quantity:f} are {what} at {self.store_name}; settle them first."
-                raise StillStocked(faults=[FieldFault(pointer, "stocked", text)])
-        if self.on_hand and not write_off:
-            text = (
-                f"{self.on_hand:f} lie at {self.store_name}; move them, or send onRemainingStock write_off."
-            )
-            raise StillStocked(faults=[FieldFault(pointer, "stocked", text)])
-
-
-async def _hold_stock(db: Database, variant_ids: Sequence[UUID]) -> list[_Level]:
-    """The balances of the variants. Until the end nobody moves them, or begins to count them elsewhere."""
-    await db.execute(HOLD_VARIANTS, variant_ids=list(variant_ids))
-    return await db.all(HOLD_BALANCES, into=_Level, variant_ids=list(variant_ids))
-
-
-HOLD_VARIANTS = """
-    SELECT 1 FROM variant
-    WHERE merchant_id = current_merchant() AND variant_id = ANY(:variant_ids::uuid[])
-    ORDER BY variant_id FOR UPDATE
-"""
-
-HOLD_BALANCES = """
-    SELECT b.variant_id, b.store_id, s.name AS store_name, b.on_hand, b.reserved, b.in_transit, b.damaged,
-           b.seq > 0 AS has_moved
-    FROM variant v
-    JOIN stock_balance b
-      ON b.merchant_id = v.merchant_id AND b.product_id = v.product_id AND b.variant_id = v.variant_id
-    JOIN store s ON s.merchant_id = b.merchant_id AND s.store_id = b.store_id
-    WHERE v.merchant_id = current_merchant() AND v.variant_id = ANY(:variant_ids::uuid[])
-    ORDER BY b.store_id, b.variant_id
-    FOR UPDATE OF b
-"""
+def _refuse_remains(level: Level, pointer: str, on_remaining: OnRemainingStock) -> None:
+    bound = {
+        "are reserved": level.reserved,
+        "are on their way": level.in_transit,
+        "are set aside as damaged": level.damaged,
+    }
+    for what, quantity in bound.items():
+        level.refuse(quantity, what, "settle them first", pointer)
+    if on_remaining == "reject":
+        level.refuse(level.on_hand, "lie", "move them, or send onRemainingStock write_off", pointer)
 
 
 async def _take_off(db: Database, unknown_ids: Sequence[UUID], known_ids: Sequence[UUID]) -> None:
@@ -231,7 +174,7 @@ def _find_variants(product: Product, variant_ids: Sequence[UUID | None]) -> list
 async def _end_selling_itself(db: Database, product: Product) -> None:
     """A simple product becomes what its variants share. Its own shelf must be empty, and stays so."""
     main_id = product.main.variant_id
-    for level in await _hold_stock(db, [main_id]):
+    for level in await hold_stock(db, [main_id]):
         remains = (level.on_hand, level.reserved, level.in_transit, level.damaged)
         if any(remains):
             text = f"The product's own stock at {level.store_name} must be zero before it gets variants."

@@ -223,6 +223,7 @@ _COLUMNS = {
     "promoEndsAt": "promo ends at",
     "categoryIds": "categories",
     "quantity": "quantity",
+    "unit": "unit",
     "options": "option1 value",
     "value": "option1 value",
 }

@@ -1,5 +1,6 @@
 """Every expected no of the inventory."""
 
+from kasuwa.base.money import MOST
 from kasuwa.base.problems import Conflict, FieldFault, Invalid, NotFound, Problem
 
 
@@ -56,6 +57,8 @@ SERIAL_TAKEN_AT_ONCE = SerialElsewhere(
     ]
 )
 
+TOO_DEAR = f"Give less: what lies at a location may have cost {MOST:f} in all, quantity by unit cost."
+
 # By the database's word: the class, the field, the field's code, and what to do.
 _FAULTS: dict[str, tuple[type[Problem], str, str, str]] = {
     "not_stocked": (NotStocked, "", "", ""),
@@ -70,6 +73,7 @@ _FAULTS: dict[str, tuple[type[Problem], str, str, str]] = {
     ),
     "decimals": (WrongQuantity, "quantity", "decimals", "The product's unit allows {told} decimals."),
     "too_much": (WrongQuantity, "quantity", "maximum", "Give a quantity below a million million."),
+    "too_dear": (WrongQuantity, "quantity", "maximum", TOO_DEAR),
     "unknown_pack": (WrongQuantity, "pack", "unknown", "Name a pack of this product, or count in its unit."),
     "batch_expiry": (
         BatchDiffers,

@@ -215,3 +215,4 @@ def test_a_bad_request_has_the_status_that_the_operation_documents() -> None:
     assert [both.status_for(400), both.status_for(422)] == [400, 422]
     assert [only_400.status_for(422), only_422.status_for(400)] == [400, 422]
     assert both.status_for(404) == 404
+    assert [only_422.status_for(409), only_400.status_for(409)] == [422, 409]

@@ -17,6 +17,7 @@ from bench.shop import BenchShop, build_shop
 from bench.tables import Figure, Report
 
 EACH = 500
+_FIRST = 1000  # past the numbers of the shop's own products
 _TEXT = "Made in Aba from local material; sturdy, and easy to clean."
 
 
@@ -43,7 +44,7 @@ def _write_file(path: Path, products: int) -> None:
     with path.open("w", newline="") as out:
         writer = csv.writer(out)
         writer.writerow(FILE_HEADER)
-        for number in range(products):
+        for number in range(_FIRST, _FIRST + products):
             sku, barcode = f"A-{number}", f"61500{number:08d}"
             cells = [f"Cotton Lamp {sku}", _TEXT, "Kasuwa", "home;new", "", 5000, 2500, barcode, "", "", 7, 2]
             writer.writerow(["", sku, *cells])
@@ -56,7 +57,9 @@ def measure(*, smoke: bool = False) -> Report:
         shop = build_shop(data, products=2, sessions=1)
         with serving(data, storeharmony_requests_per_second=1_000_000) as server:
             wait_idle(server)
-            calls = [_call(server.port, shop, range(n, n + EACH)) for n in range(1000, 1000 + products, EACH)]
+            calls = [
+                _call(server.port, shop, range(n, n + EACH)) for n in range(_FIRST, _FIRST + products, EACH)
+            ]
             before = used_by(server.pid)
             done = ask(Work(host="127.0.0.1", port=server.port, requests=calls, times=len(calls)))
             used = used_by(server.pid) - before

@@ -63,8 +63,8 @@ async def test_an_answer_comes_after_the_commit(context: Context, services: Serv
 async def test_a_line_that_breaks_the_statement_fails_alone(context: Context, statements: list[int]) -> None:
     rice = (await goods(context, quantity=0)).main.variant_id
     good = line(context.store_id, rice, change=Decimal(1))
-    # Worth more than the ledger's column holds: the database refuses the statement as a whole.
-    bad = line(context.store_id, rice, change=Decimal(10**11), unit_cost_minor=10**17)
+    # Dearer than the ledger's column holds: the database refuses the statement as a whole.
+    bad = line(context.store_id, rice, change=Decimal(1), unit_cost_minor=10**19, state="damaged")
     part = line(context.store_id, rice, change=Decimal("0.5"))
     lines = [good] * 5 + [bad, part] + [good] * 5
     found = await asyncio.gather(*(take(context, one) for one in lines), return_exceptions=True)

@@ -180,7 +180,7 @@ class Context:
             async with self.services.pool.transaction(self.caller.merchant_id) as db:
                 yield db
 
-    def looking(self) -> AbstractAsyncContextManager[Database]:
+    def single_call(self) -> AbstractAsyncContextManager[Database]:
         """For one call of a function that sets the merchant itself: no transaction of ours around it.
 
         Inside a transaction it joins it, so that it sees its changes.

@@ -189,10 +189,15 @@ async def fill_shop(context: Context, shop: DemoShop, photographs: Path) -> int:
         for place, product in enumerate(catalogue.products)
     ]
     slots = asyncio.Semaphore(_AT_ONCE)
+    credited = read_credits(photographs)
 
     async def show(product_id: UUID, product: DemoProduct) -> None:
+        credit = credited.get(product.photograph)
+        by = "" if credit is None else f" (photograph: {credit.photographer})"
+        file = photographs / product.photograph
         async with slots:
-            await _picture(owner_at(context, shop, shop.store_ids[0]), product_id, product, photographs)
+            at_home = owner_at(context, shop, shop.store_ids[0])
+            await _picture(at_home, product_id, file, product.alt_text + by)
 
     async with asyncio.TaskGroup() as tasks:
         for product_id, product in zip(product_ids, catalogue.products, strict=True):
@@ -244,11 +249,9 @@ async def _product(
     return created.product_id
 
 
-async def _picture(acting: Context, product_id: UUID, product: DemoProduct, photographs: Path) -> None:
+async def _picture(acting: Context, product_id: UUID, file: Path, alt_text: str) -> None:
     if (await get_product(acting, product_id)).pictures:
         return
-    content = await asyncio.to_thread((photographs / product.photograph).read_bytes)
+    content = await asyncio.to_thread(file.read_bytes)
     kept = await keep_bytes(acting, content, STOREHARMONY_FORMATS)
-    credit = read_credits(photographs).get(product.photograph)
-    by = "" if credit is None else f" (photograph: {credit.photographer})"
-    await show_picture(acting, product_id, kept, Place(alt_text=product.alt_text + by))
+    await show_picture(acting, product_id, kept, Place(alt_text=alt_text))

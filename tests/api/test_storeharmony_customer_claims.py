@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from kasuwa.base.limits import Quota
-from kasuwa.domain.customers import claims, passwords
+from kasuwa.domain.customers import actions, claims, passwords
 from kasuwa.domain.customers.actions import register
 from kasuwa.domain.customers.claims import prove_address
 from kasuwa.domain.customers.errors import CustomerNameTaken, CustomerNotFound
@@ -278,7 +278,8 @@ async def test_to_the_shops_people_an_address_that_a_customer_gave_is_taken(
     assert pointers(taken) == [f"/{channel}"]
 
 
-async def test_two_tills_that_register_one_customer_in_one_moment_make_one(web: Web, shop: Shop) -> None:
+async def at_five_tills(shop: Shop) -> int:
+    """How many of five tills make a customer of the same address in the same moment."""
     new = NewCustomer(first_name="Efe", email=f"efe.{shop.store_id.hex}@shop.example")
 
     async def at_a_till(number: int) -> bool:
@@ -289,4 +290,19 @@ async def test_two_tills_that_register_one_customer_in_one_moment_make_one(web: 
             return False
         return True
 
-    assert sum(await asyncio.gather(*(at_a_till(n) for n in range(5)))) == 1
+    return sum(await asyncio.gather(*(at_a_till(n) for n in range(5))))
+
+
+async def test_tills_that_register_one_customer_in_one_moment_make_one(shop: Shop) -> None:
+    assert await at_five_tills(shop) == 1
+
+
+async def test_without_the_lock_several_would_be_made(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The control. All have looked before anybody writes."""
+    looked = asyncio.Barrier(5)
+
+    async def nobody_waits(*args: object) -> None:
+        await looked.wait()
+
+    monkeypatch.setattr(actions, "lock_names", nobody_waits)
+    assert await at_five_tills(shop) > 1

@@ -175,3 +175,18 @@ def test_only_the_continuous_integration_refuses_a_machine_that_lacks_a_tool(
     monkeypatch.setattr(verify, "COVERAGE", tmp_path / "coverage.json")
     monkeypatch.setattr(verify, "TESTS", [sys.executable, "-c", ""])
     assert verify.verify(only_checks=False, chosen=["tests/contract"], strict=strict) is ok
+
+
+@pytest.mark.parametrize(("strict", "ok"), [(True, False), (False, True)])
+def test_to_the_continuous_integration_a_skipped_test_is_a_failure(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, strict: bool, ok: bool
+) -> None:
+    results = tmp_path / "tests.xml"
+    report = "<testsuite><testcase name='a'><skipped message='not root'/></testcase></testsuite>"
+    write = f"import pathlib; pathlib.Path({str(results)!r}).write_text({report!r})"
+    monkeypatch.setattr(verify, "missing_tools", list)
+    monkeypatch.setattr(verify, "BUILD", tmp_path)
+    monkeypatch.setattr(verify, "RESULTS", results)
+    monkeypatch.setattr(verify, "COVERAGE", tmp_path / "coverage.json")
+    monkeypatch.setattr(verify, "TESTS", [sys.executable, "-c", write])
+    assert verify.verify(only_checks=False, chosen=["tests/contract"], strict=strict) is ok

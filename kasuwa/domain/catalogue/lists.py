@@ -100,7 +100,7 @@ async def put_page_together(
         return None
     _check_depth(wish)
     skipped = (wish.page - 1) * wish.size
-    async with context.looking() as db:
+    async with context.single_call() as db:
         row = await db.one(
             """
             SELECT data, shown, total, last_sort_name, last_product_id, is_plain

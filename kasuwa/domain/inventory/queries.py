@@ -38,7 +38,7 @@ async def get_counted(
 
     Raises ProductNotFound, NotTracked, VariantUnknown.
     """
-    async with context.looking() as db:
+    async with context.single_call() as db:
         row = await db.one(
             """
             SELECT variant_id, has_variants, track_quantity, currency, user_name

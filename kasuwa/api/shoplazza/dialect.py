@@ -123,6 +123,7 @@ _CODES = {
     404: "NotFound",
     408: "Timeout",
     409: "Conflict",
+    412: "PreconditionFailed",
     413: "PayloadTooLarge",
     415: "UnsupportedMediaType",
     429: "TooManyRequests",

@@ -7,6 +7,7 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, Struct
 
+from kasuwa.api.product_states import product_state, require_unchanged
 from kasuwa.api.shoplazza.contract import (
     CreateProductBody,
     DeleteProductPath,
@@ -21,6 +22,7 @@ from kasuwa.api.shoplazza.new_products import LIMITS, or_default, read_new_produ
 from kasuwa.api.shoplazza.service import operation
 from kasuwa.api.shoplazza.views import EXTRA, Json, complete, link_start, product_view, sellable
 from kasuwa.base.context import Context
+from kasuwa.base.http.api import Answer, Exchange
 from kasuwa.base.ids import read_id
 from kasuwa.base.problems import FieldFault, Invalid, Problem
 from kasuwa.domain.catalogue.actions import create_product, remove_product
@@ -75,12 +77,12 @@ async def product_count(context: Context) -> Json:
 
 
 @operation("product_show")
-async def product_show(context: Context, path: ProductShowPath) -> Json:
-    return {"product": await _read(context, path.product_id)}
+async def product_show(context: Context, path: ProductShowPath) -> Answer:
+    return await _answered(context, path.product_id)
 
 
 @operation("create_product")
-async def add_product(context: Context, body: CreateProductBody) -> Json:
+async def add_product(context: Context, body: CreateProductBody) -> Answer:
     """The product with all its images, or nothing: this API has no answer for a half."""
     wanted = body.product
     new = read_new_product(wanted, await currency_of(context), context.store_id)
@@ -96,12 +98,14 @@ async def add_product(context: Context, body: CreateProductBody) -> Json:
                 context, product.product_id, [(kept[s.url], Place(alt_text=s.alt)) for s in shown]
             )
             await _show_variants(context, product, sources, kept, placed)
-        return {"product": await _read(context, product.product_id)}
+        return await _answered(context, product.product_id)
 
 
 @operation("delete_product")
-async def delete_product(context: Context, path: DeleteProductPath) -> Json:
-    await remove_product(context, path.product_id, on_remaining="write_off")
+async def delete_product(context: Context, exchange: Exchange, path: DeleteProductPath) -> Json:
+    async with context.transaction():
+        await require_unchanged(context, exchange, path.product_id)
+        await remove_product(context, path.product_id, on_remaining="write_off")
     return {}
 
 
@@ -170,14 +174,16 @@ async def _show_variants(
         await show_variant_pictures(context, product.product_id, own)
 
 
-async def _read(context: Context, product_id: UUID) -> Json:
+async def _answered(context: Context, product_id: UUID) -> Answer:
+    """The product, with the ETag that If-Match takes."""
     async with context.reading() as db:
         product = await get_product(context, product_id)
         levels = await read_stock(db, [product_id], context.store_id)
     if product.status == "archived":
         raise ProductNotFound()
     view = product_view(product, with_cost=context.may(Permission.STOCK_COST))
-    return complete(view, link_start(context), sellable(levels))
+    shown = complete(view, link_start(context), sellable(levels))
+    return Answer({"product": shown}, state=product_state(context, product, levels))
 
 
 async def _listed(context: Context, rows: tuple[ListedProduct, ...], fields: str | None) -> list[Json]:

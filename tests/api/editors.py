@@ -1,7 +1,7 @@
 """One product with two pictures, as each API reads and changes it: for what all of them must do alike."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID
 
 import httpx
@@ -171,26 +171,41 @@ def _shoplazza(web: Web, shop: Shop, product: Product, picture_url: str, *, base
     )
 
 
-def check_refused(api: str, answer: httpx.Response, status: int) -> None:
+class Refusal(Protocol):
+    """What is looked at of an answer; httpx's has it."""
+
+    @property
+    def status_code(self) -> int: ...
+    @property
+    def headers(self) -> Mapping[str, str]: ...
+    @property
+    def content(self) -> bytes: ...
+    @property
+    def text(self) -> str: ...
+
+
+def check_refused(api: str, answer: Refusal, status: int) -> None:
     """The refusal is in the words and shape of the API."""
     assert answer.status_code == status, answer.text
     body = msgspec.json.decode(answer.content)
-    if api == "storeharmony":
+    assert answer.headers["request-id" if api in BASES else "x-request-id"]
+    if api in ("storeharmony", "manage"):
         assert answer.headers["content-type"] == "application/problem+json"
         assert body["status"] == status
         assert {"type", "title", "instance"} <= body.keys()
-    elif api == "bigcommerce":
+        return
+    assert answer.headers["content-type"] == "application/json"
+    if api == "bigcommerce":
         assert body["status"] == status
         assert body["title"]
         assert body["type"].endswith("/api-docs/getting-started/api-status-codes")
+        assert answer.headers["x-rate-limit-requests-left"]
     elif api == "bigcommerce-v2":
         (error,) = body
         assert error["status"] == status
         assert error["message"]
     elif api == BASES[0]:
         assert list(body) == ["errors"] or (status in (401, 403) and list(body) == ["error"])
-        assert answer.headers["request-id"]
     else:
         assert set(body) == {"code", "message"}
         assert body["message"]
-        assert answer.headers["request-id"]

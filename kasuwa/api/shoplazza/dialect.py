@@ -127,6 +127,7 @@ _CODES = {
     413: "PayloadTooLarge",
     415: "UnsupportedMediaType",
     429: "TooManyRequests",
+    431: "PayloadTooLarge",
     500: "Unavailable",
     503: "Unavailable",
     507: "InsufficientStorage",

@@ -1,6 +1,6 @@
 """One product with two pictures, as each API reads and changes it: for what all of them must do alike."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -13,6 +13,7 @@ from kasuwa.domain.catalogue.records import Product
 from kasuwa.domain.media.actions import change_picture, show_picture
 from kasuwa.domain.media.keeping import keep_bytes
 from kasuwa.domain.media.records import STOREHARMONY_FORMATS, PictureChange, Place
+from tests.api.picture_server import PictureServer
 from tests.api.shoplazza_calls import BASES, new_product_id
 from tests.client import Web
 from tests.conftest import picture_bytes
@@ -30,7 +31,10 @@ class Change(Struct, frozen=True):
 
 
 class Editor:
-    """Somebody who looks at the product over one API. `readings` are paths by what they show."""
+    """Somebody who looks at the product over one API.
+
+    `readings` are paths by what they show; `adding` is the upload of another picture for each number.
+    """
 
     def __init__(
         self,
@@ -41,6 +45,7 @@ class Editor:
         *,
         credentials: Mapping[str, str],
         readings: dict[str, str],
+        adding: Callable[[int], Change],
         changes: dict[str, Change],
     ) -> None:
         self.web = web
@@ -49,7 +54,8 @@ class Editor:
         self.url = url
         self.credentials = credentials
         self.readings = readings
-        self.changes = changes
+        self.changes = {"add": adding(0), **changes}
+        self.adding = adding
 
     def readings_for(self, name: str) -> list[str]:
         """Those whose tags the change takes: what they show holds all that it changes."""
@@ -67,7 +73,9 @@ class Editor:
         return answer.headers["etag"]
 
     async def change(self, name: str, **headers: str) -> httpx.Response:
-        one = self.changes[name]
+        return await self.send(self.changes[name], **headers)
+
+    async def send(self, one: Change, **headers: str) -> httpx.Response:
         options = one.options | {"headers": {**self.credentials, **headers, **one.options.get("headers", {})}}
         return await self.web.call(one.method, self.url + one.path, **options)
 
@@ -86,8 +94,8 @@ class Editor:
         )
 
 
-async def new_editor(api: str, web: Web, shop: Shop, picture_url: str) -> Editor:
-    """`picture_url` is what the APIs that fetch are told to show."""
+async def new_editor(api: str, web: Web, shop: Shop, pictures: PictureServer) -> Editor:
+    """`pictures` is where the APIs that fetch are sent."""
     owner = shop.owner
     product_id = UUID(await new_product_id(shop))
     for seed in (1, 2):
@@ -98,12 +106,15 @@ async def new_editor(api: str, web: Web, shop: Shop, picture_url: str) -> Editor
     if api == "storeharmony":
         return _storeharmony(web, shop, product)
     if api.startswith("bigcommerce"):
-        return _bigcommerce(web, shop, product, picture_url, version=api.removeprefix("bigcommerce"))
-    return _shoplazza(web, shop, product, picture_url, base=api)
+        return _bigcommerce(web, shop, product, pictures, version=api.removeprefix("bigcommerce"))
+    return _shoplazza(web, shop, product, pictures, base=api)
 
 
 def _storeharmony(web: Web, shop: Shop, product: Product) -> Editor:
-    upload = {"content": picture_bytes("PNG", seed=3), "headers": {"content-type": "image/png"}}
+    def add(number: int) -> Change:
+        upload = {"content": picture_bytes("PNG", seed=3 + number), "headers": {"content-type": "image/png"}}
+        return Change("POST", "/addpicture?position=1", upload)
+
     first = str(product.pictures[0].product_picture_id)
     return Editor(
         web,
@@ -112,8 +123,8 @@ def _storeharmony(web: Web, shop: Shop, product: Product) -> Editor:
         f"/cloudapi/app/{shop.store_id}/stock/{product.product_id}",
         credentials={"sessiontoken": shop.session},
         readings={"product": ""},
+        adding=add,
         changes={
-            "add": Change("POST", "/addpicture?position=1", upload),
             "change": Change("PUT", "", {"json": {"imageOrder": [2, 1]}}),
             "remove": Change("PUT", "", {"json": {"removeImageIds": [first]}}),
             "change product": Change("PUT", "", {"json": {"name": "Bowl"}}),
@@ -122,15 +133,17 @@ def _storeharmony(web: Web, shop: Shop, product: Product) -> Editor:
     )
 
 
-def _bigcommerce(web: Web, shop: Shop, product: Product, picture_url: str, *, version: str) -> Editor:
+def _bigcommerce(web: Web, shop: Shop, product: Product, pictures: PictureServer, *, version: str) -> Editor:
     is_v3 = not version
     image = f"/images/{product.pictures[0].number}"
     start = f"/stores/{shop.store_hash}/v3/catalog" if is_v3 else f"/stores/{shop.store_hash}/v2"
-    added = {"image_url" if is_v3 else "image_file": picture_url}
+
+    def picture(number: int) -> dict[str, Any]:
+        return {"json": {"image_url" if is_v3 else "image_file": pictures.good(7 + number)}}
+
     changes = {
-        "add": Change("POST", "/images", {"json": added}),
         "change": Change("PUT", image, {"json": {"description": "Lid"}}),
-        "replace": Change("PUT", image, {"json": added}),
+        "replace": Change("PUT", image, picture(0)),
         "remove": Change("DELETE", image),
     }
     if is_v3:
@@ -148,12 +161,17 @@ def _bigcommerce(web: Web, shop: Shop, product: Product, picture_url: str, *, ve
         f"{start}/products/{product.number}",
         credentials={"X-Auth-Token": shop.token},
         readings={"picture": image, "pictures": "/images"} | ({"product": ""} if is_v3 else {}),
+        adding=lambda number: Change("POST", "/images", picture(number)),
         changes=changes,
     )
 
 
-def _shoplazza(web: Web, shop: Shop, product: Product, picture_url: str, *, base: str) -> Editor:
+def _shoplazza(web: Web, shop: Shop, product: Product, pictures: PictureServer, *, base: str) -> Editor:
     image = f"/images/{product.pictures[0].product_picture_id}"
+
+    def picture(number: int) -> dict[str, Any]:
+        return {"json": {"image": {"src": pictures.good(7 + number)}}}
+
     return Editor(
         web,
         shop,
@@ -161,10 +179,10 @@ def _shoplazza(web: Web, shop: Shop, product: Product, picture_url: str, *, base
         f"{base}/products/{product.product_id}",
         credentials={"Access-Token": shop.token},
         readings={"picture": image, "pictures": "/images", "product": ""},
+        adding=lambda number: Change("POST", "/images", picture(number)),
         changes={
-            "add": Change("POST", "/images", {"json": {"image": {"src": picture_url}}}),
             "change": Change("PUT", image, {"json": {"image": {"alt": "Lid", "position": 2}}}),
-            "replace": Change("PUT", image, {"json": {"image": {"src": picture_url}}}),
+            "replace": Change("PUT", image, picture(0)),
             "remove": Change("DELETE", image),
             "remove product": Change("DELETE"),
         },

@@ -40,7 +40,7 @@ def own_id(picture: ShownPicture) -> UUID:
 
 @pytest.fixture
 def open_editor(fetching_web: Web, shop: Shop, pictures: PictureServer) -> OpenEditor:
-    return lambda api: new_editor(api, fetching_web, shop, pictures.good(7))
+    return lambda api: new_editor(api, fetching_web, shop, pictures)
 
 
 @pytest.mark.parametrize("api", APIS)

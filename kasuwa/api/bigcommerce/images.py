@@ -34,14 +34,14 @@ from kasuwa.domain.media.actions import (
     find_picture_id,
     get_picture,
     remove_picture,
+    require_room,
     show_picture,
 )
-from kasuwa.domain.media.errors import PictureNotFound, TooManyPictures
+from kasuwa.domain.media.errors import PictureNotFound
 from kasuwa.domain.media.keeping import keep_bytes, keep_urls
 from kasuwa.domain.media.records import (
     BIGCOMMERCE_FORMATS,
     MOST_BYTES,
-    MOST_PICTURES,
     KeptPicture,
     PictureChange,
     Place,
@@ -185,8 +185,7 @@ async def _refuse_full_product(context: Context, number: int) -> UUID:
     """The product, when it can show one more image: asked before anything slow is done."""
     async with context.reading() as db:
         product_id = await get_product_id(db, number=number)
-        if len(await read_pictures(db, product_id)) >= MOST_PICTURES:
-            raise TooManyPictures()
+        require_room(await read_pictures(db, product_id))
     return product_id
 
 

@@ -25,7 +25,7 @@ from kasuwa.base.http.api import Answer, Exchange
 from kasuwa.base.problems import Problem
 from kasuwa.domain.catalogue.queries import get_product_id, read_pictures
 from kasuwa.domain.catalogue.records import ShownPicture
-from kasuwa.domain.media.actions import change_picture, remove_picture, show_picture
+from kasuwa.domain.media.actions import change_picture, remove_picture, require_room, show_picture
 from kasuwa.domain.media.errors import PictureNotFound
 from kasuwa.domain.media.keeping import MEDIA_PATH, keep_urls
 from kasuwa.domain.media.records import MOST_PICTURES, SHOPLAZZA_FORMATS, KeptPicture, PictureChange, Place
@@ -54,7 +54,7 @@ async def create_product_image(
 ) -> Answer:
     image = body.image
     url = image_url(context, image.src, "/image/src")
-    await _pictures(context, path.product_id)
+    require_room(await _pictures(context, path.product_id))
     await refuse_if_changed(context, exchange, path.product_id, "pictures")
     kept = await _keep(context, url)
     place = Place(

@@ -31,7 +31,7 @@ from kasuwa.domain.catalogue.lists import ListedProduct, count_products, cursor_
 from kasuwa.domain.catalogue.queries import get_product, read_stock
 from kasuwa.domain.catalogue.records import PageWish, Product, ProductFilter, ProductStatus
 from kasuwa.domain.catalogue.variants import show_variant_pictures
-from kasuwa.domain.media.actions import show_pictures
+from kasuwa.domain.media.actions import require_room, show_pictures
 from kasuwa.domain.media.keeping import keep_urls
 from kasuwa.domain.media.records import SHOPLAZZA_FORMATS, KeptPicture, Place, Placed
 from kasuwa.domain.permissions import Permission
@@ -87,12 +87,13 @@ async def add_product(context: Context, body: CreateProductBody) -> Answer:
     wanted = body.product
     new = read_new_product(wanted, await currency_of(context), context.store_id)
     sources = list(_sources(context, wanted))
+    places = {source.url: source for source in reversed(sources)}
+    # An image that is named twice in the list is shown twice; a variant's own only if it is not there.
+    shown = [s for s in sources if s.variant is None or places[s.url] is s]
+    require_room((), len(shown))
     kept = await _keep_all(context, sources)
     async with context.transaction():
         product = await create_product(context, new, limits=LIMITS)
-        places = {source.url: source for source in reversed(sources)}
-        # An image that is named twice in the list is shown twice; a variant's own only if it is not there.
-        shown = [s for s in sources if s.variant is None or places[s.url] is s]
         if shown:
             placed = await show_pictures(
                 context, product.product_id, [(kept[s.url], Place(alt_text=s.alt)) for s in shown]

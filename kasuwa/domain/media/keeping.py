@@ -50,7 +50,7 @@ async def keep_bytes(
     """
     if permission is not None:
         context.require(permission)
-    sha256 = await asyncio.to_thread(lambda: hashlib.sha256(content).hexdigest())
+    sha256 = await sha256_of(content)
     claim = await _claim(context, sha256, len(content))
     if claim.format is not None:
         if claim.format not in accepted:
@@ -62,6 +62,11 @@ async def keep_bytes(
         await context.blobs.put(f"{_folder(context, sha256)}original", content, "application/octet-stream")
     await _finish(context, claim.picture_id, rendered, renditions, len(content))
     return KeptPicture(claim.picture_id, sha256)
+
+
+async def sha256_of(content: bytes) -> str:
+    """In a thread: a large picture takes longer than others should wait."""
+    return await asyncio.to_thread(lambda: hashlib.sha256(content).hexdigest())
 
 
 async def keep_url(

@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 from argon2 import PasswordHasher
 
+from bench.broken import slow_rows
 from bench.client import Work, ask, post
 from bench.places import data_folder
 from bench.processes import Started, Used, serving, used_by
@@ -17,12 +18,14 @@ from bench.shop import PASSWORD, USERNAME, build_shop
 from bench.tables import Figure, Report
 from kasuwa.base import passwords
 
+_BROKEN = slow_rows("session", ms=20)
 
-def measure(*, smoke: bool = False) -> Report:
+
+def measure(*, smoke: bool = False, broken: bool = False) -> Report:
     """CPU-ms of a log-in over HTTP, one at a time, and of Argon2 alone comparing the same password."""
     times, rounds = (3, 1) if smoke else (30, 9)
     with data_folder() as data:
-        build_shop(data, products=2, sessions=1)
+        build_shop(data, products=2, sessions=1, breaking=_BROKEN if broken else "")
         with serving(data, storeharmony_requests_per_second=1_000_000) as server:
             request = _request(data, server)
             ours: list[Used] = []

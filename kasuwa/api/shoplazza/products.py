@@ -19,8 +19,17 @@ from kasuwa.api.shoplazza.dialect import BodyFault, IdNotUuid, fetch_sentence
 from kasuwa.api.shoplazza.images import image_url
 from kasuwa.api.shoplazza.new_products import LIMITS, or_default, read_new_product
 from kasuwa.api.shoplazza.service import operation
-from kasuwa.api.shoplazza.views import EXTRA, Json, complete, link_start, product_view, sellable
+from kasuwa.api.shoplazza.views import (
+    EXTRA,
+    Json,
+    complete,
+    link_start,
+    listed_product,
+    product_view,
+    sellable,
+)
 from kasuwa.base.context import Context
+from kasuwa.base.http.contract import encode
 from kasuwa.base.ids import read_id
 from kasuwa.base.problems import FieldFault, Invalid, Problem
 from kasuwa.domain.catalogue.actions import create_product, remove_product
@@ -180,19 +189,23 @@ async def _read(context: Context, product_id: UUID) -> Json:
     return complete(view, link_start(context), sellable(levels))
 
 
-async def _listed(context: Context, rows: tuple[ListedProduct, ...], fields: str | None) -> list[Json]:
+async def _listed(context: Context, rows: tuple[ListedProduct, ...], fields: str | None) -> msgspec.Raw:
+    """The products as a JSON array."""
     with_variants = [row.product_id for row in rows if row.has_variants]
     stock = {}
     if with_variants:
         async with context.reading() as db:
             stock = sellable(await read_stock(db, with_variants, context.store_id))
-    views = []
+    start, listed = link_start(context), []
     for row in rows:
+        if not row.has_variants and not fields:
+            listed.append(listed_product(row, start))
+            continue
         view: Json = msgspec.json.decode(row.body)
         if not row.has_variants:
             stock[view["variants"][0]["id"]] = row.on_hand - row.reserved
-        views.append(_only(complete(view, link_start(context), stock), fields))
-    return views
+        listed.append(encode(_only(complete(view, start, stock), fields)))
+    return msgspec.Raw(b"[" + b",".join(listed) + b"]")
 
 
 def _only(view: Json, fields: str | None) -> Json:

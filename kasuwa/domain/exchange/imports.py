@@ -160,7 +160,7 @@ class _Import:
         self._columns, doubts = read_header(
             table.header, currency, home, stores, ignore_unknown=options.ignore_unknown
         )
-        if any(column.field == "quantity" for column in self._columns) and options.set_stock:
+        if any(column.field == "quantity" for column in self._columns) and options.stock != "kept":
             context.require(Permission.STOCK_QUANTITY)
         self.run = replace(
             self.run, notes=[*table.notes, *doubts], header=[printable(name, 1000) for name in table.header]
@@ -256,7 +256,7 @@ class _Import:
                     context,
                     [made.with_ids(group.row) for group in groups],
                     on_duplicate=options.on_duplicate,
-                    set_stock=options.set_stock,
+                    stock=options.stock,
                     numbers=self._numbers,
                 )
                 if options.dry_run:

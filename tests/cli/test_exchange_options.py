@@ -107,7 +107,7 @@ async def test_what_becomes_of_a_sku_that_is_there_is_said_by_the_options(
     assert await done("--on-duplicate", "update", "--set-stock") == [0, 0, 1, 2, 0]
     assert await first_product(shop) == ["Ale", "60000", "9.000"]
     # What is not as the file expects is set when that was asked for, and only then.
-    file.write_text("sku,quantity,expected quantity\nA,4,5\n")
+    await asyncio.to_thread(file.write_text, "sku,quantity,expected quantity\nA,4,5\n")
     assert await done("--on-duplicate", "update", "--set-stock") == [1, 0, 0, 0, 1]
     assert await done("--on-duplicate", "update", "--overwrite-stock") == [0, 0, 1, 0, 0]
     assert await first_product(shop) == ["Ale", "60000", "4.000"]

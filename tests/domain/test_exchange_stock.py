@@ -12,10 +12,9 @@ from msgspec.structs import replace
 
 from kasuwa.base.context import Context
 from kasuwa.base.db import Database
-from kasuwa.domain.catalogue import bulk
 from kasuwa.domain.exchange.exports import export_csv, failed_rows
 from kasuwa.domain.exchange.records import ImportRun
-from kasuwa.domain.inventory.actions import Count, move_stock
+from kasuwa.domain.inventory.actions import Count, move_stock, set_stocks
 from kasuwa.domain.inventory.records import Move
 from tests.domain.test_exchange import faults, gather, load, product_of, simple, told
 from tests.domain.test_exchange_round_trip import stock_of
@@ -149,12 +148,53 @@ async def test_an_empty_count_is_none_and_a_level_that_has_no_column_stays(
     }
 
 
+VARIANTS = "parent sku,sku,name,price,unit,option1 name,option1 value,quantity\n"
+
+
+@pytest.mark.parametrize(
+    ("rows", "place"),
+    [
+        (",R,Ring,5,each,Size,S;M,\nR,R-S,,,,,S,1\nR,R-M,,,,,M,2.5\n", (4, "quantity", "decimals")),
+        (",R,Ring,5,each,Size,S;M,3\nR,R-S,,,,,S,1\nR,R-M,,,,,M,2\n", (2, "quantity", "not_sold")),
+    ],
+    ids=["half a ring", "counted twice"],
+)
+async def test_first_stock_is_counted_in_whole_units_of_what_is_sold(
+    context: Context, file: Path, rows: str, place: tuple[int, str, str]
+) -> None:
+    run = await load(context, file, VARIANTS + rows)
+    assert (run.created, told(run)) == (0, [place])
+    # Nor does it come in with a change that adds the variant.
+    await load(context, file, VARIANTS + ",R,Ring,5,each,Size,S,\nR,R-S,,,,,S,1\n")
+    run = await load(context, file, VARIANTS + rows, on_duplicate="update")
+    assert (run.updated, told(run)) == (0, [place])
+    assert await faults(context) == []
+
+
+async def test_a_variant_that_comes_later_is_counted_in_the_unit_that_the_product_then_has(
+    context: Context, file: Path
+) -> None:
+    rice, beans = (
+        ",R,Rice,5,kg,Sort,Long,\nR,R-L,,,,,Long,1\n",
+        ",B,Beans,5,each,Sort,Red,\nB,B-R,,,,,Red,1\n",
+    )
+    assert (await load(context, file, VARIANTS + rice + beans)).created == 2
+    # Without a column the unit stays, with one the new unit holds.
+    text = VARIANTS.replace("unit,", "") + ",R,Rice,5,Sort,Long;Round,\nR,R-R,,,,Round,2.5\n"
+    assert (await load(context, file, text, on_duplicate="update")).faults == []
+    text = VARIANTS + ",B,Beans,5,kg,Sort,Red;White,\nB,B-W,,,,,White,0.125\n"
+    assert (await load(context, file, text, on_duplicate="update")).faults == []
+    text = VARIANTS + ",B,Beans,5,each,Sort,Red;White;Black,\nB,B-B,,,,,Black,0.5\n"
+    assert told(await load(context, file, text, on_duplicate="update")) == [(3, "quantity", "decimals")]
+    assert await faults(context) == []
+
+
 async def sold_meanwhile(
     context: Context, file: Path, monkeypatch: pytest.MonkeyPatch, *, is_guarded: bool
 ) -> ImportRun:
     """A hundred counts, with a sale after the import has looked at the stock and before it books."""
     await load(context, file, simple(*(f"S-{n},Item {n},5,10" for n in range(100))))
-    set_stocks, sales = bulk.set_stocks, ["S-7"]
+    sales = ["S-7"]
 
     async def sell_first(within: Context, db: Database, counts: Sequence[Count], *, reason: str) -> None:
         while sales:
@@ -163,7 +203,7 @@ async def sold_meanwhile(
             counts = [replace(count, stock=replace(count.stock, expected=None)) for count in counts]
         await set_stocks(within, db, counts, reason=reason)
 
-    monkeypatch.setattr(bulk, "set_stocks", sell_first)
+    monkeypatch.setattr("kasuwa.domain.catalogue.bulk.set_stocks", sell_first)
     rows = "".join(f"S-{n},12,10\n" for n in range(100))
     return await load(context, file, "sku,quantity,expected quantity\n" + rows, **UPDATE)
 

@@ -22,13 +22,14 @@ from kasuwa.api.shoplazza.service import operation
 from kasuwa.api.shoplazza.views import EXTRA, Json, complete, link_start, product_view, sellable
 from kasuwa.base.context import Context
 from kasuwa.base.ids import read_id
-from kasuwa.base.problems import FieldFault, Invalid, Problem
+from kasuwa.base.problems import FieldFault, Invalid, Problem, renamed
 from kasuwa.domain.catalogue.actions import create_product, remove_product
 from kasuwa.domain.catalogue.errors import ProductNotFound
 from kasuwa.domain.catalogue.lists import ListedProduct, count_products, cursor_at, list_products
 from kasuwa.domain.catalogue.queries import get_product, read_stock
 from kasuwa.domain.catalogue.records import PageWish, Product, ProductFilter, ProductStatus
 from kasuwa.domain.catalogue.variants import show_variant_pictures
+from kasuwa.domain.inventory.errors import WrongQuantity
 from kasuwa.domain.media.actions import show_pictures
 from kasuwa.domain.media.keeping import keep_urls
 from kasuwa.domain.media.records import SHOPLAZZA_FORMATS, KeptPicture, Place, Placed
@@ -87,7 +88,11 @@ async def add_product(context: Context, body: CreateProductBody) -> Json:
     sources = list(_sources(context, wanted))
     kept = await _keep_all(context, sources)
     async with context.transaction():
-        product = await create_product(context, new, limits=LIMITS)
+        try:
+            product = await create_product(context, new, limits=LIMITS)
+        except WrongQuantity as problem:
+            names = {"quantity": "inventory_quantity"}
+            raise BodyFault(faults=renamed(problem.faults, names)) from problem
         places = {source.url: source for source in reversed(sources)}
         # An image that is named twice in the list is shown twice; a variant's own only if it is not there.
         shown = [s for s in sources if s.variant is None or places[s.url] is s]

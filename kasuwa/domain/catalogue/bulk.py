@@ -23,10 +23,10 @@ from kasuwa.domain.catalogue.bulk_plan import (
     Known,
     Plan,
     Update,
+    opening_faults,
     plan_rows,
     refuse_repeated,
     sku_of,
-    worth_faults,
 )
 from kasuwa.domain.catalogue.bulk_records import (
     BulkProduct,
@@ -203,18 +203,23 @@ async def _look_up(db: Database, rows: Sequence[BulkRow]) -> Known:
         into=_category_name,
         ids=list({category_id for new in products for category_id in new.category_ids}),
     )
-    units = await db.all(
-        "SELECT unit, unit_decimals(unit) AS decimals FROM unnest(:units::text[]) AS unit",
-        into=_Unit,
-        units=list({new.unit for new in products}),
-    )
     return Known(
-        decimals={row.unit: row.decimals for row in units},
+        decimals=await _read_decimals(db, {new.unit for new in products}),
         skus={row.sku_key: (row.product_id, row.product_kind) for row in found},
         barcodes={row.barcode: row.sku_key for row in coded if row.barcode},
         store_ids=frozenset(stores),
         categories={category.category_id: category for category in categories},
     )
+
+
+async def _read_decimals(db: Database, units: set[str]) -> dict[str, int]:
+    """How many decimals a quantity has in each of the units."""
+    found = await db.all(
+        "SELECT unit, unit_decimals(unit) AS decimals FROM unnest(:units::text[]) AS unit",
+        into=_Unit,
+        units=list(units),
+    )
+    return {row.unit: row.decimals for row in found}
 
 
 async def _prepare_updates(context: Context, db: Database, plan: Plan, stock: StockWish) -> None:
@@ -236,6 +241,7 @@ async def _prepare_updates(context: Context, db: Database, plan: Plan, stock: St
     if any(update.row.gives(figure) for update in plan.updates for figure in FIGURES):
         found = await read_stock(db, ids)
         levels = {(level.store_id, level.variant_id): level for level in found}
+    decimals = plan.known.decimals | await _read_decimals(db, {one.unit for one in products.values()})
     for update in plan.updates:
         held = products.get(update.product_id)
         if held is None:
@@ -246,7 +252,7 @@ async def _prepare_updates(context: Context, db: Database, plan: Plan, stock: St
         try:
             update.after = changed(before, update.row, plan.known.categories)
             update.changes = list(changes_of(before, update.after))
-            _reckon_variants(update, levels, stock, context.store_id)
+            _reckon_variants(update, levels, stock, decimals[update.after.unit], context.store_id)
         except (VariantsWrong, ChoiceTaken) as wrong:
             plan.fail(update.index, wrong.faults)
             continue
@@ -261,7 +267,11 @@ async def _prepare_updates(context: Context, db: Database, plan: Plan, stock: St
 
 
 def _reckon_variants(
-    update: Update, levels: dict[tuple[UUID, UUID], StockLevel], stock: StockWish, store_id: UUID
+    update: Update,
+    levels: dict[tuple[UUID, UUID], StockLevel],
+    stock: StockWish,
+    decimals: int,
+    store_id: UUID,
 ) -> None:
     """Which variants come to the product, and what was counted of those that are there."""
     before, row = update.before, update.row
@@ -272,7 +282,7 @@ def _reckon_variants(
         if variant is None:
             update.added.append(new)
             price = new.price or _price_of_added(update, store_id)
-            faults += worth_faults(new, price, row.pointer(place))
+            faults += opening_faults(new, price, update.after.unit, decimals, row.pointer(place))
             continue
         for opening in new.opening:
             level = levels.get((opening.store_id, variant.variant_id))

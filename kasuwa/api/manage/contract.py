@@ -494,6 +494,7 @@ class ImportOptions(Struct, frozen=True, kw_only=True):
     dryRun: bool
     onDuplicate: Literal["fail", "skip", "update"]
     setStock: bool
+    overwriteStock: bool
     ignoreUnknown: bool
     delimiter: str | None
     sheet: str | None
@@ -1098,6 +1099,7 @@ class StartProductImportQuery(Struct, frozen=True, kw_only=True):
     dryrun: bool = False
     onduplicate: Literal["fail", "skip", "update"] = "fail"
     setstock: bool = False
+    overwritestock: bool = False
     ignoreunknown: bool = False
     delimiter: Annotated[str, Meta(min_length=1, max_length=1)] | None = None
     sheet: Annotated[str, Meta(min_length=1, max_length=100)] | None = None

@@ -33,13 +33,14 @@ from kasuwa.base.context import Context
 from kasuwa.base.http.api import Answer, Exchange
 from kasuwa.base.http.contract import encode
 from kasuwa.base.ids import read_id
-from kasuwa.base.problems import FieldFault, Invalid, Problem
+from kasuwa.base.problems import FieldFault, Invalid, Problem, renamed
 from kasuwa.domain.catalogue.actions import create_product, remove_product
 from kasuwa.domain.catalogue.errors import ProductNotFound
 from kasuwa.domain.catalogue.lists import ListedProduct, count_products, cursor_at, list_products
 from kasuwa.domain.catalogue.queries import get_product, read_stock
 from kasuwa.domain.catalogue.records import PageWish, Product, ProductFilter, ProductStatus
 from kasuwa.domain.catalogue.variants import show_variant_pictures
+from kasuwa.domain.inventory.errors import WrongQuantity
 from kasuwa.domain.media.actions import require_room, show_pictures
 from kasuwa.domain.media.keeping import keep_urls
 from kasuwa.domain.media.records import SHOPLAZZA_FORMATS, KeptPicture, Place, Placed
@@ -102,7 +103,11 @@ async def add_product(context: Context, body: CreateProductBody) -> Answer:
     require_room((), len(shown))
     kept = await _keep_all(context, sources)
     async with context.transaction():
-        product = await create_product(context, new, limits=LIMITS)
+        try:
+            product = await create_product(context, new, limits=LIMITS)
+        except WrongQuantity as problem:
+            names = {"quantity": "inventory_quantity"}
+            raise BodyFault(faults=renamed(problem.faults, names)) from problem
         if shown:
             placed = await show_pictures(
                 context, product.product_id, [(kept[s.url], Place(alt_text=s.alt)) for s in shown]

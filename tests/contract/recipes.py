@@ -114,6 +114,7 @@ IDENTITIES: dict[str, dict[str, Identity]] = {
         "userid": _uuid("staff_id"),
         "sessionid": _uuid("session_id"),
         "tokenid": _uuid("token_id"),
+        "keyid": _uuid("key_id"),
         "customerid": _uuid("customer_id"),
         "destinationstoreid": _uuid("other_store_id"),
         "itemid": _uuid("product_id"),

@@ -120,6 +120,7 @@ _ONCE = {
     ("manage", "confirmSecondFactor"),
     ("manage", "renewRecoveryCodes"),
     ("manage", "rotateAccessToken"),
+    ("manage", "rotateDeveloperKey"),
 }
 
 

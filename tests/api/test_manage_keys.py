@@ -178,7 +178,9 @@ async def test_a_key_resets_no_password_of_another_merchant(
     await web.post(f"{ACCESS}resetpassword", headers=app_headers, json={"username": name})
     code = (await messages_to(web.services, name))[-1]["code"]
     body = {"username": name, "code": code, "newPassword": "nine brown kettles"}
-    unknown = await web.post(f"{ACCESS}resetpassword", headers=own, json=body | {"username": "no@one.example"})
+    unknown = await web.post(
+        f"{ACCESS}resetpassword", headers=own, json=body | {"username": "no@one.example"}
+    )
     refused = await web.post(f"{ACCESS}resetpassword", headers=own, json=body)
     assert refused.status_code == unknown.status_code != 200
     assert code_of(refused) == code_of(unknown)
@@ -206,7 +208,7 @@ async def test_a_key_of_a_disabled_store_or_a_suspended_merchant_proves_nothing(
         ("merchant", "suspended", ("merchant_id", shop.merchant_id)),
     ):
         for status, expected in ((off, 401), ("active", 200)):
-            await schema_owner.execute(f"UPDATE {table} SET status = $1 WHERE {of[0]} = $2", status, of[1])  # noqa: S608
+            await schema_owner.execute(f"UPDATE {table} SET status = $1 WHERE {of[0]} = $2", status, of[1])
             assert await names_banks(web, made) == expected
 
 

@@ -985,6 +985,12 @@ class RemoveBannerPath(Struct, frozen=True, kw_only=True):
     bannerid: Annotated[str, Meta(min_length=1, max_length=64)]
 
 
+class RemoveComplaintAttachmentPath(Struct, frozen=True, kw_only=True):
+    storeid: Annotated[str, Meta(min_length=1, max_length=64)]
+    complaintid: Annotated[str, Meta(min_length=1, max_length=64)]
+    position: Annotated[str, Meta(pattern="^[1-9]$")]
+
+
 class RemoveStorePicturePath(Struct, frozen=True, kw_only=True):
     storeid: Annotated[str, Meta(min_length=1, max_length=64)]
     kind: Literal["logo", "favicon"]
@@ -1840,6 +1846,7 @@ CHECKS = Checks(
         PasswordConfirmation: "PasswordConfirmation",
         ReceiveTransferPath: "ReceiveTransferPath",
         RemoveBannerPath: "RemoveBannerPath",
+        RemoveComplaintAttachmentPath: "RemoveComplaintAttachmentPath",
         RemoveStorePicturePath: "RemoveStorePicturePath",
         RenewRecoveryCodesPath: "RenewRecoveryCodesPath",
         ResendMessagePath: "ResendMessagePath",
@@ -2801,6 +2808,23 @@ OPERATIONS: dict[str, Operation] = {
         answer=None,
         answer_media=("application/pdf", "image/jpeg", "image/png", "image/webp"),
         statuses=frozenset({200, 304, 400, 401, 403, 404, 408, 422, 429, 500, 503}),
+    ),
+    "removeComplaintAttachment": Operation(
+        operation_id="removeComplaintAttachment",
+        method="DELETE",
+        path="/{storeid}/complaints/{complaintid}/attachments/{position}",
+        tags=("Complaints",),
+        security=(("sessiontoken",),),
+        permission="complaint.write",
+        scope=None,
+        safe=False,
+        idempotent=False,
+        path_parameters=RemoveComplaintAttachmentPath,
+        headers=(HeaderParameter(name="Idempotency-Key", pattern="^[A-Za-z0-9._:-]{8,128}$"),),
+        success_status=200,
+        answer=Complaint,
+        answer_media=("application/json",),
+        statuses=frozenset({200, 400, 401, 403, 404, 408, 409, 422, 429, 500, 503}),
     ),
     "changeComplaintStatus": Operation(
         operation_id="changeComplaintStatus",

@@ -8097,7 +8097,7 @@ OPERATIONS: dict[str, Operation] = {
         success_status=200,
         answer=ComplaintTicket,
         answer_media=("application/json",),
-        statuses=frozenset({200, 400, 401, 403, 404, 408, 409, 413, 415, 422, 429, 500, 503}),
+        statuses=frozenset({200, 400, 401, 403, 404, 408, 409, 413, 415, 422, 429, 500, 503, 507}),
     ),
     "createNewStoreLocation": Operation(
         operation_id="createNewStoreLocation",

@@ -40,16 +40,16 @@ HEAD = """\
 A session belongs to a person at a store and brings the permissions of their role there. A token belongs to a
 store and has the scope `read_product` or `write_product`. An app key is a developer key. `yes` is an answer,
 `401` says that these are no credentials of this operation, `403` that they do not suffice. Only what is built
-is listed. `+ app key` after the permission: a person's session needs an app key beside it. A till is its token
-alone, before anybody has entered by PIN; a customer has logged in at the shop. This page is written by
+is listed. `+ app key` after the permission: a person's session needs an app key beside it. A till is its
+token alone, before anybody has entered by PIN; a customer has logged in at the shop. This page is written by
 `python -m tools.document_permissions`.
 """
 
 KEYS_HEAD = """
 ## The scopes of a developer key
 
-A key of a store has any of them but `register_store`, and proves its app for people of its merchant alone. In the
-table above the app key has them all. Where a session is asked for beside the key, it is there.
+A key of a store has any of them but `register_store`, and proves its app for people of its merchant alone. In
+the table above the app key has them all. Where a session is asked for beside the key, it is there.
 """
 
 

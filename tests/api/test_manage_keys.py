@@ -1,4 +1,4 @@
-"""Developer keys over /manage: made, listed, rotated and ended by an owner, for people of their merchant alone."""
+"""Developer keys over /manage: made, listed, rotated and ended by an owner, for their merchant's people."""
 
 from typing import Any
 

@@ -74,7 +74,7 @@ WITH_KEYS = [entry for entry in built() if takes_key(entry.operation)]
 
 
 async def key_cells(web: Web, entry: Entry) -> dict[str, str]:
-    """What the operation answers to a developer key with each scope alone, with a session where it needs one."""
+    """What the operation answers to a developer key with each scope alone, beside a session if need be."""
     found: dict[str, str] = {}
     for scope in sorted(KEY_CALLERS, key=lambda scope: scope == entry.operation.scope):
         cast = await new_cast(web.services)

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 import httpx
 import msgspec
@@ -42,6 +42,9 @@ _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)
 _CANARY_CHARS = 8
 
 
+Among = Literal["all", "merchants", "locations"]
+
+
 class Findings(Struct):
     """What a run of the matrix saw. `told` are the entries of TELLS that were needed."""
 
@@ -75,11 +78,12 @@ async def knock(
     entries: Sequence[Entry],
     developer_key: str,
     *,
-    merchants_only: bool = False,
+    among: Among = "all",
 ) -> Findings:
     """The matrix: operations × places × callers. `database` is a superuser's connection.
 
-    `merchants_only` leaves out the callers of the victim's own merchant, whom only our own checks keep away.
+    Among "merchants" leaves out the callers of the victim's own merchant, whom only our own checks keep away;
+    among "locations" those alone are tried.
     """
     findings = Findings()
     stage: _Stage | None = None
@@ -89,9 +93,9 @@ async def knock(
         findings.operations += 1
         findings.places += len(places)
         for caller in stage.callers:
-            if not (merchants_only and caller.is_colleague):
+            if among == "all" or caller.is_colleague == (among == "locations"):
                 await _knock_as(web, database, entry, places, stage.victim, caller, findings)
-        if not merchants_only:
+        if among == "all":
             caller = await right_caller(stage.victim.cast, web.services, entry.key)
             answer = await entry.call(stage.victim.cast).by(caller).send(web)
             findings.calls += 1

@@ -203,7 +203,25 @@ _MAKERS = frozenset(
     }
 )
 
-STORE_BOUND = frozenset({"storeid", "store_hash", "accountid"})
+STORE_BOUND = frozenset(
+    {
+        "storeid",
+        "store_hash",
+        "accountid",
+        "userid",
+        "bankid",
+        "internalaccountno",
+        "replacementbankid",
+        "tokenid",
+        "keyid",
+        "sessionid",
+        "stocktakeid",
+        "complaintid",
+        "bannerid",
+        "gatewayid",
+        "pointid",
+    }
+)
 """What a colleague at another location has no business with; the catalogue is the whole merchant's."""
 
 

@@ -15,7 +15,9 @@ from kasuwa.base.http.api import Exchange
 from kasuwa.base.problems import Unauthenticated
 from kasuwa.domain.merchants.authentication import TokenFacts, resolve_access_token
 from kasuwa.domain.permissions import PERMISSIONS_OF_SCOPE
+from tests.base.database import Connection
 
+_OUR_LOCATION = re.compile(r"\b(WHERE|AND)\s+((?:\w+\.)?)store_id\s*=\s*:store_id\b")
 _OUR_CONDITION = re.compile(r"(?:\b\w+\.)?merchant_id\s*=\s*current_merchant\(\)")
 
 
@@ -28,6 +30,24 @@ def take_down_our_checks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(db, "numbered", lambda sql: numbered(_OUR_CONDITION.sub("true", sql)))
     monkeypatch.setattr(Context, "require", lambda self, permission: None)
     monkeypatch.setattr(Context, "may", lambda self, permission: True)
+
+
+def take_down_location_checks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No comparison of the path with the session, and no store in any condition of our SQL."""
+    _open_store_sessions(monkeypatch)
+    numbered = db.numbered
+    monkeypatch.setattr(
+        db, "numbered", lambda sql: numbered(_OUR_LOCATION.sub(r"\1 (\2store_id = :store_id OR true)", sql))
+    )
+
+
+async def open_functions(superuser: Connection) -> None:
+    """The lists of proofs are everybody's, in a database of the test's own."""
+    for name in ("tokens_of", "keys_of"):
+        text: str = await superuser.fetchval("SELECT pg_get_functiondef($1::regproc)", name)
+        opened = re.sub(r"WHERE .* at_store\n", "WHERE true\n", text, flags=re.DOTALL)
+        assert opened != text, name
+        await superuser.execute(opened)
 
 
 def _open_store_sessions(monkeypatch: pytest.MonkeyPatch) -> None:

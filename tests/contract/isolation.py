@@ -13,7 +13,7 @@ from tests.base.database import Connection
 from tests.client import Web
 from tests.contract.callers import Caller, right_caller, strangers
 from tests.contract.cast import Cast, new_cast
-from tests.contract.recipes import STORE_BOUND, Call, Entry, Place
+from tests.contract.recipes import MERCHANTS_OWN, STORE_BOUND, Call, Entry, Place
 
 # Where an answer may tell that an id is somebody's, and why.
 TELLS: dict[tuple[str, str], str] = {
@@ -33,6 +33,9 @@ TELLS: dict[tuple[str, str], str] = {
         )
     },
 }
+
+# Where a refusal is a row of an answer that is 200: what it did is seen in the rows of the database.
+REFUSES_ROWS = {"createBulkProducts"}
 
 _SAME_ID = {"x-request-id": "same-request", "request-id": "same-request"}
 # The quota goes down with each request; length and ETag follow from the body, which is compared.
@@ -171,7 +174,8 @@ def _pairs(
 ) -> Iterator[tuple[list[Place], Call, Call]]:
     """Each place for itself, and all of them: the call with the victim's id and with one that nobody has."""
     if caller.is_colleague:
-        places = [place for place in places if place.name.lower() in STORE_BOUND]
+        own = {name for operation, name in MERCHANTS_OWN if operation == entry.operation.operation_id}
+        places = [place for place in places if place.name.lower() in STORE_BOUND - own]
     wanted = [[place] for place in places]
     if len(places) > 1:
         wanted.append(list(places))
@@ -225,7 +229,8 @@ def _shape(value: Any) -> Any:
 
 def _leaks(answer: httpx.Response, call: Call, caller: Caller, victim: Victim, what: str) -> list[str]:
     if caller.is_colleague:
-        return [] if answer.is_client_error else [f"{what}: {answer.status_code} at another's store"]
+        is_refused = answer.is_client_error or call.entry.operation.operation_id in REFUSES_ROWS
+        return [] if is_refused else [f"{what}: {answer.status_code} at another's store"]
     told = answer.text + "\n" + "\n".join(answer.headers.values())
     sent = "\n".join(_sent(call) | set(caller.secrets.values()))
     return [f"{what}: {canary!r}" for canary in victim.canaries if canary in told and canary not in sent]

@@ -206,6 +206,7 @@ _MAKERS = frozenset(
 STORE_BOUND = frozenset(
     {
         "storeid",
+        "storeids",
         "store_hash",
         "accountid",
         "userid",
@@ -223,6 +224,12 @@ STORE_BOUND = frozenset(
     }
 )
 """What a colleague at another location has no business with; the catalogue is the whole merchant's."""
+
+MERCHANTS_OWN = {
+    ("getProductAudit", "userid"): "what was done to a product, by whomever of the merchant's",
+    ("getProductsWithComplexQuery", "storeids"): "who sells looks up where else a thing lies",
+}
+"""By operation and name: what is the whole merchant's although it is named here, and why."""
 
 
 # Operations and calls ------------------------------------------------------------------------------

@@ -47,7 +47,7 @@ from kasuwa.domain.catalogue.queries import read_products, read_stock, sku_key
 from kasuwa.domain.catalogue.records import CategoryName, NewVariant, Price, Product, StockLevel
 from kasuwa.domain.catalogue.variant_rows import follow_store_prices
 from kasuwa.domain.inventory.actions import Count, Opening, set_stocks
-from kasuwa.domain.inventory.openings import open_new_balances
+from kasuwa.domain.inventory.openings import may_open_at, open_new_balances
 from kasuwa.domain.permissions import Permission
 
 _RACES = ("variant_sku", "variant_barcode")
@@ -125,7 +125,7 @@ async def _try_to_write(
 
 
 async def _write(context: Context, db: Database, rows: Sequence[BulkRow], wish: _Wish) -> list[Outcome]:
-    plan = plan_rows(rows, await _look_up(db, rows), wish.on_duplicate)
+    plan = plan_rows(rows, await _look_up(context, db, rows), wish.on_duplicate)
     await _prepare_updates(context, db, plan, wish.set_stock)
     if wish.atomic and plan.has_failed():
         return plan.outcomes_of_nothing()
@@ -168,7 +168,7 @@ class _Unit(Struct, frozen=True):
     decimals: int
 
 
-async def _look_up(db: Database, rows: Sequence[BulkRow]) -> Known:
+async def _look_up(context: Context, db: Database, rows: Sequence[BulkRow]) -> Known:
     """What is there of all that the rows name."""
     products = [row.new for row in rows if isinstance(row, BulkProduct)]
     variants = [variant for row in rows if isinstance(row, BulkProduct) for variant in row.sold]
@@ -181,10 +181,6 @@ async def _look_up(db: Database, rows: Sequence[BulkRow]) -> Known:
         FIND_BARCODES,
         into=_Sku,
         barcodes=[variant.barcode for variant in variants if variant.barcode],
-    )
-    stores = await db.values(
-        "SELECT store_id FROM store WHERE merchant_id = current_merchant() AND store_id = ANY(:ids::uuid[])",
-        ids=list({opening.store_id for variant in variants for opening in variant.opening}),
     )
     categories = await db.all(
         """
@@ -203,7 +199,7 @@ async def _look_up(db: Database, rows: Sequence[BulkRow]) -> Known:
         decimals={row.unit: row.decimals for row in units},
         skus={row.sku_key: (row.product_id, row.product_kind) for row in found},
         barcodes={row.barcode: row.sku_key for row in coded if row.barcode},
-        store_ids=frozenset(stores),
+        store_ids=frozenset(await may_open_at(context, db)),
         categories={category.category_id: category for category in categories},
     )
 

@@ -148,8 +148,10 @@ async def _prove(
     await take_tries(services.pool, [at_account, at_address])
     known = await find_credentials(services.pool, name)
     is_right = await verify_password(None if known is None else known.password_hash, password)
+    # A merchant's app lets in its own people alone.
+    is_ours = known is not None and context.caller.merchant_id in (None, known.merchant_id)
     # The status may be the merchant's, who is suspended or leaves.
-    if known is None or not is_right or known.status not in ("active", "pending"):
+    if known is None or not is_ours or not is_right or known.status not in ("active", "pending"):
         raise WrongCredentials("Check the user name and the password.")
     await forgive_tries(services.pool, {at_account: None, at_address: 1})
     if known.status == "pending":

@@ -54,7 +54,11 @@ def test_a_number_that_only_has_the_length_is_refused_at_its_field() -> None:
     with pytest.raises(Invalid) as refused:
         read_mobile("0244123456", "NG", "/mobile")
     [fault] = refused.value.faults
-    assert (fault.pointer, "dialled in NG" in fault.message, "+234" in fault.message) == ("/mobile", True, True)
+    assert (fault.pointer, "dialled in NG" in fault.message, "+234" in fault.message) == (
+        "/mobile",
+        True,
+        True,
+    )
     # The control: what is enough for whoever only asks about a number.
     assert read_any_number("08231234567", "NG", "/mobile") == "+2348231234567"
 

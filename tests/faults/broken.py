@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import msgspec
@@ -92,6 +93,27 @@ def forget_full_disks() -> None:
             await put(self, key, content, content_type)
 
     FolderBlobs.put = forget  # type: ignore[method-assign]
+
+
+def sulk_after_full_disks() -> None:
+    """Once files did not fit, none is taken for six seconds more after there is space."""
+    put = FolderBlobs.put
+    was_full, until = False, 0.0
+
+    async def sulk(self: FolderBlobs, key: str, content: bytes, content_type: str) -> None:
+        nonlocal was_full, until
+        if monotonic() < until:
+            raise NoSpace()
+        try:
+            await put(self, key, content, content_type)
+        except NoSpace:
+            was_full = True
+            raise
+        if was_full:
+            was_full, until = False, monotonic() + 6
+            raise NoSpace()
+
+    FolderBlobs.put = sulk  # type: ignore[method-assign]
 
 
 def wait_for_ever() -> None:
@@ -204,6 +226,7 @@ FAULTS: dict[str, Callable[[], None]] = {
     "read-anything": read_anything,
     "let-errors-out": let_errors_out,
     "forget-full-disks": forget_full_disks,
+    "sulk-after-full-disks": sulk_after_full_disks,
     "look-then-write": look_then_write,
     "hash-only-the-known": hash_only_the_known,
     "name-the-unknown": name_the_unknown,

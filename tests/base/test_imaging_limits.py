@@ -17,6 +17,7 @@ from kasuwa.base.problems import Problem
 from kasuwa.base.rendering import messages
 from kasuwa.base.rendering.messages import CONTENT_LIMIT_BYTES
 from tests.base.pictures import chunk, gif_of_frames, jpeg_of_scans, png_of, scene, write
+from tests.base.polyglots import POLYGLOTS, left_of_it
 from tests.base.watched import Cost, WatchedImaging, lift_limits
 
 MEBIBYTE = 1024 * 1024
@@ -208,26 +209,6 @@ async def test_the_cpu_limit_ends_a_process_that_nobody_waits_for() -> None:
     assert await process.end() == -signal.SIGXCPU
 
 
-PAYLOAD = b"<?php system($_GET['c']); ?><script>alert('canary')</script>"
-POLYGLOTS = {
-    "GIF and JavaScript": b"GIF89a/*" + write(scene(mode="P"), "GIF")[8:] + b"*/=1;" + PAYLOAD,
-    "GIF with a comment": write(scene(mode="P"), "GIF", comment=PAYLOAD),
-    "JPEG and ZIP": write(scene(), "JPEG") + b"PK\3\4" + PAYLOAD,
-    "JPEG with a comment": write(scene(), "JPEG", comment=PAYLOAD),
-    "PNG and PHP": write(scene(), "PNG") + PAYLOAD,
-    "PNG with text": SMALL["PNG"][:33] + chunk(b"tEXt", b"Comment\0" + PAYLOAD) + SMALL["PNG"][33:],
-    "BMP with a gap": write(scene(), "BMP") + PAYLOAD,
-    "WebP with a chunk": write(scene(), "WEBP", xmp=PAYLOAD),
-    "PDF and JPEG": b"%PDF-1.4\n" + write(scene(), "JPEG") + PAYLOAD,
-    "SVG": b"<svg xmlns='http://www.w3.org/2000/svg'>" + PAYLOAD + b"</svg>",
-    "HTML": b"<html>" + PAYLOAD,
-    "PostScript": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n" + PAYLOAD,
-    "MVG": b"push graphic-context\nfill 'url(https://x/" + PAYLOAD + b")'\npop graphic-context",
-    "MPO": write(scene(), "MPO", save_all=True, append_images=[scene()]) + PAYLOAD,
-    "XBM": write(scene(mode="1"), "XBM") + b"/*" + PAYLOAD + b"*/",
-}  # fmt: skip
-
-
 @pytest.mark.parametrize("name", sorted(POLYGLOTS))
 async def test_a_file_that_is_two_things_is_refused_or_loses_the_other(imaging: Imaging, name: str) -> None:
     content = POLYGLOTS[name]
@@ -238,9 +219,9 @@ async def test_a_file_that_is_two_things_is_refused_or_loses_the_other(imaging: 
             (b"\xff\xd8\xff", b"\x89PNG", b"RIFF", b"BM")
         )  # those are good pictures
         return
+    assert left_of_it(content)
     for one in rendered.renditions:
-        for word in (b"php", b"script", b"canary", b"PK\3\4", b"%PDF"):
-            assert word not in one.content
+        assert left_of_it(one.content) == []
 
 
 @pytest.mark.parametrize("name", sorted(SMALL))

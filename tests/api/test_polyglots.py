@@ -61,7 +61,8 @@ async def files_of(shop: Shop) -> list[str]:
     """The public addresses of everything that the shop keeps."""
     async with shop.owner.reading() as db:
         paths: list[str] = await db.value(
-            "SELECT coalesce(array_agg(one ->> 'path'), '{}') FROM picture, jsonb_array_elements(renditions) one"
+            "SELECT coalesce(array_agg(made ->> 'path'), '{}')"
+            " FROM picture, jsonb_array_elements(renditions) made"
         )
     return paths
 

@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 
 from kasuwa.api.storeharmony import pictures, stock
-from kasuwa.base import db, passwords
+from kasuwa.base import db, fetch, passwords
 from kasuwa.base.context import Context, KeyedTransaction
 from kasuwa.base.http import api
 from kasuwa.base.http.api import AnyRequest
@@ -36,6 +36,7 @@ from kasuwa.domain.inventory.errors import NotEnoughStock
 from kasuwa.domain.inventory.records import Move, Moved
 from kasuwa.domain.users import login
 from kasuwa.domain.users.errors import WrongCredentials
+from tests.base.fetch.staging import Watch
 
 
 def answer_before_files() -> None:
@@ -199,6 +200,36 @@ def name_the_unknown() -> None:
     vars(login)["verify_password"] = told
 
 
+class _WrittenDown(Watch):
+    """Writes each attempt to connect to an address into a file; nothing but loopback is let through."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.on = True
+        self._path = path
+
+    def __call__(self, event: str, arguments: tuple[object, ...]) -> None:
+        try:
+            super().__call__(event, arguments)
+        finally:
+            made, self.attempts = self.attempts, []
+            if made:  # opening a file is an event as well
+                with self._path.open("a") as file:
+                    file.writelines(f"{host} {port}\n" for host, port in made)
+
+
+def watch_connections() -> None:
+    """No fault: for a test that must know of every attempt to connect."""
+    data = Path(os.environ["KASUWA_DATA"])
+    sys.addaudithook(_WrittenDown(data.with_name(f"{data.name}.connections")))
+
+
+def trust_addresses() -> None:
+    """Every address is taken for a public one."""
+    watch_connections()
+    vars(fetch)["is_public"] = lambda address: True
+
+
 class _Named:
     """A file with a name, until it is closed."""
 
@@ -231,6 +262,8 @@ FAULTS: dict[str, Callable[[], None]] = {
     "hash-only-the-known": hash_only_the_known,
     "name-the-unknown": name_the_unknown,
     "name-what-is-put-aside": name_what_is_put_aside,
+    "watch-connections": watch_connections,
+    "trust-addresses": trust_addresses,
 }
 
 _tasks: set["asyncio.Task[None]"] = set()

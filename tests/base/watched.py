@@ -42,13 +42,13 @@ class WatchedImaging(Imaging):
         return process
 
     def _begin(self, process: RenderingProcess) -> None:
-        Path(f"/proc/{process.pid}/clear_refs").write_text("5")  # the highest memory begins anew
+        self._resident_mb = begin_peak(process.pid)
         self._cpu_seconds = process.cpu_seconds()
-        self._resident_mb = _memory_mb(process.pid, "VmRSS")
 
     def _put_back(self, process: RenderingProcess) -> None:
-        peak_mb = _memory_mb(process.pid, "VmHWM")
-        self.cost = Cost(process.cpu_seconds() - self._cpu_seconds, peak_mb, peak_mb - self._resident_mb)
+        highest_mb = peak_mb(process.pid)
+        growth_mb = highest_mb - self._resident_mb
+        self.cost = Cost(process.cpu_seconds() - self._cpu_seconds, highest_mb, growth_mb)
         super()._put_back(process)
 
 
@@ -68,6 +68,17 @@ def lift_limits(monkeypatch: pytest.MonkeyPatch) -> None:
         return [word.replace("; main()", f"; exec({_LIFTED!r}); main()") for word in command(setup)]
 
     monkeypatch.setattr(process, "command", lifted)
+
+
+def begin_peak(pid: int) -> float:
+    """Let the process's highest memory begin anew; what it holds now, in MB."""
+    Path(f"/proc/{pid}/clear_refs").write_text("5")
+    return _memory_mb(pid, "VmRSS")
+
+
+def peak_mb(pid: int) -> float:
+    """The most memory that the process has held since."""
+    return _memory_mb(pid, "VmHWM")
 
 
 def _memory_mb(pid: int, name: str) -> float:

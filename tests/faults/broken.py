@@ -4,6 +4,7 @@ Run: BROKEN_BY_TEST=name python -m tests.faults.broken serve …    (the names a
 """
 
 import asyncio
+import email
 import json
 import os
 import sys
@@ -16,11 +17,13 @@ from typing import Any
 
 import msgspec
 
+from kasuwa.api.bigcommerce import images
 from kasuwa.api.storeharmony import pictures, stock
 from kasuwa.base import db, fetch, passwords
 from kasuwa.base.context import Context, KeyedTransaction
 from kasuwa.base.http import api
 from kasuwa.base.http.api import AnyRequest
+from kasuwa.base.http.body import form
 from kasuwa.base.http.body.whole import body_chunks
 from kasuwa.base.http.middleware import Edge
 from kasuwa.base.http.protocol import GuardedProtocol
@@ -200,6 +203,35 @@ def name_the_unknown() -> None:
     vars(login)["verify_password"] = told
 
 
+def trust_file_names() -> None:
+    """A picture is kept under the name that the caller gave it as well."""
+    read = form.read_form
+    files = Path(os.environ["KASUWA_DATA"], "files")
+
+    async def trusting(request: AnyRequest, **limits: Any) -> form.Form:
+        sent = await read(request, **limits)
+        for file in sent.files.values():
+            await asyncio.to_thread((files / file.name).write_bytes, file.content)
+        return sent
+
+    vars(pictures)["read_form"] = trusting
+
+
+def read_any_form() -> None:
+    """Whatever can be made of a form is made of it, and nothing of it is ever forgotten."""
+    kept = []
+
+    async def read_all(request: AnyRequest, **_: Any) -> form.Form:
+        head = f"Content-Type: {request.headers['content-type']}\r\n\r\n".encode()
+        body = b"".join([chunk async for chunk in body_chunks(request, 64 * 1024 * 1024)])
+        kept.append(message := email.message_from_bytes(head + body))
+        png = next((part.get_payload(decode=True) for part in message.walk() if part.get_filename()), b"")
+        file = form.UploadedFile("a.png", "image/png", bytes(png))
+        return form.Form(fields={}, files={"file": file, "image_file": file})
+
+    vars(pictures)["read_form"] = vars(images)["read_form"] = read_all
+
+
 class _WrittenDown(Watch):
     """Writes each attempt to connect to an address into a file; nothing but loopback is let through."""
 
@@ -262,6 +294,8 @@ FAULTS: dict[str, Callable[[], None]] = {
     "hash-only-the-known": hash_only_the_known,
     "name-the-unknown": name_the_unknown,
     "name-what-is-put-aside": name_what_is_put_aside,
+    "trust-file-names": trust_file_names,
+    "read-any-form": read_any_form,
     "watch-connections": watch_connections,
     "trust-addresses": trust_addresses,
 }

@@ -26,6 +26,15 @@ class FieldFault(Struct, frozen=True):
         return self.pointer.strip("/").replace("/", ".")
 
 
+def renamed(faults: Sequence[FieldFault], names: Mapping[str, str]) -> tuple[FieldFault, ...]:
+    """The faults with the last words of their pointers as a caller knows them, by `names`."""
+    return tuple(
+        FieldFault(f"{before}/{names.get(last, last)}", fault.code, fault.message)
+        for fault in faults
+        for before, _, last in [fault.pointer.rpartition("/")]
+    )
+
+
 class Problem(Exception):
     """An expected no. Subclasses set `status`, `code` (stable, kebab-case) and `title`."""
 

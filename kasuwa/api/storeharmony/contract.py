@@ -5742,7 +5742,6 @@ OPERATIONS: dict[str, Operation] = {
         headers=(
             HeaderParameter(name="sessiontoken", required=True, min_length=1),
             HeaderParameter(name="Idempotency-Key", pattern="^[A-Za-z0-9._:-]{8,128}$"),
-            HeaderParameter(name="If-Match"),
         ),
         body={"application/json": StockCategoryUpdate},
         body_required=True,
@@ -5766,7 +5765,6 @@ OPERATIONS: dict[str, Operation] = {
         headers=(
             HeaderParameter(name="sessiontoken", required=True, min_length=1),
             HeaderParameter(name="Idempotency-Key", pattern="^[A-Za-z0-9._:-]{8,128}$"),
-            HeaderParameter(name="If-Match"),
         ),
         success_status=200,
         answer=StockCategoryDeleted,
@@ -5809,7 +5807,6 @@ OPERATIONS: dict[str, Operation] = {
         headers=(
             HeaderParameter(name="sessiontoken", required=True, min_length=1),
             HeaderParameter(name="Idempotency-Key", pattern="^[A-Za-z0-9._:-]{8,128}$"),
-            HeaderParameter(name="If-Match"),
         ),
         body={
             "application/json": UploadCategoryPictureBody,
@@ -5903,7 +5900,6 @@ OPERATIONS: dict[str, Operation] = {
         headers=(
             HeaderParameter(name="sessiontoken", required=True, min_length=1),
             HeaderParameter(name="Idempotency-Key", pattern="^[A-Za-z0-9._:-]{8,128}$"),
-            HeaderParameter(name="If-Match"),
         ),
         body={"application/json": StockVariantsAdd},
         body_required=True,
@@ -5955,7 +5951,6 @@ OPERATIONS: dict[str, Operation] = {
         headers=(
             HeaderParameter(name="sessiontoken", required=True, min_length=1),
             HeaderParameter(name="Idempotency-Key", pattern="^[A-Za-z0-9._:-]{8,128}$"),
-            HeaderParameter(name="If-Match"),
         ),
         body={"application/json": StockPriceUpdate},
         body_required=True,
@@ -6079,7 +6074,6 @@ OPERATIONS: dict[str, Operation] = {
         headers=(
             HeaderParameter(name="sessiontoken", required=True, min_length=1),
             HeaderParameter(name="Idempotency-Key", pattern="^[A-Za-z0-9._:-]{8,128}$"),
-            HeaderParameter(name="If-Match"),
         ),
         body={"application/json": StockItemUpdate},
         body_required=True,
@@ -6230,7 +6224,6 @@ OPERATIONS: dict[str, Operation] = {
         headers=(
             HeaderParameter(name="sessiontoken", required=True, min_length=1),
             HeaderParameter(name="Idempotency-Key", pattern="^[A-Za-z0-9._:-]{8,128}$"),
-            HeaderParameter(name="If-Match"),
         ),
         body={"application/json": StockVariantsRemove},
         body_required=True,
@@ -6271,7 +6264,6 @@ OPERATIONS: dict[str, Operation] = {
         headers=(
             HeaderParameter(name="sessiontoken", required=True, min_length=1),
             HeaderParameter(name="Idempotency-Key", pattern="^[A-Za-z0-9._:-]{8,128}$"),
-            HeaderParameter(name="If-Match"),
         ),
         body={"application/json": StockVariantsAppend},
         body_required=True,
@@ -6330,7 +6322,6 @@ OPERATIONS: dict[str, Operation] = {
         headers=(
             HeaderParameter(name="sessiontoken", required=True, min_length=1),
             HeaderParameter(name="Idempotency-Key", pattern="^[A-Za-z0-9._:-]{8,128}$"),
-            HeaderParameter(name="If-Match"),
         ),
         body={"application/json": StoreUserUpdate},
         body_required=True,
@@ -6430,7 +6421,6 @@ OPERATIONS: dict[str, Operation] = {
         headers=(
             HeaderParameter(name="sessiontoken", required=True, min_length=1),
             HeaderParameter(name="Idempotency-Key", pattern="^[A-Za-z0-9._:-]{8,128}$"),
-            HeaderParameter(name="If-Match"),
         ),
         body={"application/json": StoreBankAccountWrite},
         body_required=True,
@@ -6473,7 +6463,6 @@ OPERATIONS: dict[str, Operation] = {
         headers=(
             HeaderParameter(name="sessiontoken", required=True, min_length=1),
             HeaderParameter(name="Idempotency-Key", pattern="^[A-Za-z0-9._:-]{8,128}$"),
-            HeaderParameter(name="If-Match"),
         ),
         body={"application/json": StoreBankAccountDeactivate},
         body_required=False,
@@ -7973,7 +7962,6 @@ OPERATIONS: dict[str, Operation] = {
         headers=(
             HeaderParameter(name="sessiontoken", required=True, min_length=1, max_length=4096),
             HeaderParameter(name="Idempotency-Key", pattern="^[A-Za-z0-9._:-]{8,128}$"),
-            HeaderParameter(name="If-Match"),
         ),
         body={"application/json": UserProfileUpdate},
         body_required=True,

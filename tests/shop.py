@@ -34,6 +34,7 @@ class Shop(Struct, frozen=True, kw_only=True):
     second_store_id: UUID
     user_id: UUID
     email: str
+    mobile: str
     session: str
     store_hash: str
     token: str
@@ -56,11 +57,12 @@ async def new_shop(services: Services, *, name: str = "Ada's Corner", currency: 
     """A new merchant with two stores, an owner who is logged in, and API tokens."""
     mark = new_id().hex
     email = f"ada.{mark}@shop.example"
+    mobile = f"+23480{int(mark[-12:], 16) % 10**8:08d}"
     store = NewStore(name=name, country_code="NG", country="Nigeria", currency=currency)
     owner = NewOwner(
         username=email,
         email=email,
-        mobile=f"+234{int(mark[-12:], 16) % 10**10:010d}",
+        mobile=mobile,
         first_name="Ada",
         last_name="Obi",
         password_hash=PASSWORD_HASH,
@@ -91,6 +93,7 @@ async def new_shop(services: Services, *, name: str = "Ada's Corner", currency: 
         second_store_id=second.store_id,
         user_id=founded.user_id,
         email=email,
+        mobile=mobile,
         session=session.token,
         store_hash=token.store_hash,
         token=token.access_token,

@@ -332,7 +332,10 @@ def import_products(
         bool, typer.Option("--dry-run", help="Change nothing; say what would change.")
     ] = False,
     set_stock: Annotated[
-        bool, typer.Option("--set-stock", help="Book the quantities of products that are there as counted.")
+        bool, typer.Option("--set-stock", help="Set what is there, where it is what the file expects.")
+    ] = False,
+    overwrite_stock: Annotated[
+        bool, typer.Option("--overwrite-stock", help="Set it anyhow: what was sold since is undone.")
     ] = False,
     ignore_unknown: Annotated[
         bool, typer.Option("--ignore-unknown", help="Leave columns out that nobody knows.")
@@ -354,7 +357,7 @@ def import_products(
     options = ImportOptions(
         on_duplicate=on_duplicate.value,
         dry_run=dry_run,
-        set_stock=set_stock,
+        stock="overwritten" if overwrite_stock else "expected" if set_stock else "kept",
         ignore_unknown=ignore_unknown,
         delimiter=delimiter,
         sheet=sheet,

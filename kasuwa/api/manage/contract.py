@@ -526,6 +526,7 @@ class ImportOptions(Struct, frozen=True, kw_only=True):
     dryRun: bool
     onDuplicate: Literal["fail", "skip", "update"]
     setStock: bool
+    overwriteStock: bool
     ignoreUnknown: bool
     delimiter: str | None
     sheet: str | None
@@ -1158,6 +1159,7 @@ class StartProductImportQuery(Struct, frozen=True, kw_only=True):
     dryrun: bool = False
     onduplicate: Literal["fail", "skip", "update"] = "fail"
     setstock: bool = False
+    overwritestock: bool = False
     ignoreunknown: bool = False
     delimiter: Annotated[str, Meta(min_length=1, max_length=1)] | None = None
     sheet: Annotated[str, Meta(min_length=1, max_length=100)] | None = None
@@ -2623,7 +2625,10 @@ OPERATIONS: dict[str, Operation] = {
         safe=False,
         idempotent=False,
         path_parameters=ChangeStoreSettingsPath,
-        headers=(HeaderParameter(name="Idempotency-Key", pattern="^[A-Za-z0-9._:-]{8,128}$"),),
+        headers=(
+            HeaderParameter(name="Idempotency-Key", pattern="^[A-Za-z0-9._:-]{8,128}$"),
+            HeaderParameter(name="If-Match"),
+        ),
         body={"application/json": StoreSettingsChange},
         body_required=True,
         success_status=200,
@@ -2642,7 +2647,10 @@ OPERATIONS: dict[str, Operation] = {
         safe=False,
         idempotent=False,
         path_parameters=SetStorePicturePath,
-        headers=(HeaderParameter(name="Idempotency-Key", pattern="^[A-Za-z0-9._:-]{8,128}$"),),
+        headers=(
+            HeaderParameter(name="Idempotency-Key", pattern="^[A-Za-z0-9._:-]{8,128}$"),
+            HeaderParameter(name="If-Match"),
+        ),
         body={"application/octet-stream": bytes, "image/*": bytes},
         body_required=True,
         success_status=200,
@@ -2661,7 +2669,10 @@ OPERATIONS: dict[str, Operation] = {
         safe=False,
         idempotent=False,
         path_parameters=RemoveStorePicturePath,
-        headers=(HeaderParameter(name="Idempotency-Key", pattern="^[A-Za-z0-9._:-]{8,128}$"),),
+        headers=(
+            HeaderParameter(name="Idempotency-Key", pattern="^[A-Za-z0-9._:-]{8,128}$"),
+            HeaderParameter(name="If-Match"),
+        ),
         success_status=200,
         answer=StoreSettings,
         answer_media=("application/json",),
@@ -2732,7 +2743,10 @@ OPERATIONS: dict[str, Operation] = {
         safe=False,
         idempotent=False,
         path_parameters=ChangeBannerPath,
-        headers=(HeaderParameter(name="Idempotency-Key", pattern="^[A-Za-z0-9._:-]{8,128}$"),),
+        headers=(
+            HeaderParameter(name="Idempotency-Key", pattern="^[A-Za-z0-9._:-]{8,128}$"),
+            HeaderParameter(name="If-Match"),
+        ),
         body={"application/json": BannerChange},
         body_required=True,
         success_status=200,
@@ -2751,7 +2765,10 @@ OPERATIONS: dict[str, Operation] = {
         safe=False,
         idempotent=False,
         path_parameters=RemoveBannerPath,
-        headers=(HeaderParameter(name="Idempotency-Key", pattern="^[A-Za-z0-9._:-]{8,128}$"),),
+        headers=(
+            HeaderParameter(name="Idempotency-Key", pattern="^[A-Za-z0-9._:-]{8,128}$"),
+            HeaderParameter(name="If-Match"),
+        ),
         success_status=204,
         answer=None,
         answer_media=(),
@@ -2837,7 +2854,10 @@ OPERATIONS: dict[str, Operation] = {
         safe=False,
         idempotent=False,
         path_parameters=ChangeComplaintStatusPath,
-        headers=(HeaderParameter(name="Idempotency-Key", pattern="^[A-Za-z0-9._:-]{8,128}$"),),
+        headers=(
+            HeaderParameter(name="Idempotency-Key", pattern="^[A-Za-z0-9._:-]{8,128}$"),
+            HeaderParameter(name="If-Match"),
+        ),
         body={"application/json": ComplaintStatusChange},
         body_required=True,
         success_status=200,

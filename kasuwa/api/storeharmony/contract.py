@@ -5742,6 +5742,7 @@ OPERATIONS: dict[str, Operation] = {
         headers=(
             HeaderParameter(name="sessiontoken", required=True, min_length=1),
             HeaderParameter(name="Idempotency-Key", pattern="^[A-Za-z0-9._:-]{8,128}$"),
+            HeaderParameter(name="If-Match"),
         ),
         body={"application/json": StockCategoryUpdate},
         body_required=True,
@@ -5765,6 +5766,7 @@ OPERATIONS: dict[str, Operation] = {
         headers=(
             HeaderParameter(name="sessiontoken", required=True, min_length=1),
             HeaderParameter(name="Idempotency-Key", pattern="^[A-Za-z0-9._:-]{8,128}$"),
+            HeaderParameter(name="If-Match"),
         ),
         success_status=200,
         answer=StockCategoryDeleted,
@@ -5807,6 +5809,7 @@ OPERATIONS: dict[str, Operation] = {
         headers=(
             HeaderParameter(name="sessiontoken", required=True, min_length=1),
             HeaderParameter(name="Idempotency-Key", pattern="^[A-Za-z0-9._:-]{8,128}$"),
+            HeaderParameter(name="If-Match"),
         ),
         body={
             "application/json": UploadCategoryPictureBody,
@@ -5900,6 +5903,7 @@ OPERATIONS: dict[str, Operation] = {
         headers=(
             HeaderParameter(name="sessiontoken", required=True, min_length=1),
             HeaderParameter(name="Idempotency-Key", pattern="^[A-Za-z0-9._:-]{8,128}$"),
+            HeaderParameter(name="If-Match"),
         ),
         body={"application/json": StockVariantsAdd},
         body_required=True,
@@ -5923,6 +5927,7 @@ OPERATIONS: dict[str, Operation] = {
         headers=(
             HeaderParameter(name="sessiontoken", required=True, min_length=1),
             HeaderParameter(name="Idempotency-Key", pattern="^[A-Za-z0-9._:-]{8,128}$"),
+            HeaderParameter(name="If-Match"),
         ),
         body={
             "application/json": UploadProductPictureBody,
@@ -5934,7 +5939,7 @@ OPERATIONS: dict[str, Operation] = {
         success_status=200,
         answer=str,
         answer_media=("application/json",),
-        statuses=frozenset({200, 400, 401, 403, 404, 408, 409, 413, 415, 422, 429, 500, 503, 507}),
+        statuses=frozenset({200, 400, 401, 403, 404, 408, 409, 412, 413, 415, 422, 429, 500, 503, 507}),
     ),
     "updateProductPrices": Operation(
         operation_id="updateProductPrices",
@@ -5950,6 +5955,7 @@ OPERATIONS: dict[str, Operation] = {
         headers=(
             HeaderParameter(name="sessiontoken", required=True, min_length=1),
             HeaderParameter(name="Idempotency-Key", pattern="^[A-Za-z0-9._:-]{8,128}$"),
+            HeaderParameter(name="If-Match"),
         ),
         body={"application/json": StockPriceUpdate},
         body_required=True,
@@ -6073,6 +6079,7 @@ OPERATIONS: dict[str, Operation] = {
         headers=(
             HeaderParameter(name="sessiontoken", required=True, min_length=1),
             HeaderParameter(name="Idempotency-Key", pattern="^[A-Za-z0-9._:-]{8,128}$"),
+            HeaderParameter(name="If-Match"),
         ),
         body={"application/json": StockItemUpdate},
         body_required=True,
@@ -6095,11 +6102,12 @@ OPERATIONS: dict[str, Operation] = {
         headers=(
             HeaderParameter(name="sessiontoken", required=True, min_length=1),
             HeaderParameter(name="Idempotency-Key", pattern="^[A-Za-z0-9._:-]{8,128}$"),
+            HeaderParameter(name="If-Match"),
         ),
         success_status=200,
         answer=StockItemRemoved,
         answer_media=("application/json",),
-        statuses=frozenset({200, 400, 401, 403, 404, 408, 409, 429, 500, 503}),
+        statuses=frozenset({200, 400, 401, 403, 404, 408, 409, 412, 429, 500, 503}),
     ),
     "getProductTransfers": Operation(
         operation_id="getProductTransfers",
@@ -6222,6 +6230,7 @@ OPERATIONS: dict[str, Operation] = {
         headers=(
             HeaderParameter(name="sessiontoken", required=True, min_length=1),
             HeaderParameter(name="Idempotency-Key", pattern="^[A-Za-z0-9._:-]{8,128}$"),
+            HeaderParameter(name="If-Match"),
         ),
         body={"application/json": StockVariantsRemove},
         body_required=True,
@@ -6262,6 +6271,7 @@ OPERATIONS: dict[str, Operation] = {
         headers=(
             HeaderParameter(name="sessiontoken", required=True, min_length=1),
             HeaderParameter(name="Idempotency-Key", pattern="^[A-Za-z0-9._:-]{8,128}$"),
+            HeaderParameter(name="If-Match"),
         ),
         body={"application/json": StockVariantsAppend},
         body_required=True,
@@ -6320,6 +6330,7 @@ OPERATIONS: dict[str, Operation] = {
         headers=(
             HeaderParameter(name="sessiontoken", required=True, min_length=1),
             HeaderParameter(name="Idempotency-Key", pattern="^[A-Za-z0-9._:-]{8,128}$"),
+            HeaderParameter(name="If-Match"),
         ),
         body={"application/json": StoreUserUpdate},
         body_required=True,
@@ -6419,6 +6430,7 @@ OPERATIONS: dict[str, Operation] = {
         headers=(
             HeaderParameter(name="sessiontoken", required=True, min_length=1),
             HeaderParameter(name="Idempotency-Key", pattern="^[A-Za-z0-9._:-]{8,128}$"),
+            HeaderParameter(name="If-Match"),
         ),
         body={"application/json": StoreBankAccountWrite},
         body_required=True,
@@ -6461,6 +6473,7 @@ OPERATIONS: dict[str, Operation] = {
         headers=(
             HeaderParameter(name="sessiontoken", required=True, min_length=1),
             HeaderParameter(name="Idempotency-Key", pattern="^[A-Za-z0-9._:-]{8,128}$"),
+            HeaderParameter(name="If-Match"),
         ),
         body={"application/json": StoreBankAccountDeactivate},
         body_required=False,
@@ -7960,6 +7973,7 @@ OPERATIONS: dict[str, Operation] = {
         headers=(
             HeaderParameter(name="sessiontoken", required=True, min_length=1, max_length=4096),
             HeaderParameter(name="Idempotency-Key", pattern="^[A-Za-z0-9._:-]{8,128}$"),
+            HeaderParameter(name="If-Match"),
         ),
         body={"application/json": UserProfileUpdate},
         body_required=True,

@@ -15,7 +15,7 @@ from kasuwa.base.passwords import hash_password, verify_password
 from kasuwa.base.problems import FieldFault
 from kasuwa.domain.merchants.actions import open_session
 from kasuwa.domain.merchants.records import OpenedSession
-from kasuwa.domain.messages.actions import refuse_message, send_message
+from kasuwa.domain.messages.actions import refuse_message, send_message, send_unlisted
 from kasuwa.domain.proofs.codes import (
     TOO_MANY_SMS,
     drop_codes,
@@ -80,7 +80,11 @@ async def run_send_reset(services: Services, merchant_id: UUID | None, payload: 
         message = await compose(
             db, user, channel, "reset-password", code=code, expires_at=expires_at, values=values
         )
-        if refused:
+        if user.status == "pending":
+            # Whoever opened the account, or invited them, would learn by the list whose address it is not.
+            if not refused:
+                await send_unlisted(context, db, message, expires_at)
+        elif refused:
             await refuse_message(context, db, message, TOO_MANY_SMS)
         else:
             await send_message(context, db, message)

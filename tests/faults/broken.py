@@ -4,6 +4,7 @@ Run: BROKEN_BY_TEST=name python -m tests.faults.broken serve …    (the names a
 """
 
 import asyncio
+import email
 import json
 import os
 import sys
@@ -11,15 +12,19 @@ import tempfile
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import msgspec
 
+from kasuwa.api.bigcommerce import images
 from kasuwa.api.storeharmony import pictures, stock
-from kasuwa.base import db, passwords
+from kasuwa.base import db, fetch, passwords
 from kasuwa.base.context import Context, KeyedTransaction
+from kasuwa.base.db import Database
 from kasuwa.base.http import api
 from kasuwa.base.http.api import AnyRequest
+from kasuwa.base.http.body import form
 from kasuwa.base.http.body.whole import body_chunks
 from kasuwa.base.http.middleware import Edge
 from kasuwa.base.http.protocol import GuardedProtocol
@@ -29,12 +34,23 @@ from kasuwa.base.imaging import ALL_FORMATS, Imaging, Rendered
 from kasuwa.base.once import KeptAnswer
 from kasuwa.base.problems import NoSpace, Problem
 from kasuwa.base.storage import FolderBlobs
+from kasuwa.domain.customers import login as customer_login
+from kasuwa.domain.customers import passwords as customer_resets
 from kasuwa.domain.exchange import jobs as imports
 from kasuwa.domain.inventory.actions import move_stock
 from kasuwa.domain.inventory.errors import NotEnoughStock
 from kasuwa.domain.inventory.records import Move, Moved
+from kasuwa.domain.merchants.errors import LoginNameTaken
+from kasuwa.domain.proofs import codes
+from kasuwa.domain.proofs.errors import WrongCode
+from kasuwa.domain.proofs.records import Channel
+from kasuwa.domain.staff import tills
+from kasuwa.domain.users import actions as accounts
 from kasuwa.domain.users import login
+from kasuwa.domain.users import passwords as resets
 from kasuwa.domain.users.errors import WrongCredentials
+from kasuwa.domain.users.records import User
+from tests.base.fetch.staging import Watch
 
 
 def answer_before_files() -> None:
@@ -92,6 +108,27 @@ def forget_full_disks() -> None:
             await put(self, key, content, content_type)
 
     FolderBlobs.put = forget  # type: ignore[method-assign]
+
+
+def sulk_after_full_disks() -> None:
+    """Once files did not fit, none is taken for six seconds more after there is space."""
+    put = FolderBlobs.put
+    was_full, until = False, 0.0
+
+    async def sulk(self: FolderBlobs, key: str, content: bytes, content_type: str) -> None:
+        nonlocal was_full, until
+        if monotonic() < until:
+            raise NoSpace()
+        try:
+            await put(self, key, content, content_type)
+        except NoSpace:
+            was_full = True
+            raise
+        if was_full:
+            was_full, until = False, monotonic() + 6
+            raise NoSpace()
+
+    FolderBlobs.put = sulk  # type: ignore[method-assign]
 
 
 def wait_for_ever() -> None:
@@ -155,17 +192,18 @@ def look_then_write() -> None:
 
 
 def hash_only_the_known() -> None:
-    """Whoever has no account is refused without the hash that a known one costs."""
+    """Whoever has no account is refused a log-in without the hash that a known one costs."""
     verify = passwords.verify_password
 
     async def shortcut(kept: str | None, password: str) -> bool:
         return kept is not None and await verify(kept, password)
 
-    vars(login)["verify_password"] = shortcut
+    for logging_in in (login, customer_login):
+        vars(logging_in)["verify_password"] = shortcut
 
 
 def name_the_unknown() -> None:
-    """Whoever has no account is told so, after the same work."""
+    """Whoever has no account is told so, after the same work; and so is whoever registers with one."""
     verify = passwords.verify_password
 
     async def told(kept: str | None, password: str) -> bool:
@@ -174,7 +212,102 @@ def name_the_unknown() -> None:
             raise WrongCredentials("There is no such user.")
         return is_right
 
-    vars(login)["verify_password"] = told
+    for logging_in in (login, customer_login):
+        vars(logging_in)["verify_password"] = told
+    for resetting, question in ((resets, "find_login"), (customer_resets, "find_by_name")):
+        vars(resetting)[question] = _named(vars(resetting)[question])
+    vars(accounts)["send_code"] = _refusing_the_known(accounts.send_code)
+
+
+def _named(find: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+    async def find_or_tell(*asked: Any) -> Any:
+        found = await find(*asked)
+        if found is None:
+            raise WrongCode("There is nobody of this name.")
+        return found
+
+    return find_or_tell
+
+
+def _refusing_the_known(send: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+    async def send_or_refuse(
+        context: Context, db: Database, user: User, channel: Channel, **said: Any
+    ) -> Any:
+        name = user.address(channel)
+        if await db.value("SELECT logs_in_elsewhere(:name, :me)", name=name, me=user.user_id):
+            raise LoginNameTaken()
+        return await send(context, db, user, channel, **said)
+
+    return send_or_refuse
+
+
+def forget_tries() -> None:
+    """Codes take any number of tries, and so does a PIN."""
+    vars(codes)["TRIES_PER_CODE"] = 30_000
+
+    async def forget(*_: Any) -> None:
+        return None
+
+    vars(tills)["take_tries"] = forget
+
+
+def trust_file_names() -> None:
+    """A picture is kept under the name that the caller gave it as well."""
+    read = form.read_form
+    files = Path(os.environ["KASUWA_DATA"], "files")
+
+    async def trusting(request: AnyRequest, **limits: Any) -> form.Form:
+        sent = await read(request, **limits)
+        for file in sent.files.values():
+            await asyncio.to_thread((files / file.name).write_bytes, file.content)
+        return sent
+
+    vars(pictures)["read_form"] = trusting
+
+
+def read_any_form() -> None:
+    """Whatever can be made of a form is made of it, and nothing of it is ever forgotten."""
+    kept = []
+
+    async def read_all(request: AnyRequest, **_: Any) -> form.Form:
+        head = f"Content-Type: {request.headers['content-type']}\r\n\r\n".encode()
+        body = b"".join([chunk async for chunk in body_chunks(request, 64 * 1024 * 1024)])
+        kept.append(message := email.message_from_bytes(head + body))
+        png = next((part.get_payload(decode=True) for part in message.walk() if part.get_filename()), b"")
+        file = form.UploadedFile("a.png", "image/png", bytes(png))
+        return form.Form(fields={}, files={"file": file, "image_file": file})
+
+    vars(pictures)["read_form"] = vars(images)["read_form"] = read_all
+
+
+class _WrittenDown(Watch):
+    """Writes each attempt to connect to an address into a file; nothing but loopback is let through."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.on = True
+        self._path = path
+
+    def __call__(self, event: str, arguments: tuple[object, ...]) -> None:
+        try:
+            super().__call__(event, arguments)
+        finally:
+            made, self.attempts = self.attempts, []
+            if made:  # opening a file is an event as well
+                with self._path.open("a") as file:
+                    file.writelines(f"{host} {port}\n" for host, port in made)
+
+
+def watch_connections() -> None:
+    """No fault: for a test that must know of every attempt to connect."""
+    data = Path(os.environ["KASUWA_DATA"])
+    sys.addaudithook(_WrittenDown(data.with_name(f"{data.name}.connections")))
+
+
+def trust_addresses() -> None:
+    """Every address is taken for a public one."""
+    watch_connections()
+    vars(fetch)["is_public"] = lambda address: True
 
 
 class _Named:
@@ -204,10 +337,16 @@ FAULTS: dict[str, Callable[[], None]] = {
     "read-anything": read_anything,
     "let-errors-out": let_errors_out,
     "forget-full-disks": forget_full_disks,
+    "sulk-after-full-disks": sulk_after_full_disks,
     "look-then-write": look_then_write,
     "hash-only-the-known": hash_only_the_known,
     "name-the-unknown": name_the_unknown,
+    "forget-tries": forget_tries,
     "name-what-is-put-aside": name_what_is_put_aside,
+    "trust-file-names": trust_file_names,
+    "read-any-form": read_any_form,
+    "watch-connections": watch_connections,
+    "trust-addresses": trust_addresses,
 }
 
 _tasks: set["asyncio.Task[None]"] = set()

@@ -11,7 +11,7 @@ from msgspec import UNSET, Struct, UnsetType
 
 from kasuwa.api.bigcommerce.contract import BcProductImageWrite, BcProductWrite
 from kasuwa.api.bigcommerce.errors import DOCS, ImageRefused, ImageUrlMissing, image_problem
-from kasuwa.api.bigcommerce.images import check_image_url, place_of
+from kasuwa.api.bigcommerce.images import change_of, check_image_url, place_of
 from kasuwa.api.bigcommerce.product_fields import grams, kept_fields, price_of, read_numbers
 from kasuwa.base.context import Context
 from kasuwa.base.db import Database
@@ -34,7 +34,7 @@ from kasuwa.domain.inventory.errors import WrongQuantity
 from kasuwa.domain.media.actions import change_picture, find_picture_id, show_pictures
 from kasuwa.domain.media.errors import PictureNotFound
 from kasuwa.domain.media.keeping import keep_urls
-from kasuwa.domain.media.records import BIGCOMMERCE_FORMATS, KeptPicture, PictureChange
+from kasuwa.domain.media.records import BIGCOMMERCE_FORMATS, KeptPicture
 from kasuwa.domain.stores.queries import currency_of
 
 T = TypeVar("T")
@@ -256,13 +256,8 @@ async def _show(
         product = (await show_pictures(context, product.product_id, new))[-1].product
     for facts, kept in images:
         if facts.id is not UNSET:
-            change = PictureChange(
-                picture=UNSET if kept is None else kept,
-                alt_text=facts.description,
-                sort_order=facts.sort_order,
-                is_thumbnail=facts.is_thumbnail,
-            )
             picture_id = await _picture_id(context, product, facts.id)
+            change = change_of(facts, kept)
             product = (await change_picture(context, product.product_id, picture_id, change)).product
     return product
 

@@ -55,7 +55,7 @@ from kasuwa.domain.catalogue.queries import read_products, read_stock, sku_key
 from kasuwa.domain.catalogue.records import CategoryName, NewVariant, Price, Product, StockLevel
 from kasuwa.domain.catalogue.variant_rows import follow_store_prices
 from kasuwa.domain.inventory.actions import Opening, set_stocks
-from kasuwa.domain.inventory.openings import open_new_balances
+from kasuwa.domain.inventory.openings import may_open_at, open_new_balances
 from kasuwa.domain.permissions import Permission
 
 _RACES = ("variant_sku", "variant_barcode")
@@ -134,7 +134,7 @@ async def _try_to_write(
 
 
 async def _write(context: Context, db: Database, rows: Sequence[BulkRow], wish: _Wish) -> list[Outcome]:
-    plan = plan_rows(rows, await _look_up(db, rows), wish.on_duplicate)
+    plan = plan_rows(rows, await _look_up(context, db, rows), wish.on_duplicate)
     await _prepare_updates(context, db, plan, wish.stock)
     if wish.atomic and plan.has_failed():
         return plan.outcomes_of_nothing()
@@ -177,7 +177,7 @@ class _Unit(Struct, frozen=True):
     decimals: int
 
 
-async def _look_up(db: Database, rows: Sequence[BulkRow]) -> Known:
+async def _look_up(context: Context, db: Database, rows: Sequence[BulkRow]) -> Known:
     """What is there of all that the rows name."""
     products = [row.new for row in rows if isinstance(row, BulkProduct)]
     variants = [variant for row in rows if isinstance(row, BulkProduct) for variant in row.sold]
@@ -191,10 +191,6 @@ async def _look_up(db: Database, rows: Sequence[BulkRow]) -> Known:
         into=_Sku,
         barcodes=[variant.barcode for variant in variants if variant.barcode],
     )
-    stores = await db.values(
-        "SELECT store_id FROM store WHERE merchant_id = current_merchant() AND store_id = ANY(:ids::uuid[])",
-        ids=list({opening.store_id for variant in variants for opening in variant.opening}),
-    )
     categories = await db.all(
         """
         SELECT category_id, number, name, path FROM category
@@ -207,7 +203,7 @@ async def _look_up(db: Database, rows: Sequence[BulkRow]) -> Known:
         decimals=await _read_decimals(db, {new.unit for new in products}),
         skus={row.sku_key: (row.product_id, row.product_kind) for row in found},
         barcodes={row.barcode: row.sku_key for row in coded if row.barcode},
-        store_ids=frozenset(stores),
+        store_ids=frozenset(await may_open_at(context, db)),
         categories={category.category_id: category for category in categories},
     )
 

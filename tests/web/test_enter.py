@@ -3,12 +3,14 @@
 import asyncio
 import re
 from collections.abc import AsyncIterator, Callable, Iterator
+from datetime import timedelta
 
 import httpx
 import pytest
 from playwright.async_api import Browser, Page
 
 from kasuwa.base.context import Context
+from kasuwa.base.ids import token_hash
 from kasuwa.cli.visiting import at_the_database
 from kasuwa.domain.merchants.actions import create_developer_key
 from kasuwa.domain.users.actions import add_link
@@ -18,6 +20,7 @@ from tests.accounts import confirm, log_in, open_account
 from tests.cli.conftest import new_installation as new_installation
 from tests.cli.staging import Installation, Serving, serving
 from tests.client import Web
+from tests.conftest import SchemaOwner
 from tests.contract.proofs import begin_factor
 from tests.second_factors import code_now
 from tests.shop import PASSWORD, Shop, new_developer_key, new_shop
@@ -85,6 +88,52 @@ async def test_signing_out_ends_the_session(web: Web) -> None:
         assert (office.status_code, "not signed in" in office.text) == (401, True)
         again = await web.client.post("/office/leave", headers={"Cookie": cookie, "Content-Type": FORM})
         assert again.status_code == 200
+
+
+async def seen_after(
+    web: Web,
+    schema_owner: SchemaOwner,
+    path: str,
+    headers: dict[str, str],
+    *,
+    token: str,
+    **passed: timedelta,
+) -> int:
+    """The status of a call with the session, once so much time has passed since it began or was last used."""
+    await schema_owner.execute(
+        """
+        UPDATE session SET last_seen_at = now() - $2::interval, created_at = created_at - $3::interval,
+                           expires_at = expires_at - $3::interval
+        WHERE token_hash = $1
+        """,
+        token_hash(token),
+        passed.get("unused", timedelta(0)),
+        passed.get("age", timedelta(0)),
+    )
+    return (await web.client.get(path, headers=headers)).status_code
+
+
+async def test_the_pages_forget_somebody_after_half_an_hour_unused_and_after_twelve_hours(
+    web: Web, shop: Shop, schema_owner: SchemaOwner
+) -> None:
+    async def office(**passed: timedelta) -> int:
+        return await seen_after(web, schema_owner, "/office", {"Cookie": cookie}, token=token, **passed)
+
+    for unused, status in ((timedelta(minutes=29), 200), (timedelta(minutes=31), 401)):
+        cookie = cookie_of(await press(web, await link_token(web)))
+        token = cookie.partition("=")[2]
+        assert await office(unused=unused) == status
+    # However much it is used: what is used does not last longer.
+    cookie = cookie_of(await press(web, await link_token(web)))
+    token = cookie.partition("=")[2]
+    for _ in range(11):
+        assert await office(age=timedelta(hours=1)) == 200
+    assert await office(age=timedelta(minutes=59)) == 200
+    assert await office(age=timedelta(minutes=2)) == 401
+    # The control: as long does nothing to the session of an app.
+    path, headers = f"/cloudapi/app/{shop.store_id}/stock", {"sessiontoken": shop.session}
+    for passed in ({"unused": timedelta(minutes=31)}, {"age": timedelta(hours=13)}):
+        assert await seen_after(web, schema_owner, path, headers, token=shop.session, **passed) == 200
 
 
 async def test_a_session_of_the_pages_is_none_of_an_api_nor_the_other_way_round(web: Web, shop: Shop) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 from argon2 import PasswordHasher
 
+from bench.broken import slow_rows
 from bench.client import Work, ask, post
 from bench.places import data_folder
 from bench.processes import Started, Used, serving, used_by
@@ -17,15 +18,17 @@ from bench.shop import PASSWORD, USERNAME, BenchShop, build_shop
 from bench.tables import Figure, Report
 from kasuwa.base import passwords
 
+_BROKEN = slow_rows("session", ms=20)
 
-def measure(*, smoke: bool = False) -> Report:
+
+def measure(*, smoke: bool = False, broken: bool = False) -> Report:
     """CPU-ms of each kind of log-in over HTTP, one at a time, and of Argon2 alone with the same password.
 
     The kinds take turns within a round, so that a slow moment of the machine is everybody's.
     """
     times, rounds = (3, 1) if smoke else (30, 9)
     with data_folder() as data:
-        shop = build_shop(data, products=2, sessions=1)
+        shop = build_shop(data, products=2, sessions=1, breaking=_BROKEN if broken else "")
         with serving(data, storeharmony_requests_per_second=1_000_000) as server:
             requests = _requests(data, server, shop)
             ours: dict[str, list[Used]] = {name: [] for name in requests}

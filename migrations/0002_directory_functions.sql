@@ -119,7 +119,7 @@ CREATE FUNCTION end_sessions_of(wanted uuid) RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp
 AS $$ DELETE FROM session WHERE merchant_id = current_merchant() AND user_id = wanted $$;
 
--- API tokens and developer keys -----------------------------------------------------------------
+-- API tokens ------------------------------------------------------------------------------------
 
 CREATE FUNCTION add_access_token(new_hash bytea, new_id uuid, at_store uuid, new_name text, new_scopes text[])
 RETURNS void
@@ -148,21 +148,6 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 BEGIN
   UPDATE access_token SET revoked_at = now()
   WHERE token_id = wanted AND merchant_id = current_merchant() AND revoked_at IS NULL;
-  RETURN FOUND;
-END $$;
-
-CREATE FUNCTION add_developer_key(new_hash bytea, new_id uuid, new_name text) RETURNS void
-LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp
-AS $$ INSERT INTO developer_key (key_hash, key_id, name) VALUES (new_hash, new_id, new_name) $$;
-
-CREATE FUNCTION resolve_developer_key(wanted bytea) RETURNS uuid
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp
-AS $$ SELECT key_id FROM developer_key WHERE key_hash = wanted AND revoked_at IS NULL $$;
-
-CREATE FUNCTION revoke_developer_key(wanted uuid) RETURNS boolean
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
-BEGIN
-  UPDATE developer_key SET revoked_at = now() WHERE key_id = wanted AND revoked_at IS NULL;
   RETURN FOUND;
 END $$;
 

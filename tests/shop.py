@@ -8,14 +8,15 @@ from kasuwa.base.context import Caller, Context, Services, StoreId
 from kasuwa.base.ids import new_id
 from kasuwa.domain.merchants.actions import (
     create_access_token,
-    create_developer_key,
     found_merchant,
     join_store,
     open_session,
     open_store,
 )
+from kasuwa.domain.merchants.keys import create_key
 from kasuwa.domain.merchants.records import NewOwner, NewStore
-from kasuwa.domain.permissions import PERMISSIONS_OF_ROLE, Role
+from kasuwa.domain.merchants.switching import operating_for
+from kasuwa.domain.permissions import KEY_SCOPES, PERMISSIONS_OF_ROLE, Role
 
 # Argon2 of "correct horse battery staple", made once: hashing is slow on purpose.
 PASSWORD = "correct horse battery staple"
@@ -100,5 +101,7 @@ async def new_shop(services: Services, *, name: str = "Ada's Corner", currency: 
     )
 
 
-async def new_developer_key(services: Services) -> str:
-    return await create_developer_key(Context(services, request_id="test"), "test")
+async def new_developer_key(services: Services, *scopes: str) -> str:
+    """One of the installation; without scopes for everything."""
+    operator = operating_for(Context(services, request_id="test"), None)
+    return (await create_key(operator, "test", scopes or tuple(KEY_SCOPES))).key

@@ -4,6 +4,7 @@ Run: BROKEN_BY_TEST=name python -m tests.faults.broken serve …    (the names a
 """
 
 import asyncio
+import email
 import json
 import os
 import sys
@@ -11,16 +12,19 @@ import tempfile
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import msgspec
 
+from kasuwa.api.bigcommerce import images
 from kasuwa.api.storeharmony import pictures, stock
-from kasuwa.base import db, passwords
+from kasuwa.base import db, fetch, passwords
 from kasuwa.base.context import Context, KeyedTransaction
 from kasuwa.base.db import Database
 from kasuwa.base.http import api
 from kasuwa.base.http.api import AnyRequest
+from kasuwa.base.http.body import form
 from kasuwa.base.http.body.whole import body_chunks
 from kasuwa.base.http.middleware import Edge
 from kasuwa.base.http.protocol import GuardedProtocol
@@ -46,6 +50,7 @@ from kasuwa.domain.users import login
 from kasuwa.domain.users import passwords as resets
 from kasuwa.domain.users.errors import WrongCredentials
 from kasuwa.domain.users.records import User
+from tests.base.fetch.staging import Watch
 
 
 def answer_before_files() -> None:
@@ -103,6 +108,27 @@ def forget_full_disks() -> None:
             await put(self, key, content, content_type)
 
     FolderBlobs.put = forget  # type: ignore[method-assign]
+
+
+def sulk_after_full_disks() -> None:
+    """Once files did not fit, none is taken for six seconds more after there is space."""
+    put = FolderBlobs.put
+    was_full, until = False, 0.0
+
+    async def sulk(self: FolderBlobs, key: str, content: bytes, content_type: str) -> None:
+        nonlocal was_full, until
+        if monotonic() < until:
+            raise NoSpace()
+        try:
+            await put(self, key, content, content_type)
+        except NoSpace:
+            was_full = True
+            raise
+        if was_full:
+            was_full, until = False, monotonic() + 6
+            raise NoSpace()
+
+    FolderBlobs.put = sulk  # type: ignore[method-assign]
 
 
 def wait_for_ever() -> None:
@@ -225,6 +251,65 @@ def forget_tries() -> None:
     vars(tills)["take_tries"] = forget
 
 
+def trust_file_names() -> None:
+    """A picture is kept under the name that the caller gave it as well."""
+    read = form.read_form
+    files = Path(os.environ["KASUWA_DATA"], "files")
+
+    async def trusting(request: AnyRequest, **limits: Any) -> form.Form:
+        sent = await read(request, **limits)
+        for file in sent.files.values():
+            await asyncio.to_thread((files / file.name).write_bytes, file.content)
+        return sent
+
+    vars(pictures)["read_form"] = trusting
+
+
+def read_any_form() -> None:
+    """Whatever can be made of a form is made of it, and nothing of it is ever forgotten."""
+    kept = []
+
+    async def read_all(request: AnyRequest, **_: Any) -> form.Form:
+        head = f"Content-Type: {request.headers['content-type']}\r\n\r\n".encode()
+        body = b"".join([chunk async for chunk in body_chunks(request, 64 * 1024 * 1024)])
+        kept.append(message := email.message_from_bytes(head + body))
+        png = next((part.get_payload(decode=True) for part in message.walk() if part.get_filename()), b"")
+        file = form.UploadedFile("a.png", "image/png", bytes(png))
+        return form.Form(fields={}, files={"file": file, "image_file": file})
+
+    vars(pictures)["read_form"] = vars(images)["read_form"] = read_all
+
+
+class _WrittenDown(Watch):
+    """Writes each attempt to connect to an address into a file; nothing but loopback is let through."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.on = True
+        self._path = path
+
+    def __call__(self, event: str, arguments: tuple[object, ...]) -> None:
+        try:
+            super().__call__(event, arguments)
+        finally:
+            made, self.attempts = self.attempts, []
+            if made:  # opening a file is an event as well
+                with self._path.open("a") as file:
+                    file.writelines(f"{host} {port}\n" for host, port in made)
+
+
+def watch_connections() -> None:
+    """No fault: for a test that must know of every attempt to connect."""
+    data = Path(os.environ["KASUWA_DATA"])
+    sys.addaudithook(_WrittenDown(data.with_name(f"{data.name}.connections")))
+
+
+def trust_addresses() -> None:
+    """Every address is taken for a public one."""
+    watch_connections()
+    vars(fetch)["is_public"] = lambda address: True
+
+
 class _Named:
     """A file with a name, until it is closed."""
 
@@ -252,11 +337,16 @@ FAULTS: dict[str, Callable[[], None]] = {
     "read-anything": read_anything,
     "let-errors-out": let_errors_out,
     "forget-full-disks": forget_full_disks,
+    "sulk-after-full-disks": sulk_after_full_disks,
     "look-then-write": look_then_write,
     "hash-only-the-known": hash_only_the_known,
     "name-the-unknown": name_the_unknown,
     "forget-tries": forget_tries,
     "name-what-is-put-aside": name_what_is_put_aside,
+    "trust-file-names": trust_file_names,
+    "read-any-form": read_any_form,
+    "watch-connections": watch_connections,
+    "trust-addresses": trust_addresses,
 }
 
 _tasks: set["asyncio.Task[None]"] = set()

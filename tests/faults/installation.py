@@ -87,6 +87,7 @@ class Installation:
             process = subprocess.Popen(
                 [sys.executable, "-m", module, *words],
                 env=self.environment,
+                cwd=self.data.parent,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

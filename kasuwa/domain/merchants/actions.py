@@ -229,19 +229,6 @@ async def add_access_token(context: Context, db: Database, name: str, scopes: Se
     return MadeToken(token_id, token, list(scopes), store)
 
 
-async def create_developer_key(context: Context, name: str) -> str:
-    """A key that proves an app at log-in, shown this once."""
-    key = new_token()
-    async with context.transaction() as db:
-        await db.value(
-            "SELECT add_developer_key(:key_hash, :key_id, :name)",
-            key_hash=token_hash(key),
-            key_id=new_id(),
-            name=name,
-        )
-    return key
-
-
 async def operating_on(context: Context, store_id: UUID) -> Context:
     """The operator at a merchant's store: for commands, never for requests."""
     async with context.services.pool.autocommit() as db:

@@ -148,10 +148,12 @@ async def _prove(
     await take_tries(services.pool, [at_account, at_address])
     known = await find_credentials(services.pool, name)
     is_right = await verify_password(None if known is None else known.password_hash, password)
+    # A merchant's app lets in its own people alone.
+    is_ours = known is not None and context.caller.merchant_id in (None, known.merchant_id)
     # An address that nobody has proved does not log in, not even to be told so: whether it was free to be
     # claimed would tell who has it. The status may be the merchant's, who is suspended or leaves.
     let_in = ("active",) if is_address(name) else ("active", "pending")
-    if known is None or not is_right or known.status not in let_in:
+    if known is None or not is_ours or not is_right or known.status not in let_in:
         raise WrongCredentials(
             "Check the user name and the password. A new account is confirmed first, by what was sent to it."
         )

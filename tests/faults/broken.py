@@ -17,6 +17,7 @@ from typing import Any
 
 import msgspec
 
+from kasuwa.api.bigcommerce import dialect as bigcommerce
 from kasuwa.api.bigcommerce import images
 from kasuwa.api.storeharmony import pictures, stock
 from kasuwa.base import db, fetch, passwords
@@ -30,6 +31,7 @@ from kasuwa.base.http.protocol import GuardedProtocol
 from kasuwa.base.http.server import ServerOptions
 from kasuwa.base.http.streams import BegunStream
 from kasuwa.base.imaging import ALL_FORMATS, Imaging, Rendered
+from kasuwa.base.limits import Allowance, Limits, Quota
 from kasuwa.base.once import KeptAnswer
 from kasuwa.base.problems import NoSpace, Problem
 from kasuwa.base.storage import FolderBlobs
@@ -40,6 +42,8 @@ from kasuwa.domain.inventory.records import Move, Moved
 from kasuwa.domain.users import login
 from kasuwa.domain.users.errors import WrongCredentials
 from tests.base.fetch.staging import Watch
+
+SHORT_WINDOW_SECONDS = 4.0
 
 
 def answer_before_files() -> None:
@@ -203,6 +207,22 @@ def name_the_unknown() -> None:
     vars(login)["verify_password"] = told
 
 
+def short_windows() -> None:
+    """No fault: BigCommerce's window of thirty seconds is too long for a test of three of them."""
+    vars(bigcommerce)["WINDOW_SECONDS"] = SHORT_WINDOW_SECONDS
+
+
+def count_alone() -> None:
+    """Each worker counts the requests that it sees itself."""
+    short_windows()
+    take = Limits.take
+
+    async def alone(self: Limits, quota: Quota, subject: str, **options: bool) -> Allowance:
+        return await take(self, quota, f"{subject} {os.getpid()}", **options)
+
+    Limits.take = alone  # type: ignore[method-assign]
+
+
 def trust_file_names() -> None:
     """A picture is kept under the name that the caller gave it as well."""
     read = form.read_form
@@ -294,6 +314,8 @@ FAULTS: dict[str, Callable[[], None]] = {
     "hash-only-the-known": hash_only_the_known,
     "name-the-unknown": name_the_unknown,
     "name-what-is-put-aside": name_what_is_put_aside,
+    "short-windows": short_windows,
+    "count-alone": count_alone,
     "trust-file-names": trust_file_names,
     "read-any-form": read_any_form,
     "watch-connections": watch_connections,

@@ -34,6 +34,7 @@ from kasuwa.base.imaging import ALL_FORMATS, Imaging, Rendered
 from kasuwa.base.limits import Allowance, Limits, Quota
 from kasuwa.base.once import KeptAnswer
 from kasuwa.base.problems import NoSpace, Problem
+from kasuwa.base.rendering import messages
 from kasuwa.base.storage import FolderBlobs
 from kasuwa.domain.exchange import jobs as imports
 from kasuwa.domain.inventory.actions import move_stock
@@ -156,6 +157,20 @@ def fail_on_bad_pictures() -> None:
             raise RuntimeError("the decoder failed") from problem
 
     Imaging.render = careless  # type: ignore[method-assign]
+
+
+def fail_with_decoders() -> None:
+    """Nobody looks whether the process that has the picture is still there."""
+
+    async def trusting(self: Imaging, job: bytes) -> messages.Answer:
+        process = await self._take()
+        try:
+            return await process.ask(job)
+        finally:
+            self._busy.discard(process)
+            self._end(process)
+
+    Imaging._answer = trusting  # type: ignore[method-assign]
 
 
 def read_anything() -> None:
@@ -306,6 +321,7 @@ FAULTS: dict[str, Callable[[], None]] = {
     "end-at-once": end_at_once,
     "read-whole-bodies": read_whole_bodies,
     "fail-on-bad-pictures": fail_on_bad_pictures,
+    "fail-with-decoders": fail_with_decoders,
     "read-anything": read_anything,
     "let-errors-out": let_errors_out,
     "forget-full-disks": forget_full_disks,

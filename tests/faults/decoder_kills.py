@@ -1,6 +1,6 @@
 """Kill the processes that decode pictures, again and again, while pictures arrive.
 
-Run: python -m tests.faults.decoder_kills --uploads 100   (the suite sends 50: each loses two processes)
+Run: python -m tests.faults.decoder_kills --kills 1000   (the suite kills a hundred)
 """
 
 import argparse
@@ -19,84 +19,83 @@ from kasuwa.base.ids import new_id
 from tests.base.pictures import jpeg_of_scans
 from tests.conftest import picture_bytes
 from tests.faults.installation import Installation, new_folder
-from tests.faults.uploads import new_product, staged, storeharmony_upload
+from tests.faults.uploads import Product, Stage, new_product, staged, storeharmony_upload
 
+# A picture costs two processes, one after the other; then it is refused.
+REFUSED = {400, 503}
 _PROCESSES = 2
-# By then it has loaded everything and is at its picture, which takes several times as long.
-_DECODING_CPU_SECONDS = 0.2
+SETTINGS = {"KASUWA_PICTURE_PROCESSES": str(_PROCESSES)}
+# By then a process has loaded everything and is at its picture, which takes several times as long.
+_DECODING_CPU_SECONDS = 0.15
 
 
 class Told(Struct, frozen=True):
-    """How often a process was killed, the answers to the uploads meanwhile, and what is wrong."""
+    """How many processes were killed, the answers to the uploads meanwhile, and what is wrong."""
 
     kills: int
     statuses: Counter[int]
     faults: list[str]
 
 
-async def kill_decoders(installation: Installation, uploads: int) -> Told:
-    """Send so many pictures; whatever process takes one of them is killed, and so is the one after it."""
-    slow = jpeg_of_scans(190, 4_000)
+async def kill_decoders(installation: Installation, kills: int) -> Told:
+    """Send pictures until so many of the processes that took them are killed; then good ones are taken."""
+    slow = jpeg_of_scans(190, 3_000)
     statuses: Counter[int] = Counter()
+    killed: set[int] = set()
     faults: list[str] = []
     async with staged(installation) as stage:
         async with installation.services() as services:
             product = await new_product(services, stage.shop)
         workers = stage.server.workers()
-        waiting = iter(range(uploads))
-
-        async def send(client: httpx.AsyncClient, content: bytes) -> int:
-            call = storeharmony_upload(stage, product, content, 1)
-            answer = await client.post(stage.server.url + call.path, headers=call.headers, content=content)
-            if answer.status_code == 503 and "retry-after" not in answer.headers:
-                faults.append(f"503 without Retry-After: {answer.text}")
-            return answer.status_code
 
         async def send_slow(client: httpx.AsyncClient) -> None:
-            for _ in waiting:
-                statuses[await send(client, slow + new_id().bytes)] += 1
+            while len(killed) < kills:
+                statuses[await send(client, stage, product, slow + new_id().bytes)] += 1
 
         async with httpx.AsyncClient(timeout=60) as client:
-            killing = asyncio.create_task(kill_all(psutil.Process(workers[0])))
+            killing = asyncio.create_task(kill_all(psutil.Process(workers[0]), killed))
             await asyncio.gather(*(send_slow(client) for _ in range(_PROCESSES)))
             killing.cancel()
-            kills = len(await killing)
+            await asyncio.wait([killing])
             for number in range(3):
-                if (status := await send(client, picture_bytes("PNG", seed=number))) != 200:
-                    faults.append(f"a good picture afterwards: {status}")
-        if stage.server.workers() != workers:
-            faults.append("a worker died")
+                status = await send(client, stage, product, picture_bytes("PNG", seed=number))
+                faults += [f"a good picture afterwards: {status}"] if status != 200 else []
+        faults += ["a worker died"] if stage.server.workers() != workers else []
         stage.server.stop()
-    return Told(kills, statuses, faults + installation.examine())
+    return Told(len(killed), statuses, faults + installation.examine())
 
 
-async def kill_all(worker: psutil.Process) -> set[int]:
-    """Kill each child of the worker, at once or amid its picture, until this is cancelled; their ids."""
-    killed: set[int] = set()
+async def send(client: httpx.AsyncClient, stage: Stage, product: Product, content: bytes) -> int:
+    """The status of an upload; a 503 says when to come again."""
+    call = storeharmony_upload(stage, product, content, 1)
+    answer = await client.post(stage.server.url + call.path, headers=call.headers, content=content)
+    assert answer.status_code != 503 or "retry-after" in answer.headers, answer.text
+    return answer.status_code
+
+
+async def kill_all(worker: psutil.Process, killed: set[int]) -> None:
+    """Kill each child of the worker, at once or amid its picture, until this is cancelled."""
     ways = cycle([(signal.SIGKILL, 0.0), (signal.SIGSEGV, 0.0), (signal.SIGKILL, _DECODING_CPU_SECONDS)])
     plan: dict[int, tuple[signal.Signals, float]] = {}
-    with suppress(asyncio.CancelledError):
-        while True:
-            for process in worker.children():
-                with suppress(psutil.NoSuchProcess):
-                    number, after_seconds = plan.setdefault(process.pid, next(ways))
-                    times = process.cpu_times()
-                    if process.pid not in killed and times.user + times.system >= after_seconds:
-                        process.send_signal(number)
-                        killed.add(process.pid)
-            await asyncio.sleep(0.01)
-    return killed
+    while True:
+        for process in worker.children():
+            with suppress(psutil.NoSuchProcess):
+                number, after_seconds = plan.setdefault(process.pid, next(ways))
+                times = process.cpu_times()
+                if process.pid not in killed and times.user + times.system >= after_seconds:
+                    process.send_signal(number)
+                    killed.add(process.pid)
+        await asyncio.sleep(0.01)
 
 
-async def main(uploads: int) -> int:
+async def main(kills: int) -> int:
     with new_folder() as folder:
-        settings = {"KASUWA_PICTURE_PROCESSES": str(_PROCESSES)}
-        told = await kill_decoders(Installation(folder / "0", **settings), uploads)
+        told = await kill_decoders(Installation(folder / "0", **SETTINGS), kills)
     sys.stdout.write(f"{told.kills} kills, answers {dict(told.statuses)}, faults {told.faults or 'none'}\n")
-    return 1 if told.faults or set(told.statuses) - {400, 503} else 0
+    return 1 if told.faults or set(told.statuses) - REFUSED - {200} else 0
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--uploads", type=int, default=100)
-    sys.exit(asyncio.run(main(parser.parse_args().uploads)))
+    parser.add_argument("--kills", type=int, default=100)
+    sys.exit(asyncio.run(main(parser.parse_args().kills)))

@@ -184,9 +184,14 @@ def _configuration(entries: list[Entry], examples: int) -> str:
     ]
     statuses = json.dumps([*_ACCEPTED, "400", "422"])
     for entry in entries:
+        own = []
         if entry.key in listed:
-            parts += ["[[operations]]", f'include-operation-id = "{entry.operation.operation_id}"']
-            parts += [f"checks.positive_data_acceptance.expected-statuses = {statuses}"]
+            own.append(f"checks.positive_data_acceptance.expected-statuses = {statuses}")
+        if len(set(re.findall(r"\{(\w+)\}", entry.operation.path)) - STORE_BOUND) > 1:
+            # Links that are guessed from names put an image of one product below another.
+            own.append("checks.ensure_resource_availability.enabled = false")
+        if own:
+            parts += ["[[operations]]", f'include-operation-id = "{entry.operation.operation_id}"', *own]
     return "\n".join(parts) + "\n"
 
 

@@ -76,12 +76,11 @@ def _begin_or_go_on(case: "Case[Any]", seeds: dict[str, Any], *, by_chance: bool
     """One step of a sequence: an id that an answer gave stays, chance's own gives way to one that exists."""
     if not case.meta or not case.meta.generation.mode.is_positive:
         return
-    existing = _ids(case.method, seeds)
-    for key, value in case.path_parameters.items():
-        if key in SEEDS["always"]:
-            case.path_parameters[key] = SEEDS["always"][key]
-        elif str(value) not in _given and key in existing:
-            case.path_parameters[key] = existing[key]
+    case.path_parameters.update({k: v for k, v in SEEDS["always"].items() if k in case.path_parameters})
+    own = {key: value for key, value in case.path_parameters.items() if key not in SEEDS["always"]}
+    # All or none: the image of one product is none of another's.
+    if own and not any(str(value) in _given for value in own.values()):
+        case.path_parameters.update(_ids(case.method, seeds))
     if case.method.upper() == "DELETE" and seeds["queries"]:
         case.query = dict(_next(seeds["queries"]))
     elif not by_chance:

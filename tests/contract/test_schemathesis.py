@@ -34,7 +34,8 @@ def test_schemathesis_finds_no_fault(fuzzed_server: tuple[Installation, str], co
     assert outcome.code == 0, outcome.output
     assert outcome.unreached == [], "no 2xx from these: give them data that works in recipes.py"
     assert outcome.calls > 20 * len(outcome.operations)
-    assert outcome.links > 5, "no sequence of operations went on: look at the stateful phase's output"
+    if contract != "shoplazza-enveloped":  # the same operations, whose envelope hides every link
+        assert outcome.links > 5, "no sequence of operations went on: look at the stateful phase's output"
 
 
 def test_each_refusal_that_is_listed_is_of_a_built_operation() -> None:
@@ -63,4 +64,4 @@ def test_a_server_that_gives_what_was_removed_is_found() -> None:
         with broken.serving() as running:
             [outcome] = fuzz(broken, running.url, examples=EXAMPLES, phases="stateful", only=["bigcommerce"])
     assert outcome.code == 1
-    assert "Use after free" in outcome.output
+    assert "Deleted resource still available" in outcome.output

@@ -17,6 +17,7 @@ from pathlib import Path
 import asyncpg
 from msgspec import Struct
 
+from bench.broken import slow_rows
 from bench.places import data_folder
 from bench.processes import peak_bytes
 from bench.shop import build_shop
@@ -51,6 +52,7 @@ FILE_HEADER = (
     "reorder level",
 )
 _SIZES = ("S", "M", "L")
+_BROKEN = slow_rows("product", ms=1)
 
 
 class Imported(Struct, frozen=True):
@@ -88,9 +90,9 @@ def write_file(path: Path, rows: int, seed: int = 7) -> None:
                 writer.writerow([sku, f"{sku}-{size}", *[""] * 9, size, chance.randrange(1, 90), 5])
 
 
-def _import_into(data: Path, rows: int) -> Imported:
+def _import_into(data: Path, rows: int, breaking: str) -> Imported:
     """Import a file of so many rows into a new shop."""
-    shop = build_shop(data, products=2, sessions=1)
+    shop = build_shop(data, products=2, sessions=1, breaking=breaking)
     file = data / "products.csv"
     write_file(file, rows)
     return import_file(data, str(shop.store_id), file)
@@ -130,13 +132,14 @@ async def _copy(dsn: str, folder: Path) -> float:
     return taken
 
 
-def measure(*, smoke: bool = False) -> Report:
+def measure(*, smoke: bool = False, broken: bool = False) -> Report:
     """Rows a second, the memory of the command at two sizes of file, and the ratio to COPY."""
     few, many = (60, 600) if smoke else (6_000, 60_000)
+    breaking = _BROKEN if broken else ""
     with data_folder() as data:
-        one = _import_into(data, few)
+        one = _import_into(data, few, breaking)
     with data_folder() as data:
-        ours = _import_into(data, many)
+        ours = _import_into(data, many, breaking)
         with visiting_database(read_settings({}, data=str(data))) as urls:
             floor = asyncio.run(_copy(urls.owner, data))
     rate = ours.rows / ours.seconds

@@ -22,6 +22,7 @@ from kasuwa.base.postgres.server import attach
 
 DATABASE = "kasuwa"
 SIZE = 50
+_BROKEN = "DROP INDEX product_by_name"
 
 
 class Round(Struct, frozen=True):
@@ -72,11 +73,11 @@ def median(rounds: list[Round], attribute: str) -> float:
     return statistics.median(values)
 
 
-def measure(*, smoke: bool = False) -> Report:
+def measure(*, smoke: bool = False, broken: bool = False) -> Report:
     """The costs of both, and their ratio."""
     products, sessions, times, count = (200, 8, 40, 2) if smoke else (10_000, 64, 600, 15)
     with data_folder() as data:
-        shop = build_shop(data, products=products, sessions=sessions)
+        shop = build_shop(data, products=products, sessions=sessions, breaking=_BROKEN if broken else "")
         with serving(data, shoplazza_burst=1_000_000, shoplazza_store_burst=1_000_000) as kasuwa:
             wait_idle(kasuwa)
             return _measured(data, kasuwa, shop, times, count)

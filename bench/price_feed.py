@@ -32,6 +32,9 @@ from kasuwa.domain.catalogue.records import Price
 
 DATABASE = "kasuwa"
 SIZE = 200
+_BROKEN = (
+    "DROP INDEX price_change_of_store; ALTER TABLE price_change DROP CONSTRAINT price_change_pkey CASCADE"
+)
 
 _SKUS = """
     INSERT INTO product (merchant_id, product_id, number, name, sort_name, slug)
@@ -165,11 +168,11 @@ async def floor_ms(data: Path, shop: BenchShop, since: datetime, days: int) -> l
     return spent
 
 
-def measure(*, smoke: bool = False) -> Report:
+def measure(*, smoke: bool = False, broken: bool = False) -> Report:
     """How long a till waits for a day's changes, and for a page of prices."""
     skus, days, rounds = (2_000, 2, 1) if smoke else (100_000, 5, 7)
     with data_folder() as data:
-        shop = build_shop(data, products=2, sessions=1)
+        shop = build_shop(data, products=2, sessions=1, breaking=_BROKEN if broken else "")
         with serving(data, storeharmony_requests_per_second=100_000) as kasuwa:
             fill(data, shop, skus)
             return _measured(data, kasuwa, shop, days, rounds, skus)

@@ -76,8 +76,8 @@ class BenchShop(Struct, frozen=True, kw_only=True):
     access_token: str
 
 
-def build_shop(data: Path, *, products: int, sessions: int, seed: int = 7) -> BenchShop:
-    """Fill a new data folder; its server must not run yet."""
+def build_shop(data: Path, *, products: int, sessions: int, seed: int = 7, breaking: str = "") -> BenchShop:
+    """Fill a new data folder; its server must not run yet. `breaking` is SQL that makes the shop slow."""
     settings = read_settings({}, data=str(data))
     with visiting_database(settings) as urls:
 
@@ -88,6 +88,8 @@ def build_shop(data: Path, *, products: int, sessions: int, seed: int = 7) -> Be
             try:
                 # What autovacuum does within minutes of such an import.
                 await owner.execute("VACUUM ANALYZE")
+                if breaking:
+                    await owner.execute(breaking)
             finally:
                 await owner.close()
             return shop

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from bench.broken import slow_rows
 from bench.imaging import measure_floor
 from bench.photograph import make_photograph
 from bench.places import data_folder
@@ -18,6 +19,7 @@ from bench.shop import BenchShop, build_shop
 from bench.tables import Figure, Report
 
 _SAMPLE_SECONDS = 0.02
+_BROKEN = slow_rows("picture", ms=200)
 MEGABYTE = 1024 * 1024
 
 
@@ -73,14 +75,14 @@ def watching(pid: int) -> Iterator[Highest]:
         thread.join()
 
 
-def measure(*, smoke: bool = False) -> Report:
+def measure(*, smoke: bool = False, broken: bool = False) -> Report:
     """Both costs, their ratio, and the memory with two uploads at a time."""
     rounds = 1 if smoke else 7
     jpeg = make_photograph(800, 600) if smoke else make_photograph()
     ours: list[float] = []
     floors: list[float] = []
     with data_folder() as data:
-        shop = build_shop(data, products=1, sessions=1)
+        shop = build_shop(data, products=1, sessions=1, breaking=_BROKEN if broken else "")
         with serving(data) as server:
             upload(server, shop, marked(jpeg, 0))
             for number in range(1, rounds + 1):

@@ -33,6 +33,8 @@ from kasuwa.base.jobs import JobQueue
 from kasuwa.base.limits import Limits
 from kasuwa.base.postgres.bootstrap import APPLICATION
 from kasuwa.base.problems import (
+    HeadersTooLarge,
+    HttpVersionUnknown,
     Invalid,
     MethodNotAllowed,
     NotFound,
@@ -261,7 +263,8 @@ _PREFIXES: tuple[tuple[re.Pattern[str], Api], ...] = (
     (re.compile(r"/openapi/(2025-06|2026-01)(/|$)"), enveloped_shoplazza),
     (re.compile(r"/openapi/20"), shoplazza),
     (re.compile(r"/manage(/|$)"), manage),
-    (re.compile(r"/"), storeharmony),
+    # Also where there is no path, as in `OPTIONS *`, or none yet.
+    (re.compile(r""), storeharmony),
 )
 
 
@@ -286,8 +289,10 @@ _GENERAL = (
     UnsupportedMediaType,
     Invalid,
     TooManyRequests,
+    HeadersTooLarge,
     NotImplementedHere,
     Unavailable,
+    HttpVersionUnknown,
 )
 
 
@@ -309,7 +314,12 @@ def _refuse_unrouted(
     )
 
 
-_ADVICE = {413: f"A body has at most {ProtocolLimits().max_body_bytes // 2**20} MB here. Send a smaller one."}
+_ADVICE = {
+    400: "It is not one plain HTTP/1.1 request: send one Host, and one length of the body.",
+    408: "Send the whole request without long pauses.",
+    413: f"A body has at most {ProtocolLimits().max_body_bytes // 2**20} MB here. Send a smaller one.",
+    431: f"They have at most {ProtocolLimits().head_bytes // 2**10} KB together. Send fewer or shorter ones.",
+}
 
 
 def render_error(path: str, status: int) -> tuple[list[tuple[bytes, bytes]], bytes]:

@@ -79,7 +79,7 @@ class Settings(Struct, frozen=True, kw_only=True):
         "How the fetcher of picture URLs introduces itself.",
     )
     quota_file_bytes: int = _setting(
-        0, "Bytes of pictures, as they were uploaded, that a merchant may show; 0: any number."
+        0, "Bytes of pictures, as uploaded, and of files with complaints that a merchant may keep; 0: any."
     )
     quota_files: int = _setting(0, "Pictures that a merchant may show; 0: any number.")
     quota_products: int = _setting(0, "Products that a merchant may have; 0: any number.")

@@ -16,16 +16,32 @@ CREATE FUNCTION add_account(new_user uuid) RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp
 AS $$ INSERT INTO account_directory (user_id, merchant_id) VALUES (new_user, current_merchant()) $$;
 
-CREATE FUNCTION add_login(new_name text, new_kind text, for_user uuid) RETURNS void
+CREATE FUNCTION claim_login(new_name text, new_kind text, for_user uuid, is_proved boolean) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 BEGIN
-  -- A name that nobody proved within a day is free again: nobody keeps another's address by claiming it.
+  -- What a pending account has was said and not proved: it is free again after a day, and an address as soon as somebody
+  -- proves it. Nobody keeps another's address by claiming it.
   DELETE FROM login_name l USING user_account u
   WHERE l.name = new_name AND u.merchant_id = l.merchant_id AND u.user_id = l.user_id
-    AND u.status = 'pending' AND u.created_at < now() - interval '1 day';
+    AND u.status = 'pending' AND u.user_id <> for_user
+    AND (u.created_at < now() - interval '1 day' OR (is_proved AND l.kind <> 'username'));
   INSERT INTO login_name (name, kind, merchant_id, user_id)
-  VALUES (new_name, new_kind, current_merchant(), for_user);
+  VALUES (new_name, new_kind, current_merchant(), for_user)
+  ON CONFLICT (name) DO NOTHING;
+  RETURN EXISTS (
+    SELECT FROM login_name l
+    WHERE l.name = new_name AND l.merchant_id = current_merchant() AND l.user_id = for_user);
 END $$;
+COMMENT ON FUNCTION claim_login IS 'Whether the name is the user''s now; false when it is somebody else''s.';
+
+CREATE FUNCTION logs_in_elsewhere(wanted text, but_for uuid) RETURNS boolean
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp
+AS $$
+  SELECT EXISTS (
+    SELECT FROM login_name l JOIN user_account u ON u.merchant_id = l.merchant_id AND u.user_id = l.user_id
+    WHERE l.name = wanted AND l.user_id <> but_for AND u.status <> 'pending')
+$$;
+COMMENT ON FUNCTION logs_in_elsewhere IS 'Whether an open account of somebody else logs in by the name.';
 
 -- Stores ----------------------------------------------------------------------------------------
 
@@ -103,7 +119,7 @@ CREATE FUNCTION end_sessions_of(wanted uuid) RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp
 AS $$ DELETE FROM session WHERE merchant_id = current_merchant() AND user_id = wanted $$;
 
--- API tokens and developer keys -----------------------------------------------------------------
+-- API tokens ------------------------------------------------------------------------------------
 
 CREATE FUNCTION add_access_token(new_hash bytea, new_id uuid, at_store uuid, new_name text, new_scopes text[])
 RETURNS void
@@ -132,21 +148,6 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 BEGIN
   UPDATE access_token SET revoked_at = now()
   WHERE token_id = wanted AND merchant_id = current_merchant() AND revoked_at IS NULL;
-  RETURN FOUND;
-END $$;
-
-CREATE FUNCTION add_developer_key(new_hash bytea, new_id uuid, new_name text) RETURNS void
-LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp
-AS $$ INSERT INTO developer_key (key_hash, key_id, name) VALUES (new_hash, new_id, new_name) $$;
-
-CREATE FUNCTION resolve_developer_key(wanted bytea) RETURNS uuid
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp
-AS $$ SELECT key_id FROM developer_key WHERE key_hash = wanted AND revoked_at IS NULL $$;
-
-CREATE FUNCTION revoke_developer_key(wanted uuid) RETURNS boolean
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
-BEGIN
-  UPDATE developer_key SET revoked_at = now() WHERE key_id = wanted AND revoked_at IS NULL;
   RETURN FOUND;
 END $$;
 

@@ -212,6 +212,8 @@ CREATE TABLE stock_low_event (
     REFERENCES stock_balance (merchant_id, store_id, variant_id) ON DELETE CASCADE
 );
 CREATE INDEX stock_low_event_of_balance ON stock_low_event (merchant_id, store_id, variant_id, event_id);
+-- A store's own, the newest first, however much runs low in the others.
+CREATE INDEX stock_low_event_of_store ON stock_low_event (merchant_id, store_id, event_id);
 CALL protect_tenant('stock_low_event');
 
 CREATE FUNCTION tell_low_stock() RETURNS trigger

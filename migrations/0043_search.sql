@@ -204,6 +204,10 @@ CREATE POLICY search ON search_product FOR SELECT TO kasuwa_search USING (true);
 CREATE POLICY search ON search_word FOR SELECT TO kasuwa_search USING (true);
 GRANT USAGE, CREATE ON SCHEMA public TO kasuwa_search;
 
+-- A token as one side of a tsquery.
+CREATE FUNCTION search_itself(token text) RETURNS text
+LANGUAGE sql STABLE PARALLEL SAFE AS $$ SELECT '''' || search_mark(current_merchant()) || token || '''' $$;
+
 -- Words of the shop that may have been meant, each as one side of a tsquery: those one error away, and those up to
 -- two. Letters that changed places are one error. What no single word explains may be two written together.
 CREATE FUNCTION search_meant(token text, OUT one_error text, OUT two_errors text)
@@ -315,6 +319,48 @@ BEGIN
     LIMIT most;
 END $$;
 
+-- What each token means when those that are doubted are corrected, by one error or by two, as sides of a tsquery.
+CREATE FUNCTION search_corrected(tokens text[], doubted text[], OUT near text[], OUT nearly text[])
+LANGUAGE sql STABLE AS $$
+  SELECT array_agg('(' || concat_ws(' | ', said.side, m.one_error) || ')' ORDER BY u.place),
+         array_agg('(' || concat_ws(' | ', said.side, m.two_errors) || ')' ORDER BY u.place)
+  FROM unnest(tokens) WITH ORDINALITY u (t, place)
+  CROSS JOIN LATERAL (SELECT u.t = ANY(doubted) AS doubts) d
+  CROSS JOIN LATERAL (SELECT CASE WHEN d.doubts THEN search_begun(u.t) ELSE search_itself(u.t) END AS side) said
+  CROSS JOIN LATERAL search_meant(CASE WHEN d.doubts THEN u.t ELSE '' END) m
+$$;
+
+-- Products with all of these sides of a tsquery, and how many words they have; of those `but_not` finds, none.
+CREATE FUNCTION search_having(sides text[], but_not tsquery, most integer)
+RETURNS TABLE (having_id uuid, words_each integer)
+LANGUAGE plpgsql STABLE ROWS 100 AS $$
+DECLARE
+  first tsquery := sides[1];
+  second tsquery := sides[2];
+  third tsquery := sides[3];
+  others tsquery := array_to_string(sides[4:], ' & ');
+  whole tsquery := array_to_string(sides, ' & ');
+BEGIN
+  IF cardinality(sides) > 3 THEN
+    -- Keys of their own: the scan leaps from one word's list of products to the next, where a single query would
+    -- read the list of every word.
+    RETURN QUERY
+      WITH w AS MATERIALIZED (
+        SELECT s.merchant_id, s.product_id, s.words FROM search_product s
+        WHERE s.words @@ first AND s.words @@ second AND s.words @@ third AND s.words @@ others
+          AND (but_not IS NULL OR NOT s.words @@ but_not))
+      SELECT w.product_id, least(length(w.words), 99) FROM w
+      WHERE w.merchant_id = current_merchant() LIMIT most;
+  ELSE
+    RETURN QUERY
+      WITH w AS MATERIALIZED (
+        SELECT s.merchant_id, s.product_id, s.words FROM search_product s
+        WHERE s.words @@ whole AND (but_not IS NULL OR NOT s.words @@ but_not))
+      SELECT w.product_id, least(length(w.words), 99) FROM w
+      WHERE w.merchant_id = current_merchant() LIMIT most;
+  END IF;
+END $$;
+
 CREATE FUNCTION search_products(wanted text, most integer, in_descriptions boolean, correcting boolean)
 RETURNS TABLE (found_id uuid, rank integer)
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = public, pg_temp ROWS 100
@@ -323,13 +369,11 @@ DECLARE
   -- Barcodes have their letters as they are printed.
   typed text := btrim(left(wanted, 200));
   code text := lower(typed);
-  mark text := search_mark(current_merchant());
   tokens text[] := (search_words(left(wanted, 200)))[:12];
-  exact tsquery;
-  begun tsquery;
-  near text[];
-  nearly text[];
-  meant tsquery[];
+  exact text[];
+  begun text[];
+  unknown text[];
+  meant record;
   shown integer := 0;
   added integer;
 BEGIN
@@ -348,24 +392,16 @@ BEGIN
   GET DIAGNOSTICS shown = ROW_COUNT;
 
   IF tokens <> '{}' THEN
-    -- As somebody types: the last word may be unfinished.
-    SELECT string_agg('''' || mark || t || '''', ' & ')::tsquery,
-           string_agg(CASE WHEN place = cardinality(tokens) THEN search_begun(t)
-                      ELSE '''' || mark || t || '''' END, ' & ')::tsquery
-    INTO exact, begun FROM unnest(tokens) WITH ORDINALITY u (t, place);
-    RETURN QUERY
-      WITH w AS MATERIALIZED (
-        SELECT s.merchant_id, s.product_id, s.words FROM search_product s WHERE s.words @@ exact)
-      SELECT w.product_id, 100 + least(length(w.words), 99) FROM w
-      WHERE w.merchant_id = current_merchant() LIMIT most;
+    SELECT array_agg(search_itself(t) ORDER BY place) INTO exact FROM unnest(tokens) WITH ORDINALITY u (t, place);
+    RETURN QUERY SELECT h.having_id, 100 + h.words_each FROM search_having(exact, NULL, most) h;
     GET DIAGNOSTICS added = ROW_COUNT;
     shown := shown + added;
+    -- As somebody types: the last word may be unfinished.
+    begun := exact[:cardinality(exact) - 1] || search_begun(tokens[cardinality(tokens)]);
     IF begun <> exact AND shown < most THEN
       RETURN QUERY
-        WITH w AS MATERIALIZED (
-          SELECT s.merchant_id, s.product_id, s.words FROM search_product s WHERE s.words @@ begun AND NOT s.words @@ exact)
-        SELECT w.product_id, 200 + least(length(w.words), 99) FROM w
-        WHERE w.merchant_id = current_merchant() LIMIT most - shown;
+        SELECT h.having_id, 200 + h.words_each
+        FROM search_having(begun, array_to_string(exact, ' & ')::tsquery, most - shown) h;
       GET DIAGNOSTICS added = ROW_COUNT;
       shown := shown + added;
     END IF;
@@ -390,8 +426,10 @@ BEGIN
   END IF;
   IF in_descriptions AND shown < most AND tokens <> '{}' THEN
     RETURN QUERY
-      WITH w AS MATERIALIZED (
-        SELECT s.merchant_id, s.product_id, s.words FROM search_product s WHERE s.described @@ begun AND NOT s.words @@ begun)
+      WITH d AS (SELECT array_to_string(begun, ' & ')::tsquery AS said),
+      w AS MATERIALIZED (
+        SELECT s.merchant_id, s.product_id FROM d, search_product s
+        WHERE s.described @@ d.said AND NOT s.words @@ d.said)
       SELECT w.product_id, 350 FROM w
       WHERE w.merchant_id = current_merchant() LIMIT most - shown;
     GET DIAGNOSTICS added = ROW_COUNT;
@@ -399,54 +437,52 @@ BEGIN
   END IF;
   -- Only who has found nothing may have shortened every word, or have meant something else.
   IF shown = 0 AND cardinality(tokens) > 1 THEN
-    SELECT string_agg(search_begun(t), ' & ')::tsquery INTO begun FROM unnest(tokens) t;
-    RETURN QUERY
-      WITH w AS MATERIALIZED (
-        SELECT s.merchant_id, s.product_id, s.words FROM search_product s WHERE s.words @@ begun)
-      SELECT w.product_id, 400 + least(length(w.words), 99) FROM w
-      WHERE w.merchant_id = current_merchant() LIMIT most;
+    SELECT array_agg(search_begun(t) ORDER BY place) INTO begun FROM unnest(tokens) WITH ORDINALITY u (t, place);
+    RETURN QUERY SELECT h.having_id, 400 + h.words_each FROM search_having(begun, NULL, most) h;
     GET DIAGNOSTICS shown = ROW_COUNT;
   END IF;
   IF shown = 0 AND correcting AND tokens <> '{}' THEN
-    SELECT array_agg('(' || concat_ws(' | ', search_begun(t), m.one_error) || ')' ORDER BY u.place),
-           array_agg('(' || concat_ws(' | ', search_begun(t), m.two_errors) || ')' ORDER BY u.place)
-    INTO near, nearly FROM unnest(tokens) WITH ORDINALITY u (t, place) CROSS JOIN LATERAL search_meant(t) m;
-    meant := array[array_to_string(near, ' & '), array_to_string(nearly, ' & ')]::tsquery[];
-    IF cardinality(tokens) > 2 THEN
-      -- All words but one, whichever: a short one that nothing explains, or two written as one and misspelt.
-      meant := meant || (SELECT string_agg('(' || rest.side || ')', ' | ')::tsquery FROM (
-        SELECT string_agg(nearly[i], ' & ') AS side
-        FROM generate_subscripts(nearly, 1) o CROSS JOIN generate_subscripts(nearly, 1) i WHERE i <> o GROUP BY o
-      ) rest);
-    END IF;
-    FOR step IN 1..cardinality(meant) LOOP
-      RETURN QUERY
-        WITH w AS MATERIALIZED (
-          SELECT s.merchant_id, s.product_id, s.words FROM search_product s WHERE s.words @@ meant[step])
-        SELECT w.product_id, 400 + 100 * step + least(length(w.words), 99) FROM w
-        WHERE w.merchant_id = current_merchant() LIMIT most;
+    -- Words that the shop knows stand as they are at first: what they may have meant are common words, whose
+    -- products would all be walked along.
+    unknown := ARRAY(
+      SELECT t FROM unnest(tokens) t WHERE t ~ '[^0-9]'
+        AND (SELECT s.word FROM search_word s
+             WHERE s.merchant_id = current_merchant() AND s.word BETWEEN (t COLLATE "C") AND (t COLLATE "C")
+             ORDER BY s.word LIMIT 1) IS NULL);
+    FOR pass IN CASE WHEN unknown = '{}' THEN 2 ELSE 1 END..2 LOOP
+      SELECT * INTO meant FROM search_corrected(tokens, CASE pass WHEN 1 THEN unknown ELSE tokens END);
+      RETURN QUERY SELECT h.having_id, 300 + 200 * pass + h.words_each FROM search_having(meant.near, NULL, most) h;
+      GET DIAGNOSTICS shown = ROW_COUNT;
+      EXIT WHEN shown > 0;
+      RETURN QUERY SELECT h.having_id, 400 + 200 * pass + h.words_each FROM search_having(meant.nearly, NULL, most) h;
       GET DIAGNOSTICS shown = ROW_COUNT;
       EXIT WHEN shown > 0;
     END LOOP;
+    IF shown = 0 AND cardinality(tokens) > 2 THEN
+      -- All words but one, whichever: a short one that nothing explains, or two written as one and misspelt.
+      RETURN QUERY SELECT h.having_id, 900 + h.words_each FROM search_having(array[(
+        SELECT string_agg('(' || rest.sides || ')', ' | ') FROM (
+          SELECT string_agg(meant.nearly[i], ' & ') AS sides
+          FROM generate_subscripts(tokens, 1) o CROSS JOIN generate_subscripts(tokens, 1) i WHERE i <> o GROUP BY o
+        ) rest)], NULL, most) h;
+      GET DIAGNOSTICS shown = ROW_COUNT;
+    END IF;
   END IF;
   -- The last resort: parts of words, and of codes where it looks like one.
   IF shown = 0 AND tokens <> '{}' THEN
-    SELECT array[string_agg(coalesce(search_part(t), search_begun(t)), ' & ')::tsquery]
-    INTO meant FROM unnest(tokens) t;
-    RETURN QUERY
-      WITH w AS MATERIALIZED (
-        SELECT s.merchant_id, s.product_id, s.words FROM search_product s WHERE s.words @@ meant[1])
-      SELECT w.product_id, 800 FROM w
-      WHERE w.merchant_id = current_merchant() LIMIT most;
+    SELECT array_agg(coalesce(search_part(t), search_begun(t)) ORDER BY place) INTO begun
+    FROM unnest(tokens) WITH ORDINALITY u (t, place);
+    RETURN QUERY SELECT h.having_id, 1000 FROM search_having(begun, NULL, most) h;
     GET DIAGNOSTICS shown = ROW_COUNT;
     IF shown = 0 AND length(code) > 2 AND code ~ '^\S*[0-9]\S*$' THEN
-      RETURN QUERY SELECT c.found_id, 900 FROM search_code_part(typed, most) c;
+      RETURN QUERY SELECT c.found_id, 1100 FROM search_code_part(typed, most) c;
     END IF;
   END IF;
 END $$;
 -- Ids of the current merchant's products, `most` at most, each with its place: exact code, all words, the last one
--- begun, beginning of a code, words of descriptions, all words begun, typing errors, all words but one, parts; within
--- each, products with the fewest other words first. Ids may come twice.
+-- begun, beginning of a code, words of descriptions, all words begun, typing errors in words that the shop does not
+-- know, in any word, all words but one, parts; within each, products with the fewest other words first. Ids may come
+-- twice.
 
 -- The next words of the vocabulary, and which of them no product has any more.
 CREATE FUNCTION search_idle_words(after text, how_many integer) RETURNS TABLE (known_word text, is_idle boolean)

@@ -21,22 +21,6 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION end_sessions_at IS 'How many sessions of the user at the store have ended now.';
 
-CREATE FUNCTION claim_login(new_name text, new_kind text, for_user uuid) RETURNS boolean
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
-BEGIN
-  -- As in add_login: a name that nobody proved within a day is free again.
-  DELETE FROM login_name l USING user_account u
-  WHERE l.name = new_name AND u.merchant_id = l.merchant_id AND u.user_id = l.user_id
-    AND u.status = 'pending' AND u.created_at < now() - interval '1 day' AND u.user_id <> for_user;
-  INSERT INTO login_name (name, kind, merchant_id, user_id)
-  VALUES (new_name, new_kind, current_merchant(), for_user)
-  ON CONFLICT (name) DO NOTHING;
-  RETURN EXISTS (
-    SELECT FROM login_name l
-    WHERE l.name = new_name AND l.merchant_id = current_merchant() AND l.user_id = for_user);
-END $$;
-COMMENT ON FUNCTION claim_login IS 'Whether the name is the user''s now; false when it is somebody else''s.';
-
 CREATE FUNCTION drop_logins_of(wanted uuid, of_kind text DEFAULT NULL, but_for text DEFAULT NULL) RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp
 AS $$

@@ -1,4 +1,4 @@
--- Tokens and keys that were rotated work on for a while: revoked_at is when they end, or ended.
+-- Tokens that were rotated work on for a while: revoked_at is when they end, or ended.
 
 CREATE OR REPLACE FUNCTION resolve_access_token(wanted bytea)
 RETURNS TABLE (
@@ -40,24 +40,3 @@ BEGIN
   RETURN FOUND;
 END $$;
 COMMENT ON FUNCTION retire_access_token IS 'False for one that ends already: it is retired once.';
-
-CREATE OR REPLACE FUNCTION resolve_developer_key(wanted bytea) RETURNS uuid
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp
-AS $$
-  SELECT key_id FROM developer_key WHERE key_hash = wanted AND (revoked_at IS NULL OR revoked_at > now())
-$$;
-
-CREATE OR REPLACE FUNCTION revoke_developer_key(wanted uuid) RETURNS boolean
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
-BEGIN
-  UPDATE developer_key SET revoked_at = now()
-  WHERE key_id = wanted AND (revoked_at IS NULL OR revoked_at > now());
-  RETURN FOUND;
-END $$;
-
-CREATE FUNCTION retire_developer_key(wanted uuid, after interval) RETURNS text
-LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp
-AS $$
-  UPDATE developer_key SET revoked_at = now() + after WHERE key_id = wanted AND revoked_at IS NULL RETURNING name
-$$;
-COMMENT ON FUNCTION retire_developer_key IS 'The name of the key; null for one that ends already.';

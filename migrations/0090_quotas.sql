@@ -144,6 +144,21 @@ CREATE TRIGGER count_use AFTER UPDATE OF unused_since ON picture FOR EACH ROW
 CREATE TRIGGER count_gone AFTER DELETE ON picture FOR EACH ROW
   WHEN (OLD.unused_since IS NULL) EXECUTE FUNCTION count_files();
 
+-- What came with a complaint takes space like a picture, but is none: it counts by its bytes alone.
+CREATE FUNCTION count_attachments() RETURNS trigger
+LANGUAGE plpgsql AS $$
+BEGIN
+  IF TG_OP = 'INSERT' THEN
+    PERFORM add_to_total(NEW.merchant_id, 'kept.file_bytes', length(NEW.content));
+    PERFORM require_quota(NEW.merchant_id, 'file_bytes');
+  ELSE
+    PERFORM add_to_total(OLD.merchant_id, 'kept.file_bytes', -length(OLD.content));
+  END IF;
+  RETURN NULL;
+END $$;
+CREATE TRIGGER count_bytes AFTER INSERT OR DELETE ON complaint_attachment
+  FOR EACH ROW EXECUTE FUNCTION count_attachments();
+
 -- What is left of a customer who was erased is nobody, and does not come back.
 CREATE FUNCTION count_customers() RETURNS trigger
 LANGUAGE plpgsql AS $$
@@ -182,5 +197,6 @@ INSERT INTO merchant_counter (merchant_id, name, value)
 SELECT merchant_id, 'kept.variants', count(*) FROM variant WHERE NOT archived AND position > 0 GROUP BY 1
 UNION ALL SELECT merchant_id, 'kept.customers', count(*) FROM customer WHERE status <> 'erased' GROUP BY 1
 UNION ALL SELECT merchant_id, 'kept.files', count(*) FROM picture WHERE unused_since IS NULL GROUP BY 1
-UNION ALL SELECT merchant_id, 'kept.file_bytes', coalesce(sum(size_bytes), 0) FROM picture
-          WHERE unused_since IS NULL GROUP BY 1;
+UNION ALL SELECT merchant_id, 'kept.file_bytes', sum(size_bytes) FROM (
+            SELECT merchant_id, coalesce(size_bytes, 0) AS size_bytes FROM picture WHERE unused_since IS NULL
+            UNION ALL SELECT merchant_id, length(content) FROM complaint_attachment) f GROUP BY 1;

@@ -8,14 +8,15 @@ from kasuwa.base.context import Caller, Context, Services, StoreId
 from kasuwa.base.ids import new_id
 from kasuwa.domain.merchants.actions import (
     create_access_token,
-    create_developer_key,
     found_merchant,
     join_store,
     open_session,
     open_store,
 )
+from kasuwa.domain.merchants.keys import create_key
 from kasuwa.domain.merchants.records import NewOwner, NewStore
-from kasuwa.domain.permissions import PERMISSIONS_OF_ROLE, Role
+from kasuwa.domain.merchants.switching import operating_for
+from kasuwa.domain.permissions import KEY_SCOPES, PERMISSIONS_OF_ROLE, Role
 
 # Argon2 of "correct horse battery staple", made once: hashing is slow on purpose.
 PASSWORD = "correct horse battery staple"
@@ -33,6 +34,7 @@ class Shop(Struct, frozen=True, kw_only=True):
     second_store_id: UUID
     user_id: UUID
     email: str
+    mobile: str
     session: str
     store_hash: str
     token: str
@@ -55,11 +57,12 @@ async def new_shop(services: Services, *, name: str = "Ada's Corner", currency: 
     """A new merchant with two stores, an owner who is logged in, and API tokens."""
     mark = new_id().hex
     email = f"ada.{mark}@shop.example"
+    mobile = f"+23480{int(mark[-12:], 16) % 10**8:08d}"
     store = NewStore(name=name, country_code="NG", country="Nigeria", currency=currency)
     owner = NewOwner(
         username=email,
         email=email,
-        mobile=f"+234{int(mark[-12:], 16) % 10**10:010d}",
+        mobile=mobile,
         first_name="Ada",
         last_name="Obi",
         password_hash=PASSWORD_HASH,
@@ -90,6 +93,7 @@ async def new_shop(services: Services, *, name: str = "Ada's Corner", currency: 
         second_store_id=second.store_id,
         user_id=founded.user_id,
         email=email,
+        mobile=mobile,
         session=session.token,
         store_hash=token.store_hash,
         token=token.access_token,
@@ -97,5 +101,7 @@ async def new_shop(services: Services, *, name: str = "Ada's Corner", currency: 
     )
 
 
-async def new_developer_key(services: Services) -> str:
-    return await create_developer_key(Context(services, request_id="test"), "test")
+async def new_developer_key(services: Services, *scopes: str) -> str:
+    """One of the installation; without scopes for everything."""
+    operator = operating_for(Context(services, request_id="test"), None)
+    return (await create_key(operator, "test", scopes or tuple(KEY_SCOPES))).key

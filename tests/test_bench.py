@@ -6,11 +6,12 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from bench.__main__ import MEASUREMENTS
+from bench.__main__ import MEASUREMENTS, main
 from bench.client import Work, get, run
 from bench.processes import family_of, used_by
 from bench.tables import Figure, Report, written
@@ -33,6 +34,27 @@ def test_a_measurement_runs_to_its_report(name: str) -> None:
     report = json.loads(line)
     assert report["figures"]
     assert all(figure["value"] >= 0 for figure in report["figures"])
+
+
+def test_a_figure_over_its_limit_ends_the_run_with_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    def said(value: float) -> Callable[..., Report]:
+        figure = Figure(name="page", value=value, unit="CPU-ms", limit=1.5)
+        return lambda **_: Report(title="List", figures=[figure])
+
+    monkeypatch.setattr(sys, "argv", ["bench", "list"])
+    monkeypatch.setitem(MEASUREMENTS, "list", said(1.5))
+    main()
+    monkeypatch.setitem(MEASUREMENTS, "list", said(1.6))
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 1
+
+
+def test_a_shop_that_is_slow_on_purpose_costs_what_it_is_slowed_by() -> None:
+    words = [sys.executable, "-m", "bench", "stock", "--smoke", "--broken", "--json"]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True, timeout=240)
+    costs = {figure["name"]: figure["value"] for figure in json.loads(done.stdout)["figures"]}
+    assert costs["addquantity, all processes"] >= 3
 
 
 def test_an_unknown_measurement_is_refused_with_the_known_ones() -> None:

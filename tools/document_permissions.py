@@ -9,13 +9,27 @@ from collections.abc import Mapping
 
 from kasuwa.app import APIS
 from kasuwa.base.http.contract import Operation
-from kasuwa.domain.permissions import PERMISSIONS_OF_ROLE, PERMISSIONS_OF_SCOPE, Permission, Role
+from kasuwa.domain.permissions import KEY_SCOPES, PERMISSIONS_OF_ROLE, PERMISSIONS_OF_SCOPE, Permission, Role
 from tools.set_up import ROOT
 
 PAGE = ROOT / "docs" / "permissions.md"
 
-CALLERS = ("owner", "manager", "cashier", "read token", "write token", "app key", "nobody")
-"""An owner, manager or cashier has a session at the store; a token has the scope of its name."""
+CALLERS = (
+    "owner",
+    "manager",
+    "cashier",
+    "read token",
+    "write token",
+    "app key",
+    "till",
+    "customer",
+    "nobody",
+)
+"""An owner, manager or cashier has a session at the store; a token has the scope of its name; an app key has
+every scope; a till is one that nobody is at; a customer is the shop's, logged in there."""
+
+KEY_CALLERS = tuple(sorted(KEY_SCOPES))
+"""Developer keys with one scope each."""
 
 _ROLES: Mapping[str, Role] = {"owner": Role.OWNER, "manager": Role.MANAGER, "cashier": Role.CASHIER}
 _SCOPES: Mapping[str, str] = {"read token": "read_product", "write token": "write_product"}
@@ -26,9 +40,16 @@ HEAD = """\
 A session belongs to a person at a store and brings the permissions of their role there. A token belongs to a
 store and has the scope `read_product` or `write_product`. An app key is a developer key. `yes` is an answer,
 `401` says that these are no credentials of this operation, `403` that they do not suffice. Only what is built
-is listed. `+ app key` after the permission: a person's session needs an app key beside it. This page is
-written by `python -m tools.document_permissions`. What a till's token opens is none of theirs: people enter
-there by PIN.
+is listed. `+ app key` after the permission: a person's session needs an app key beside it. A till is its
+token alone, before anybody has entered by PIN; a customer has logged in at the shop. This page is written by
+`python -m tools.document_permissions`.
+"""
+
+KEYS_HEAD = """
+## The scopes of a developer key
+
+A key of a store has any of them but `register_store`, and proves its app for people of its merchant alone. In
+the table above the app key has them all. Where a session is asked for beside the key, it is there.
 """
 
 
@@ -52,12 +73,23 @@ def _cell_of(schemes: set[str], dialect: str, operation: Operation, caller: str)
         held = PERMISSIONS_OF_ROLE[_ROLES[caller]]
         return "yes" if operation.permission is None or operation.permission in held else "403"
     if "tilltoken" in schemes:
-        return "401"  # A till is none of them.
+        return "yes" if caller == "till" else "401"
+    if "customerToken" in schemes:
+        return "yes" if caller == "customer" else "401"
     if schemes & {"developerKey", "bearerAuth"}:
         return "yes" if caller == "app key" else "401"
     if caller not in _SCOPES:
         return "401"
     return "yes" if _permission_of(operation) in PERMISSIONS_OF_SCOPE[_SCOPES[caller]] else "403"
+
+
+def key_cell(operation: Operation, scope: str) -> str:
+    """`yes` or `403`: what a developer key with this scope alone is answered where it is taken."""
+    return "yes" if operation.scope == scope else "403"
+
+
+def takes_key(operation: Operation) -> bool:
+    return any("developerKey" in alternative for alternative in operation.security)
 
 
 def page() -> str:
@@ -74,10 +106,17 @@ def page() -> str:
         parts.append("|---" * (len(CALLERS) + 2) + "|")
         for operation_id in sorted(api.registered):
             operation = api.registered[operation_id].operation
-            needs = operation.scope or _permission_of(operation) or "–"
+            needs = operation.permission or operation.scope or _permission_of(operation) or "–"
             needs += " + app key" if needs_both(operation) else ""
             cells = " | ".join(cell(name, operation, caller) for caller in CALLERS)
             parts.append(f"| `{operation_id}` | {needs} | {cells} |")
+    parts.append(KEYS_HEAD)
+    parts.append("| operation | " + " | ".join(KEY_CALLERS) + " |")
+    parts.append("|---" * (len(KEY_CALLERS) + 1) + "|")
+    with_keys = (entry.operation for api in APIS for entry in api.registered.values())
+    for operation in sorted(filter(takes_key, with_keys), key=lambda one: one.operation_id):
+        cells = " | ".join(key_cell(operation, scope) for scope in KEY_CALLERS)
+        parts.append(f"| `{operation.operation_id}` | {cells} |")
     return "\n".join(parts) + "\n"
 
 

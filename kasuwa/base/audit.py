@@ -9,6 +9,11 @@ from kasuwa.base.context import Context
 from kasuwa.base.db import Database
 from kasuwa.base.ids import new_id
 
+_NOTE_INSTALLATION = """
+    SELECT note_installation(:new_id, :actor_kind, :actor_id, :action, :subject_kind, :subject_id,
+                             :after::text::json)
+"""
+
 
 class AuditEntry(Struct, frozen=True, kw_only=True):
     """One change among many; `before` and `after` are Structs or plain values without secrets."""
@@ -28,7 +33,22 @@ async def write_audit(
     before: object = None,
     after: object = None,
 ) -> None:
-    """Note a change. `before` and `after` are Structs or plain values without secrets."""
+    """Note a change. `before` and `after` are Structs or plain values without secrets.
+
+    What concerns no merchant is noted for the installation, with `after` alone.
+    """
+    if context.caller.merchant_id is None:
+        await db.value(
+            _NOTE_INSTALLATION,
+            new_id=new_id(),
+            actor_kind=context.caller.kind,
+            actor_id=context.caller.id,
+            action=action,
+            subject_kind=subject_kind,
+            subject_id=str(subject_id),
+            after=_json(after),
+        )
+        return
     entry = AuditEntry(subject_id=subject_id, before=before, after=after)
     await write_audits(context, db, action, subject_kind, [entry])
 

@@ -7,7 +7,7 @@ from time import monotonic
 
 from msgspec import Struct
 
-from kasuwa.base.db import Pool
+from kasuwa.base.db import Database, Pool
 from kasuwa.base.problems import Unavailable
 
 # How long a block of a leaking quota can be spent.
@@ -77,7 +77,7 @@ class Limits:
         While the database does not answer, Unavailable is raised; with `open_on_failure` the request goes on.
         That is for reads; a log-in whose tries nobody counts must wait.
         """
-        bucket = hashlib.sha256(f"{quota.name}\n{subject}".encode()).digest()
+        bucket = _bucket(quota, subject)
         lease = self._leases.get(bucket)
         if lease is None:
             if len(self._leases) >= self._most_subjects:
@@ -97,6 +97,14 @@ class Limits:
                 if not open_on_failure:
                     raise
                 return Allowance(True, quota.requests, 0, 0.0)
+
+    async def take_within(self, db: Database, quota: Quota, subject: str) -> bool:
+        """Spend one request of a fixed window in the open transaction, so that it is undone with it.
+
+        Others who want the last ones of the subject wait for its end.
+        """
+        grant = await self._ask(db, quota, _bucket(quota, subject), 1)
+        return grant.granted > 0
 
     def _spend(self, quota: Quota, lease: _Lease) -> Allowance | None:
         """What is known without asking the database."""
@@ -127,20 +135,27 @@ class Limits:
 
     async def _lease(self, quota: Quota, bucket: bytes, most: int) -> _Grant:
         async with self._pool.autocommit() as db:
-            if quota.seconds:
-                return await db.one(
-                    "SELECT * FROM lease_window(:bucket, :requests, :span, :most)",
-                    into=_Grant,
-                    bucket=bucket,
-                    requests=quota.requests,
-                    span=timedelta(seconds=quota.seconds),
-                    most=most,
-                )
+            return await self._ask(db, quota, bucket, most)
+
+    async def _ask(self, db: Database, quota: Quota, bucket: bytes, most: int) -> _Grant:
+        if quota.seconds:
             return await db.one(
-                "SELECT * FROM lease_leaky(:bucket, :requests, :leak, :most)",
+                "SELECT * FROM lease_window(:bucket, :requests, :span, :most)",
                 into=_Grant,
                 bucket=bucket,
                 requests=quota.requests,
-                leak=quota.leak_per_second,
+                span=timedelta(seconds=quota.seconds),
                 most=most,
             )
+        return await db.one(
+            "SELECT * FROM lease_leaky(:bucket, :requests, :leak, :most)",
+            into=_Grant,
+            bucket=bucket,
+            requests=quota.requests,
+            leak=quota.leak_per_second,
+            most=most,
+        )
+
+
+def _bucket(quota: Quota, subject: str) -> bytes:
+    return hashlib.sha256(f"{quota.name}\n{subject}".encode()).digest()

@@ -26,6 +26,15 @@ class FieldFault(Struct, frozen=True):
         return self.pointer.strip("/").replace("/", ".")
 
 
+def renamed(faults: Sequence[FieldFault], names: Mapping[str, str]) -> tuple[FieldFault, ...]:
+    """The faults with the last words of their pointers as a caller knows them, by `names`."""
+    return tuple(
+        FieldFault(f"{before}/{names.get(last, last)}", fault.code, fault.message)
+        for fault in faults
+        for before, _, last in [fault.pointer.rpartition("/")]
+    )
+
+
 class Problem(Exception):
     """An expected no. Subclasses set `status`, `code` (stable, kebab-case) and `title`."""
 
@@ -121,6 +130,12 @@ class TooManyRequests(Problem):
     title = "The rate limit is reached"
 
 
+class HeadersTooLarge(Problem):
+    status = 431
+    code = "headers-too-large"
+    title = "The address and the headers are over the limit"
+
+
 class NotImplementedHere(Problem):
     status = 501
     code = "not-implemented"
@@ -136,6 +151,12 @@ class Unavailable(Problem):
 
     def __init__(self, detail: str = "", *, retry_after_seconds: int = 1) -> None:
         super().__init__(detail, headers={"Retry-After": str(retry_after_seconds)})
+
+
+class HttpVersionUnknown(Problem):
+    status = 505
+    code = "http-version-unknown"
+    title = "This server speaks HTTP/1.1"
 
 
 class NoSpace(Problem):

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from kasuwa.cli.letting_in import key_app, token_app
+from kasuwa.cli.options import Data, Json
 from kasuwa.cli.output import fail
 
 app = typer.Typer(
@@ -15,9 +17,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-
-Data = Annotated[str | None, typer.Option("--data", help="Folder of database, files and keys.")]
-Json = Annotated[bool, typer.Option("--json", help="Answer in JSON.")]
 
 
 @app.command()
@@ -126,115 +125,17 @@ def restore(
     raise typer.Exit(run_restore(read_settings(data=data), file, force=force, as_json=as_json))
 
 
-key_app = typer.Typer(help="Developer keys, which prove an app at log-in.", no_args_is_help=True)
-token_app = typer.Typer(help="Tokens of the BigCommerce and Shoplazza APIs.", no_args_is_help=True)
+@app.command()
+def audit(as_json: Json = False, data: Data = None) -> None:
+    """List what was done to the installation: its developer keys and its sealing keys."""
+    from kasuwa.cli.operating import list_entries
+    from kasuwa.settings import read_settings
+
+    list_entries(read_settings(data=data), as_json=as_json)
+
+
 app.add_typer(key_app, name="key")
 app.add_typer(token_app, name="token")
-
-
-KeyId = Annotated[str, typer.Argument(help="Id of the key.")]
-TokenId = Annotated[str, typer.Argument(help="Id of the token.")]
-Overlap = Annotated[
-    int, typer.Option("--overlap", min=0, max=1440, help="Minutes that the old one works on.")
-]
-
-
-@key_app.command("create")
-def key_create(
-    name: Annotated[str, typer.Option(help="Whose key it is, for you to recognise.")],
-    as_json: Json = False,
-    data: Data = None,
-) -> None:
-    """Make a developer key; it is shown this once."""
-    from kasuwa.cli.credentials import create_key
-    from kasuwa.settings import read_settings
-
-    create_key(read_settings(data=data), name, as_json=as_json)
-
-
-@token_app.command("create")
-def token_create(
-    store: Annotated[str, typer.Option(help="Id of the store.")],
-    scopes: Annotated[str, typer.Option(help="Parted by commas: read_product, write_product.")],
-    name: Annotated[str, typer.Option(help="Whose token it is, for you to recognise.")] = "",
-    as_json: Json = False,
-    data: Data = None,
-) -> None:
-    """Make a token of the BigCommerce and Shoplazza APIs for a store; it is shown this once."""
-    from kasuwa.cli.credentials import create_token
-    from kasuwa.settings import read_settings
-
-    create_token(read_settings(data=data), store, scopes, name, as_json=as_json)
-
-
-@key_app.command("list")
-def key_list(as_json: Json = False, data: Data = None) -> None:
-    """List the developer keys, but not what they are."""
-    from kasuwa.cli.operating import list_keys
-    from kasuwa.settings import read_settings
-
-    list_keys(read_settings(data=data), as_json=as_json)
-
-
-@key_app.command("revoke")
-def key_revoke(key: KeyId, as_json: Json = False, data: Data = None) -> None:
-    """End a developer key, from the next request on."""
-    from kasuwa.cli.operating import end_key
-    from kasuwa.settings import read_settings
-
-    end_key(read_settings(data=data), key, as_json=as_json)
-
-
-@key_app.command("rotate")
-def key_rotate(
-    key: KeyId,
-    overlap: Overlap = 60,
-    as_json: Json = False,
-    data: Data = None,
-) -> None:
-    """Make a key of the same name; the old one ends when the overlap is over."""
-    from kasuwa.cli.credentials import replace_key
-    from kasuwa.settings import read_settings
-
-    replace_key(read_settings(data=data), key, overlap, as_json=as_json)
-
-
-@token_app.command("list")
-def token_list(
-    store: Annotated[str | None, typer.Option(help="Those of this store alone.")] = None,
-    as_json: Json = False,
-    data: Data = None,
-) -> None:
-    """List the tokens, but not what they are."""
-    from kasuwa.cli.operating import list_tokens
-    from kasuwa.settings import read_settings
-
-    list_tokens(read_settings(data=data), store, as_json=as_json)
-
-
-@token_app.command("revoke")
-def token_revoke(token: TokenId, as_json: Json = False, data: Data = None) -> None:
-    """End a token, from the next request on."""
-    from kasuwa.cli.operating import end_token
-    from kasuwa.settings import read_settings
-
-    end_token(read_settings(data=data), token, as_json=as_json)
-
-
-@token_app.command("rotate")
-def token_rotate(
-    token: TokenId,
-    overlap: Overlap = 60,
-    as_json: Json = False,
-    data: Data = None,
-) -> None:
-    """Make a token of the same store, name and scopes; the old one ends when the overlap is over."""
-    from kasuwa.cli.credentials import replace_token
-    from kasuwa.settings import read_settings
-
-    replace_token(read_settings(data=data), token, overlap, as_json=as_json)
-
-
 secrets_app = typer.Typer(help="The keys that seal what must be read again.", no_args_is_help=True)
 app.add_typer(secrets_app, name="secrets")
 
@@ -431,7 +332,10 @@ def import_products(
         bool, typer.Option("--dry-run", help="Change nothing; say what would change.")
     ] = False,
     set_stock: Annotated[
-        bool, typer.Option("--set-stock", help="Book the quantities of products that are there as counted.")
+        bool, typer.Option("--set-stock", help="Set what is there, where it is what the file expects.")
+    ] = False,
+    overwrite_stock: Annotated[
+        bool, typer.Option("--overwrite-stock", help="Set it anyhow: what was sold since is undone.")
     ] = False,
     ignore_unknown: Annotated[
         bool, typer.Option("--ignore-unknown", help="Leave columns out that nobody knows.")
@@ -453,7 +357,7 @@ def import_products(
     options = ImportOptions(
         on_duplicate=on_duplicate.value,
         dry_run=dry_run,
-        set_stock=set_stock,
+        stock="overwritten" if overwrite_stock else "expected" if set_stock else "kept",
         ignore_unknown=ignore_unknown,
         delimiter=delimiter,
         sheet=sheet,

@@ -22,7 +22,6 @@ from kasuwa.domain.merchants.quotas import KINDS, Quota, QuotaKind, read_quotas,
 from kasuwa.domain.merchants.switching import (
     MerchantStatus,
     StoreStatus,
-    revoke_developer_key,
     revoke_token,
     switch_merchant,
     switch_store,
@@ -50,7 +49,9 @@ _STORES = """
     FROM store s WHERE $1::uuid IS NULL OR s.merchant_id = $1
     ORDER BY s.merchant_id, s.created_at, s.store_id
 """
-_KEYS = "SELECT key_id, name, created_at, revoked_at FROM developer_key ORDER BY created_at, key_id"
+_ENTRIES = """
+    SELECT at, actor_kind, action, subject_kind, subject_id, after FROM installation_entry ORDER BY audit_id
+"""
 _TOKENS = """
     SELECT t.token_id, t.merchant_id, t.store_id, t.name, t.scopes, t.created_at, t.revoked_at
     FROM access_token t WHERE $1::uuid IS NULL OR t.store_id = $1
@@ -60,8 +61,8 @@ _TOKENS = """
 
 def list_merchants(settings: Settings, *, as_json: bool) -> None:
     """Print each merchant with its size: originals of pictures in bytes."""
-    rows = _read(settings, _MERCHANTS)
-    _show(
+    rows = read_rows(settings, _MERCHANTS)
+    show_rows(
         rows,
         lambda r: (
             f"{r['merchant_id']}  {r['status']:9}  {r['name']}: {r['stores']} stores, {r['users']} users, "
@@ -73,22 +74,26 @@ def list_merchants(settings: Settings, *, as_json: bool) -> None:
 
 def list_stores(settings: Settings, merchant: str | None, *, as_json: bool) -> None:
     """Print each store, of one merchant or of all."""
-    rows = _read(settings, _STORES, None if merchant is None else id_of(merchant, "merchant"))
-    _show(rows, lambda r: f"{r['store_id']}  {r['status']:9}  {r['name']} ({r['shop']})", as_json=as_json)
+    rows = read_rows(settings, _STORES, None if merchant is None else id_of(merchant, "merchant"))
+    show_rows(rows, lambda r: f"{r['store_id']}  {r['status']:9}  {r['name']} ({r['shop']})", as_json=as_json)
 
 
-def list_keys(settings: Settings, *, as_json: bool) -> None:
-    """Print each developer key, but not what it is."""
-    _show(_read(settings, _KEYS), lambda r: f"{r['key_id']}  {_state(r)}  {r['name']}", as_json=as_json)
+def list_entries(settings: Settings, *, as_json: bool) -> None:
+    """Print the audit trail of what concerns no merchant, the oldest first."""
+    show_rows(
+        read_rows(settings, _ENTRIES),
+        lambda r: f"{r['at']:%Y-%m-%d %H:%M %Z}  {r['action']}  {r['subject_id']}  {r['after'] or ''}",
+        as_json=as_json,
+    )
 
 
 def list_tokens(settings: Settings, store: str | None, *, as_json: bool) -> None:
     """Print each token, of one store or of all, but not what it is."""
-    rows = _read(settings, _TOKENS, None if store is None else store_id_of(store))
-    _show(
+    rows = read_rows(settings, _TOKENS, None if store is None else store_id_of(store))
+    show_rows(
         rows,
         lambda r: (
-            f"{r['token_id']}  {_state(r)}  {','.join(r['scopes'])}  store {r['store_id']}  {r['name']}"
+            f"{r['token_id']}  {state_of(r)}  {','.join(r['scopes'])}  store {r['store_id']}  {r['name']}"
         ),
         as_json=as_json,
     )
@@ -170,20 +175,10 @@ def reset_user(settings: Settings, user: str, *, as_json: bool) -> None:
     say(f"every session has ended; told by {' and '.join(recovered.told) or 'nothing: no address is known'}")
 
 
-def end_key(settings: Settings, key: str, *, as_json: bool) -> None:
-    """Revoke a developer key. Raises TokenNotFound."""
-    key_id = id_of(key, "key")
-    at_the_database(settings, lambda context: revoke_developer_key(context, key_id))
-    if as_json:
-        say_json({"key_id": key_id, "revoked": True})
-    else:
-        say(f"key {key_id} is revoked: apps that send it can open no session")
-
-
 def end_token(settings: Settings, token: str, *, as_json: bool) -> None:
     """Revoke a token of the BigCommerce and Shoplazza APIs. Raises TokenNotFound."""
     token_id = id_of(token, "token")
-    found = _read(settings, "SELECT merchant_id FROM access_token WHERE token_id = $1", token_id)
+    found = read_rows(settings, "SELECT merchant_id FROM access_token WHERE token_id = $1", token_id)
     if not found:
         fail(f"no token has the id {token_id}: see `kasuwa token list`")
     merchant_id = UUID(int=found[0]["merchant_id"].int)
@@ -200,13 +195,13 @@ def end_token(settings: Settings, token: str, *, as_json: bool) -> None:
 
 def store_of_token(settings: Settings, token_id: UUID) -> UUID:
     """The store of a token; the command ends where there is no such token."""
-    found = _read(settings, "SELECT store_id FROM access_token WHERE token_id = $1", token_id)
+    found = read_rows(settings, "SELECT store_id FROM access_token WHERE token_id = $1", token_id)
     if not found:
         fail(f"no token has the id {token_id}: see `kasuwa token list`")
     return UUID(int=found[0]["store_id"].int)
 
 
-def _read(settings: Settings, sql: str, *values: UUID | None) -> list[dict[str, Any]]:
+def read_rows(settings: Settings, sql: str, *values: UUID | None) -> list[dict[str, Any]]:
     async def ask(owner_url: str) -> list[dict[str, Any]]:
         owner = await asyncpg.connect(owner_url)
         try:
@@ -218,7 +213,7 @@ def _read(settings: Settings, sql: str, *values: UUID | None) -> list[dict[str, 
         return asyncio.run(ask(urls.owner))
 
 
-def _show(rows: list[dict[str, Any]], line: Callable[[dict[str, Any]], str], *, as_json: bool) -> None:
+def show_rows(rows: list[dict[str, Any]], line: Callable[[dict[str, Any]], str], *, as_json: bool) -> None:
     if as_json:
         say_json([{name: _plain(value) for name, value in row.items()} for row in rows])
         return
@@ -232,7 +227,7 @@ def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, UUID) else value
 
 
-def _state(row: dict[str, Any]) -> str:
+def state_of(row: dict[str, Any]) -> str:
     if row["revoked_at"] is None:
         return "valid  "
     return "revoked" if row["revoked_at"] <= datetime.now(UTC) else "ending "

@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Literal
 
 import asyncpg
+import msgspec
 import typer
 from msgspec import Struct
 
+from kasuwa.base.ids import new_id
 from kasuwa.base.once import KEPT_SECONDS
 from kasuwa.base.postgres.bootstrap import APPLICATION
 from kasuwa.base.postgres.folder import sync_folder, write_file
@@ -36,6 +38,12 @@ _COUNT_OLD = f"SELECT count(*) AS count, max(expires_at) AS until {_OLD_ANSWERS}
 _FORGET_OLD = f"""
     UPDATE once SET sealed = '', fingerprint = '' WHERE scope_hash IN (SELECT scope_hash {_OLD_ANSWERS})
 """  # noqa: S608 - our own text
+
+
+_NOTE = """
+    SELECT note_installation($1, 'operator', 'operator', 'secrets.rotate', 'secrets', 'secret.key',
+                             $2::text::json)
+"""
 
 
 class StepUnsafe(Conflict):
@@ -91,23 +99,29 @@ async def rotate(settings: Settings, owner_url: str, wishes: Wishes, tell: Tell 
     try:
         if not await owner.fetchval("SELECT pg_try_advisory_lock($1)", _LOCK_KEY):
             raise StepUnsafe("Another rotation runs. Wait for its end; it can be run again.")
-        if not await _bring_to_front(settings, owner, tell, new=wishes.new):
-            if wishes.drop:
-                raise StepUnsafe("Nothing was dropped.")
-            return Rotated(step="waiting", keys=len(sealing_keys(settings)))
-        keys = sealing_keys(settings)
-        sealed, until = await _seal_anew(owner, keys, tell)
-        dropped = wishes.drop and await _drop_old(settings, owner, keys, wishes, tell)
-        return Rotated(
-            step="dropped" if dropped else "sealed",
-            keys=len(sealing_keys(settings)),
-            looked_at=sealed.looked_at,
-            sealed_anew=sealed.old,
-            lost=sealed.lost,
-            drop_after=None if wishes.drop else until,
-        )
+        rotated = await _step(settings, owner, wishes, tell)
+        await owner.execute(_NOTE, new_id(), msgspec.json.encode(rotated).decode())
+        return rotated
     finally:
         await owner.close()
+
+
+async def _step(settings: Settings, owner: Owner, wishes: Wishes, tell: Tell) -> Rotated:
+    if not await _bring_to_front(settings, owner, tell, new=wishes.new):
+        if wishes.drop:
+            raise StepUnsafe("Nothing was dropped.")
+        return Rotated(step="waiting", keys=len(sealing_keys(settings)))
+    keys = sealing_keys(settings)
+    sealed, until = await _seal_anew(owner, keys, tell)
+    dropped = wishes.drop and await _drop_old(settings, owner, keys, wishes, tell)
+    return Rotated(
+        step="dropped" if dropped else "sealed",
+        keys=len(sealing_keys(settings)),
+        looked_at=sealed.looked_at,
+        sealed_anew=sealed.old,
+        lost=sealed.lost,
+        drop_after=None if wishes.drop else until,
+    )
 
 
 async def _bring_to_front(settings: Settings, owner: Owner, tell: Tell, *, new: bool) -> bool:

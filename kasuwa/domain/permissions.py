@@ -86,6 +86,21 @@ PERMISSIONS_OF_SCOPE: dict[str, frozenset[str]] = {
 }
 
 
+# What an app proves itself for with a developer key: the operations that name the scope in the contract.
+KEY_SCOPES = frozenset(
+    {
+        "open_session",
+        "register_store",
+        "reset_password",
+        "verify_address",
+        "read_reference",
+        "read_credentials",
+    }
+)
+# Whether strangers may found a merchant here is the operator's to say.
+KEY_SCOPES_OF_STORES = KEY_SCOPES - {"register_store"}
+
+
 def permissions_of_scopes(scopes: list[str]) -> frozenset[str]:
     """What a token with these scopes may do."""
     return frozenset().union(*(PERMISSIONS_OF_SCOPE.get(scope, frozenset()) for scope in scopes))

@@ -20,6 +20,7 @@ _CODES = {
     404: "NotFound",
     405: "InvalidParameter",
     409: "Conflict",
+    412: "PreconditionFailed",
     413: "PayloadTooLarge",
     415: "UnsupportedMediaType",
     422: "InvalidParameter",

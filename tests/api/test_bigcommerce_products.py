@@ -165,6 +165,19 @@ async def test_a_product_needs_name_type_weight_and_price(bc: BigCommerceCalls) 
     assert (await bc.get(PRODUCTS)).json()["data"] == []
 
 
+async def test_more_than_may_have_been_paid_for_is_refused_in_the_field_that_says_so(
+    bc: BigCommerceCalls,
+) -> None:
+    dear = NEW | {"cost_price": 1_000_000_000}
+    too_many = {"inventory_level": 2_000_000_000}
+    assert list(check_error(await bc.post(PRODUCTS, dear | too_many), 422)["errors"]) == ["inventory_level"]
+    made = (await bc.post(PRODUCTS, dear | {"inventory_level": 1})).json()["data"]
+    body = check_error(await bc.put(f"{PRODUCTS}/{made['id']}", too_many), 422)
+    assert list(body["errors"]) == ["inventory_level"]
+    batch = await bc.put(PRODUCTS, [{"id": made["id"], **too_many}])
+    assert list(check_error(batch, 422)["errors"]) == ["0.inventory_level"]
+
+
 async def test_names_skus_and_codes_are_taken_once(bc: BigCommerceCalls) -> None:
     first = (await bc.post(PRODUCTS, NEW | {"sku": "F-1", "upc": "123"})).json()["data"]
     for change, field in (

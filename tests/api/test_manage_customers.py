@@ -5,16 +5,21 @@ import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
+import asyncpg
 import pytest
 
 from kasuwa.base.ids import new_id
+from kasuwa.cli.backup.programs import find_program
 from kasuwa.database import DatabaseUrls
 from kasuwa.domain.customers.sessions import resolve_customer_session
 from kasuwa.domain.permissions import Role
+from kasuwa.handover import WorkerSetup
 from tests.accounts import in_e164, messages_to
 from tests.api.test_storeharmony_customers import ask as crm
 from tests.api.test_storeharmony_customers import person
+from tests.api.test_storeharmony_products import deduct, make
 from tests.base.database import Connection, connected, superuser_url
 from tests.client import Web
 from tests.conftest import SchemaOwner
@@ -215,7 +220,7 @@ def files_with(data_folder: Path, words: list[str]) -> set[str]:
     hits = set()
     needles = [word.encode() for word in words]
     for path in data_folder.rglob("*"):
-        # The database's own files hold what its tables held, until it writes over them.
+        # The database's own files hold what its tables held, until it writes over them; its log stays.
         if path.is_file() and not _is_postgres(path.relative_to(data_folder)):
             content = path.read_bytes()
             if any(needle in content for needle in needles):
@@ -224,7 +229,36 @@ def files_with(data_folder: Path, words: list[str]) -> set[str]:
 
 
 def _is_postgres(path: Path) -> bool:
-    return path.parts[0].startswith(("postgres", "pg"))
+    return path.parts[0].startswith(("postgres", "pg")) and path.name != "postgres.log"
+
+
+async def is_dumped(setup: WorkerSetup, url: str, words: list[str]) -> bool:
+    """Whether a dump of the whole database, as a backup or a copy takes it, has one of the words."""
+    program = find_program(setup.settings, "pg_dump")
+    dumping = await asyncio.create_subprocess_exec(
+        program.path, "--dbname", url, stdout=asyncio.subprocess.PIPE
+    )
+    text, _ = await dumping.communicate()
+    assert dumping.returncode == 0
+    assert b"PostgreSQL database dump complete" in text
+    return any(needle in text for word in words for needle in (word.encode(), word.encode().hex().encode()))
+
+
+async def ledgers_of(superuser: Connection, shop: Shop) -> list[tuple[Any, ...]]:
+    """What each ledger of the merchant sums up to, and where its chains stand."""
+    rows = await superuser.fetch(
+        """
+        SELECT 'movements', state, count(*), sum(quantity), sum(value_change)
+        FROM stock_movement WHERE merchant_id = $1 GROUP BY 2
+        UNION ALL
+        SELECT 'balances', max(encode(head, 'hex')), count(*), sum(on_hand + reserved + in_transit),
+               sum(cost_value)
+        FROM stock_balance WHERE merchant_id = $1
+        ORDER BY 1, 2
+        """,
+        shop.merchant_id,
+    )
+    return [tuple(row) for row in rows]
 
 
 @pytest.fixture
@@ -268,6 +302,47 @@ async def test_after_an_erasure_nothing_of_the_person_is_left_and_all_of_another
     assert not any(word in logs for word in gone.words)
     assert await resolve_customer_session(web.services.pool, gone.token) is None
     assert await resolve_customer_session(web.services.pool, stays.token) is not None
+
+
+async def test_an_erasure_is_whole_in_a_dump_and_moves_no_ledger(
+    web: Web, shop: Shop, database_urls: DatabaseUrls, worker_setup: WorkerSetup
+) -> None:
+    url = superuser_url(database_urls)
+    gone, stays = Canary(), Canary()
+    item = await make(web, shop, quantity=7)
+    for canary in (gone, stays):
+        await canary.live(web, shop)
+    async with connected(url) as superuser:
+        before = await ledgers_of(superuser, shop)
+        assert before
+        assert await is_dumped(worker_setup, url, gone.words), "the search finds what there is"
+        await ask(web, shop, f"{gone.place}/erase", method="POST")
+        while await web.services.jobs.run_due():
+            pass
+        assert not await is_dumped(worker_setup, url, gone.words)
+        assert await is_dumped(worker_setup, url, stays.words)
+        assert await ledgers_of(superuser, shop) == before
+        # The control: one piece sold is seen.
+        await deduct(web, shop, item, quantity=1, reason="other")
+        assert await ledgers_of(superuser, shop) != before
+
+
+async def test_the_log_of_the_database_names_nobody_whom_it_refuses(
+    web: Web, shop: Shop, database_urls: DatabaseUrls, data_folder: Path
+) -> None:
+    log = data_folder / "postgres.log"
+    canary = Canary()
+    await canary.live(web, shop)
+    twice = "INSERT INTO customer SELECT * FROM customer WHERE customer_id = $1"
+    async with connected(superuser_url(database_urls)) as superuser:
+        # As it is set, and as PostgreSQL would have it.
+        careless = "SET log_min_messages = 'error'; SET log_error_verbosity = 'default'"
+        for setting, is_told in (("SELECT 1", False), (careless, True)):
+            await superuser.execute(setting)
+            with pytest.raises(asyncpg.UniqueViolationError):
+                await superuser.execute(twice, UUID(canary.customer_id))
+            # What is written down is there before the refusal is told.
+            assert (canary.customer_id in log.read_text("utf-8", "replace")) is is_told
 
 
 async def test_a_late_repeat_neither_tells_of_the_erased_nor_makes_them_again(web: Web, shop: Shop) -> None:

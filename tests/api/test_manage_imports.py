@@ -193,7 +193,31 @@ async def test_a_dry_run_tells_the_changes_and_makes_none(web: Web, shop: Shop) 
     assert change in done["changes"]
     assert await export(web, shop) == before
     assert (await load(web, shop, text, onduplicate="update"))["updated"] == 1
-    assert (await load(web, shop, "sku,quantity\nA,9\n", onduplicate="update", setstock="true"))["updated"]
+
+
+async def test_stock_is_set_where_it_is_what_the_file_expects_or_overwritten_when_asked(
+    web: Web, shop: Shop
+) -> None:
+    await load(web, shop, simple("A,Malt,500,5", "B,Beer,500,5"))
+    text = "sku,quantity,expected quantity\nA,9,4\nB,9,5\n"
+    done = await load(web, shop, text, onduplicate="update", setstock="true")
+    assert (done["options"]["setStock"], done["options"]["overwriteStock"]) == (True, False)
+    assert (done["updated"], done["failed"]) == (1, 1)
+    assert done["faults"] == [
+        {
+            "column": "expected quantity",
+            "code": "changed",
+            "hint": "The quantity is now 5: look again, then give 5 as what you expect.",
+            "count": 1,
+            "places": [{"row": 2, "value": "4"}],
+        }
+    ]
+    bare = "sku,quantity\nA,7\nB,9\n"
+    done = await load(web, shop, bare, onduplicate="update", setstock="true")
+    assert (done["skipped"], done["faults"][0]["code"]) == (1, "required")
+    assert "overwritestock=true" in done["faults"][0]["hint"]
+    done = await load(web, shop, bare, onduplicate="update", overwritestock="true")
+    assert (done["updated"], done["skipped"], done["options"]["overwriteStock"]) == (1, 1, True)
 
 
 async def test_the_same_file_is_one_import_while_it_is_not_done(web: Web, shop: Shop) -> None:

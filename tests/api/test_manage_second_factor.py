@@ -11,6 +11,7 @@ import pytest
 from kasuwa.base.context import Context
 from kasuwa.base.problems import TooManyRequests
 from kasuwa.base.tries import Tries
+from kasuwa.domain.merchants.actions import claim_login
 from kasuwa.domain.permissions import Role
 from kasuwa.domain.users.actions import as_user
 from kasuwa.domain.users.errors import WrongSecondFactor
@@ -119,7 +120,7 @@ async def test_each_way_to_log_in_asks_for_it_and_the_rest_of_the_shop_is_left_a
 
 async def name_for_login(shop: Shop, user_id: UUID, email: str) -> None:
     async with shop.owner.transaction() as db:
-        await db.value("SELECT add_login(:name, 'email', :user_id)", name=email, user_id=user_id)
+        await claim_login(db, user_id, email, "email", is_proved=True)
 
 
 async def test_a_code_works_once_however_many_send_it(web: Web, shop: Shop, key: str) -> None:

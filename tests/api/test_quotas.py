@@ -11,12 +11,14 @@ from kasuwa.domain.merchants.quotas import QuotaKind, read_quotas, set_quotas
 from tests.api.bigcommerce_calls import BigCommerceCalls
 from tests.api.picture_server import PictureServer
 from tests.api.shoplazza_calls import Shoplazza
+from tests.api.test_manage_complaints import attachment
 from tests.api.test_shoplazza_products import plain
 from tests.api.test_storeharmony_customers import ask
 from tests.api.test_storeharmony_pictures import add
 from tests.api.test_storeharmony_products import deduct, make, session, stock
 from tests.client import Web
 from tests.conftest import SchemaOwner, picture_bytes
+from tests.people import code_of
 from tests.shop import Shop
 
 _FREE = 3
@@ -108,6 +110,55 @@ async def test_bytes_of_files_are_those_of_what_is_shown_once_each(web: Web, sho
     await web.delete(stock(shop, f"/{second['itemId']}"), headers=session(shop))
     assert (await kept(shop))["file_bytes"] == 0
     assert (await add(web, shop, await make(web, shop), other)).status_code == 200
+
+
+async def test_files_of_complaints_take_bytes_until_they_are_removed(
+    web: Web, shop: Shop, png: bytes
+) -> None:
+    path = f"/cloudapi/user/{shop.user_id}/complaint"
+    file = attachment(png, "image/png", "photo.png")
+    body = {"subject": "The printer", "message": "It prints twice.", "category": "HARDWARE"}
+    await allow(shop, file_bytes=2 * len(png) - 1)
+    with_file = body | {"attachments": [file]}
+    assert (await web.post(path, headers=session(shop), json=with_file)).status_code == 200
+    assert await kept(shop) == NOTHING | {"file_bytes": len(png)}
+    beyond = await web.post(path, headers=session(shop), json=with_file)
+    assert (beyond.status_code, code_of(beyond)) == (507, "file-quota-reached")
+    # A picture finds as little room, and words alone take none.
+    assert (await add(web, shop, await make(web, shop), png)).status_code == 507
+    assert (await web.post(path, headers=session(shop), json=body)).status_code == 200
+    complaints = f"/manage/{shop.store_id}/complaints"
+    [one] = [
+        row
+        for row in (await web.get(complaints, headers=session(shop))).json()["data"]
+        if row["attachmentCount"]
+    ]
+    place = f"{complaints}/{one['complaintId']}/attachments/1"
+    removed = await web.delete(place, headers=session(shop))
+    assert (removed.status_code, removed.json()["attachments"]) == (200, [])
+    assert (await web.delete(place, headers=session(shop))).status_code == 404
+    assert (await kept(shop))["file_bytes"] == 0
+    assert (await web.post(path, headers=session(shop), json=with_file)).status_code == 200
+
+
+async def test_a_build_that_does_not_count_files_of_complaints_is_found(
+    web: Web, shop: Shop, png: bytes, schema_owner: SchemaOwner
+) -> None:
+    """The control of the test above: without the trigger the second one is taken."""
+    body = {
+        "subject": "The printer",
+        "message": "It prints twice.",
+        "category": "HARDWARE",
+        "attachments": [attachment(png, "image/png", "photo.png")],
+    }
+    await allow(shop, file_bytes=2 * len(png) - 1)
+    path = f"/cloudapi/user/{shop.user_id}/complaint"
+    await schema_owner.execute("ALTER TABLE complaint_attachment DISABLE TRIGGER count_bytes")
+    try:
+        answers = [await web.post(path, headers=session(shop), json=body) for _ in range(2)]
+    finally:
+        await schema_owner.execute("ALTER TABLE complaint_attachment ENABLE TRIGGER count_bytes")
+    assert [one.status_code for one in answers] == [200, 200]
 
 
 async def test_a_quota_that_was_lowered_takes_nothing_away(web: Web, shop: Shop) -> None:

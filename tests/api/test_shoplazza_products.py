@@ -13,6 +13,8 @@ from tests.api.shoplazza_calls import UNKNOWN, Shoplazza, new_product_id, positi
 from tests.conftest import picture_bytes
 from tests.shop import Shop
 
+# More than may have been paid for at one location.
+TOO_DEAR = {"inventory_quantity": 2_000_000_000, "cost_price": "1000000000"}
 VARIANTS = [
     {
         "option1": "S",
@@ -162,6 +164,7 @@ async def test_a_variant_shows_its_own_image(slz: Shoplazza, pictures: PictureSe
         ({"variants": [{**VARIANTS[0], "weight": "9999999999"}]}, "variants.0.weight"),
         ({"variants": [{**VARIANTS[0], "weight_unit": "stone"}]}, "variants.0.weight_unit"),
         ({"variants": [{**VARIANTS[0], "inventory_quantity": -1}]}, "variants.0.inventory_quantity"),
+        ({"variants": [VARIANTS[1], {**VARIANTS[0], **TOO_DEAR}]}, "variants.1.inventory_quantity"),
         ({"variants": [{**VARIANTS[0], "sku": "x" * 256}]}, "variants.0.sku"),
         ({"images": [{"src": ""}]}, "images.0.src"),
         ({"images": [{"src": "https://host.example/a.png", "width": 0}]}, "images.0.width"),

@@ -197,3 +197,38 @@ async def test_a_call_that_is_sent_twice_makes_its_products_once(web: Web, shop:
     assert statuses(first.json()) == ["created", "created", "failed"]
     assert again.content == first.content
     assert await faults(shop.owner) == []
+
+
+async def test_a_part_of_a_whole_unit_is_no_first_stock_wherever_it_is_given(web: Web, shop: Shop) -> None:
+    made = await write(web, shop, [shirt(sku="SHIRT")])
+    path = f"/cloudapi/app/{shop.store_id}/stock"
+    headers = {"sessiontoken": shop.session}
+    large = {"sku": "SHIRT-L", "options": [{"name": "Size", "value": "L"}], "quantity": 1.5}
+    wide = {"options": [{"name": "Size", "values": ["S", "M", "L"]}]}
+    alone = {"name": "Tie", "prices": {"sellingPrice": 1}}
+    elsewhere = [{"storeId": str(shop.second_store_id), "quantity": 1.5}]
+    variants = [{**large, "sku": "CAP-L"}]
+    for answer in (
+        await web.post(path, headers=headers, json=alone | {"quantity": 1.5}),
+        await web.post(path, headers=headers, json=alone | {"locationQuantities": elsewhere}),
+        await web.post(
+            f"{path}/createwithvariants", headers=headers, json=alone | wide | {"variants": variants}
+        ),
+        await web.post(
+            f"{path}/{made['rows'][0]['itemId']}/addvariants",
+            headers=headers,
+            json=wide | {"variants": [large]},
+        ),
+    ):
+        assert answer.status_code == 422, answer.text
+        assert [error["pointer"].rpartition("/")[2] for error in answer.json()["errors"]] == ["quantity"]
+    for items, options in (
+        ([item("A", quantity=1.5)], {}),
+        ([item("A", locationQuantities=elsewhere)], {}),
+        ([shirt(sku="CAP", **wide, variants=variants)], {}),
+        ([shirt(sku="SHIRT", **wide, variants=[large])], {"onDuplicateSku": "update"}),
+    ):
+        (row,) = (await write(web, shop, items, **options))["rows"]
+        assert row["status"] == "failed"
+        assert [error["field"].rpartition(".")[2] for error in row["errors"]] == ["quantity"]
+    assert await faults(shop.owner) == []

@@ -30,7 +30,7 @@ from tests.shop import Shop, new_shop
 __all__ = ["installation", "settings", "urls"]
 
 THERE = "sku,name,price,quantity\nA,Malt,500,5\nB,Beer,700,5\n"
-CHANGED = "sku,name,price,quantity\nA,Ale,600,9\nB,Beer,700,5\nC,Cola,300,2\n"
+CHANGED = "sku,name,price,quantity,expected quantity\nA,Ale,600,9,5\nB,Beer,700,5,5\nC,Cola,300,2,\n"
 
 
 @pytest.fixture
@@ -106,6 +106,11 @@ async def test_what_becomes_of_a_sku_that_is_there_is_said_by_the_options(
     assert await first_product(shop) == ["Ale", "60000", "5.000"]
     assert await done("--on-duplicate", "update", "--set-stock") == [0, 0, 1, 2, 0]
     assert await first_product(shop) == ["Ale", "60000", "9.000"]
+    # What is not as the file expects is set when that was asked for, and only then.
+    await asyncio.to_thread(file.write_text, "sku,quantity,expected quantity\nA,4,5\n")
+    assert await done("--on-duplicate", "update", "--set-stock") == [1, 0, 0, 0, 1]
+    assert await done("--on-duplicate", "update", "--overwrite-stock") == [0, 0, 1, 0, 0]
+    assert await first_product(shop) == ["Ale", "60000", "4.000"]
 
 
 def on_a_terminal(installation: Installation, *words: str) -> str:

@@ -165,6 +165,52 @@ def test_a_rotated_token_and_key_work_beside_the_new_ones_and_without_overlap_th
     assert "ending " in ask("key", "list")
 
 
+def test_a_key_of_a_store_opens_what_it_is_for_and_lists_say_whose_it_is(platform: Platform) -> None:
+    ask, store = platform.installation.ask, platform.store_id
+    made = json.loads(
+        ask("key", "create", "--name", "tablet", "--store", store, "--scopes", "read_reference", "--json")
+    )
+    headers = {"X-Developer-Key": made["key"]}
+
+    def countries() -> int:
+        return httpx.get(f"{platform.url}/cloudapi/utils/countries", headers=headers).status_code
+
+    assert countries() == 200
+    log_in = {"username": "somebody", "password": "something"}
+    assert httpx.post(f"{platform.url}/cloudapi/app/access/", headers=headers, json=log_in).status_code == 403
+    [row] = [row for row in platform.listed("key") if row["name"] == "tablet"]
+    assert (row["store_id"], row["scopes"]) == (store, ["read_reference"])
+    ask("key", "revoke", made["key_id"])
+    assert countries() == 401
+    refused = platform.installation.run(
+        "key", "create", "--name", "x", "--store", store, "--scopes", "register_store"
+    )
+    assert (refused.returncode, "Give one or more of" in refused.stderr) == (1, True)
+
+
+def test_keys_of_the_installation_that_are_made_rotated_and_revoked_stand_in_its_trail(
+    platform: Platform,
+) -> None:
+    ask = platform.installation.ask
+    made = json.loads(ask("key", "create", "--name", "noted", "--scopes", "open_session", "--json"))
+    new = json.loads(ask("key", "rotate", made["key_id"], "--overlap", "5", "--json"))
+    ask("key", "revoke", new["key_id"])
+    trail = json.loads(ask("audit", "--json"))
+    noted = [
+        (row["action"], row["subject_id"], row["actor_kind"])
+        for row in trail
+        if row["subject_id"] in (made["key_id"], new["key_id"])
+    ]
+    assert noted == [
+        ("key.create", made["key_id"], "operator"),
+        ("key.rotate", made["key_id"], "operator"),
+        ("key.create", new["key_id"], "operator"),
+        ("key.revoke", new["key_id"], "operator"),
+    ]
+    assert made["key"] not in json.dumps(trail)
+    assert "key.rotate" in ask("audit")
+
+
 @pytest.mark.parametrize(
     ("words", "reason"),
     [

@@ -157,6 +157,11 @@ def test_every_step_is_taken_beside_a_server_and_no_read_fails(folder: Path, add
             said = replaced(installation, running)
             assert " 0 left to do" in said
             told = json.loads(installation.ask("secrets", "rotate", "--drop-old", "--yes", "--json"))
+            noted = json.loads(installation.ask("audit", "--json"))
+            assert [(one["action"], json.loads(one["after"])["step"]) for one in noted] == [
+                ("secrets.rotate", step) for step in ("waiting", "waiting", "sealed", "dropped")
+            ]
+            assert not any(key in json.dumps(noted) for key in (old, new)), "the trail holds no key"
             assert (told["step"], told["keys"], told["lost"], told["drop_after"]) == ("dropped", 1, 0, None)
             assert told["looked_at"] >= len(SEALED)
             assert file.read_text().split() == [new]

@@ -342,6 +342,11 @@ BODIES: dict[tuple[str, str], Callable[[Cast], Any]] = {
         "scopes": ["read_product"],
     },
     ("manage", "rotateAccessToken"): lambda cast: {"overlapMinutes": 5},
+    ("manage", "createDeveloperKey"): lambda cast: {
+        "name": f"{cast.mark} app",
+        "scopes": ["open_session"],
+    },
+    ("manage", "rotateDeveloperKey"): lambda cast: {"overlapMinutes": 5},
     ("manage", "changeStock"): lambda cast: {
         "reference": f"{cast.mark} GRN",
         "lines": [{"variantId": str(cast.variant_id), "change": 2, "note": f"{cast.mark} late"}],

@@ -45,10 +45,10 @@ def with_token(cast: Cast, token: str, name: str) -> Caller:
     return Caller(name=name, cast=cast, secrets=dict.fromkeys(schemes, token))
 
 
-async def colleague_elsewhere(victim: Cast, developer_key: str) -> Caller:
-    """A cashier of the victim's other location; for the other APIs its read-only token."""
+async def colleague_elsewhere(victim: Cast, developer_key: str, role: Role) -> Caller:
+    """Somebody of the victim's other location alone; for the other APIs its read-only token."""
     shop = victim.shop
-    staff = await hire(shop, Role.CASHIER, shop.second_store_id)
+    staff = await hire(shop, role, shop.second_store_id)
     operator = Context(shop.owner.services, request_id="test")
     token = await create_access_token(operator, shop.second_store_id, ["read_product"])
     there = msgspec.structs.replace(
@@ -59,7 +59,7 @@ async def colleague_elsewhere(victim: Cast, developer_key: str) -> Caller:
         email=staff.email,
     )
     return Caller(
-        name="a cashier of another location",
+        name=f"{role} of another location",
         cast=there,
         secrets={
             "sessiontoken": staff.session,
@@ -110,7 +110,9 @@ async def strangers(victim: Cast, other: Cast, developer_key: str) -> list[Calle
     return [
         Caller(name="nobody", cast=other),
         owner(other, developer_key, "the other merchant's owner"),
-        await colleague_elsewhere(victim, developer_key),
+        # The one may hardly anything, the other everything, there.
+        await colleague_elsewhere(victim, developer_key, Role.CASHIER),
+        await colleague_elsewhere(victim, developer_key, Role.OWNER),
         with_token(other, other.shop.read_token, "a read-only token"),
         await whose_time_is_over(victim),
         await customer_of(victim, other),

@@ -101,9 +101,11 @@ class Cast(Struct, frozen=True, kw_only=True):
     staff_id: UUID
     staff_session_id: UUID
     till_token: str
-    # One more session of the owner's, a token to rotate, and a second factor that waits for its first code.
+    # One more session of the owner's, a token and a developer key to rotate, and a second factor that waits
+    # for its first code.
     session_id: UUID
     token_id: UUID
+    key_id: UUID
     factor_secret: str
     # What the store shows of itself, and what somebody complained of there.
     banner_id: UUID

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from kasuwa.domain.merchants.actions import open_session
+from kasuwa.domain.merchants.keys import create_key
 from kasuwa.domain.merchants.tokens import create_token
 from kasuwa.domain.staff.pins import pin_marks
 from kasuwa.domain.staff.tills import open_till
@@ -18,7 +19,8 @@ PIN = "4829"
 
 
 async def ways_in(mark: str, shop: Shop, staff: "Staff") -> dict[str, Any]:
-    """A PIN for the cashier `staff`; a till, a session that may end, a token to rotate, a second factor."""
+    """A PIN for the cashier `staff`; a till, a session that may end, a token and a key to rotate, a second
+    factor."""
     async with shop.owner.transaction() as db:
         spare = await open_session(shop.owner, db, shop.user_id, shop.store_id)
         await db.execute(
@@ -35,6 +37,7 @@ async def ways_in(mark: str, shop: Shop, staff: "Staff") -> dict[str, Any]:
         "till_token": (await open_till(shop.owner)).token,
         "session_id": spare.session_id,
         "token_id": (await create_token(shop.owner, f"{mark} app", ["read_product"])).token_id,
+        "key_id": (await create_key(shop.owner, f"{mark} kiosk", ["open_session"])).key_id,
     }
 
 

@@ -114,6 +114,7 @@ IDENTITIES: dict[str, dict[str, Identity]] = {
         "userid": _uuid("staff_id"),
         "sessionid": _uuid("session_id"),
         "tokenid": _uuid("token_id"),
+        "keyid": _uuid("key_id"),
         "customerid": _uuid("customer_id"),
         "destinationstoreid": _uuid("other_store_id"),
         "itemid": _uuid("product_id"),
@@ -202,8 +203,33 @@ _MAKERS = frozenset(
     }
 )
 
-STORE_BOUND = frozenset({"storeid", "store_hash", "accountid"})
+STORE_BOUND = frozenset(
+    {
+        "storeid",
+        "storeids",
+        "store_hash",
+        "accountid",
+        "userid",
+        "bankid",
+        "internalaccountno",
+        "replacementbankid",
+        "tokenid",
+        "keyid",
+        "sessionid",
+        "stocktakeid",
+        "complaintid",
+        "bannerid",
+        "gatewayid",
+        "pointid",
+    }
+)
 """What a colleague at another location has no business with; the catalogue is the whole merchant's."""
+
+MERCHANTS_OWN = {
+    ("getProductAudit", "userid"): "what was done to a product, by whomever of the merchant's",
+    ("getProductsWithComplexQuery", "storeids"): "who sells looks up where else a thing lies",
+}
+"""By operation and name: what is the whole merchant's although it is named here, and why."""
 
 
 # Operations and calls ------------------------------------------------------------------------------

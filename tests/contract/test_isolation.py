@@ -17,7 +17,7 @@ from tests.contract.cast import new_cast
 from tests.contract.isolation import TELLS, Findings, knock
 from tests.contract.leaves import MissingRecipe
 from tests.contract.recipes import Entry, built
-from tests.contract.walls import take_down_our_checks
+from tests.contract.walls import open_functions, take_down_location_checks, take_down_our_checks
 from tests.shop import new_developer_key
 
 
@@ -35,6 +35,31 @@ _SAMPLE = {
     ("bigcommerce", "getProductImages"),
     ("shoplazza", "product_show"),
     ("shoplazza", "delete_product"),
+    ("manage", "suspendCustomer"),
+    ("storeharmony", "getStoreBankAccountDetails"),
+    ("storeharmony", "getStoreUser"),
+    ("manage", "revokeAccessToken"),
+    ("manage", "revokeDeveloperKey"),
+    ("manage", "getTransfer"),
+    ("manage", "getStocktake"),
+    ("manage", "getComplaint"),
+    ("manage", "removeComplaintAttachment"),
+}
+
+# Those that name a thing of one location.
+_OF_A_LOCATION = {
+    ("storeharmony", "getProductByItemId"),
+    ("storeharmony", "getStoreBankAccountDetails"),
+    ("storeharmony", "deactivateStoreBankAccount"),
+    ("storeharmony", "getStoreUser"),
+    ("storeharmony", "deleteStoreUser"),
+    ("manage", "revokeAccessToken"),
+    ("manage", "revokeDeveloperKey"),
+    ("manage", "listTransfers"),
+    ("manage", "getStocktake"),
+    ("manage", "getComplaint"),
+    ("manage", "removeComplaintAttachment"),
+    ("manage", "listCustomers"),
 }
 
 
@@ -75,9 +100,7 @@ async def test_a_foreign_id_is_as_unknown_as_any_other(
     findings = await knock(web, superuser, built(), await new_developer_key(web.services))
     show(capsys, "isolation", findings)
     assert findings.unreached == []
-    assert findings.leaks == []
-    assert findings.effects == []
-    assert findings.differences == []
+    assert [*findings.leaks, *findings.effects, *findings.differences] == []
     assert findings.told == TELLS.keys()
 
 
@@ -88,30 +111,49 @@ async def test_row_level_security_alone_keeps_merchants_apart(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     take_down_our_checks(monkeypatch)
-    findings = await knock(
-        web, superuser, built(), await new_developer_key(web.services), merchants_only=True
-    )
+    findings = await knock(web, superuser, built(), await new_developer_key(web.services), among="merchants")
     show(capsys, "isolation without our own checks", findings)
     assert findings.leaks == []
     assert findings.effects == []
 
 
-async def test_without_either_wall_the_matrix_finds_leaks_effects_and_differences(
+async def test_without_the_walls_the_matrix_finds_leaks_effects_and_differences(
     open_web: Web,
     open_database: str,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     take_down_our_checks(monkeypatch)
+    take_down_location_checks(monkeypatch, open_web)
     entries = [entry for entry in built() if entry.key in _SAMPLE]
     async with connected(open_database) as connection:
+        await open_functions(connection)
         key = await new_developer_key(open_web.services)
-        findings = await knock(open_web, connection, entries, key, merchants_only=True)
-    show(capsys, "isolation with both walls down", findings)
+        findings = await knock(open_web, connection, entries, key, among="merchants")
+    show(capsys, "isolation with every wall down", findings)
     for entry in entries:
-        found = findings.effects if entry.writes else findings.leaks
+        found = [*findings.effects, *findings.leaks]
         assert any(one.startswith(f"{entry} ") for one in found), f"{entry}: nothing was found"
     assert findings.differences
+
+
+async def test_without_the_checks_of_locations_the_matrix_finds_each_family(
+    open_web: Web,
+    open_database: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    take_down_location_checks(monkeypatch, open_web)
+    entries = [entry for entry in built() if entry.key in _OF_A_LOCATION]
+    assert len(entries) == len(_OF_A_LOCATION)
+    async with connected(open_database) as connection:
+        await open_functions(connection)
+        key = await new_developer_key(open_web.services)
+        findings = await knock(open_web, connection, entries, key, among="locations")
+    show(capsys, "isolation of locations without our checks", findings)
+    for entry in entries:
+        found = [*findings.effects, *findings.leaks]
+        assert any(one.startswith(f"{entry} by OWNER") for one in found), f"{entry}: nothing was found"
 
 
 async def test_files_are_found_by_their_whole_address_only(web: Web) -> None:

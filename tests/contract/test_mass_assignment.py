@@ -1,6 +1,6 @@
 """What the server decides cannot be sent: ids, versions and times in a body are refused or ignored."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import httpx
@@ -8,11 +8,14 @@ import pytest
 from msgspec import UNSET
 
 from kasuwa.base.ids import new_id
+from kasuwa.database import DatabaseUrls
+from tests.base.database import Connection, connected, superuser_url
 from tests.client import Web
 from tests.contract.bodies import BODIES
 from tests.contract.callers import right_caller
 from tests.contract.cast import Cast, new_cast
-from tests.contract.isolation import leaves
+from tests.contract.columns import forgeries, switches, taken
+from tests.contract.isolation import leaves, rows_of
 from tests.contract.recipes import Call, Entry, built
 
 Path = tuple[str | int, ...]
@@ -120,6 +123,7 @@ _ONCE = {
     ("manage", "confirmSecondFactor"),
     ("manage", "renewRecoveryCodes"),
     ("manage", "rotateAccessToken"),
+    ("manage", "rotateDeveloperKey"),
 }
 
 
@@ -147,3 +151,94 @@ async def test_a_field_that_is_taken_is_found(web: Web) -> None:
     entry = next(one for one in WRITING if one.key == ("bigcommerce", "updateProductImage"))
     _, _, taken = await find_taken(web, entry, more=(("description",),))
     assert taken == [f"{entry}: description"]
+
+
+# Columns -------------------------------------------------------------------------------------------
+
+
+def objects_in(entry: Entry, schema: Any, value: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
+    """Path and schema of each object of the body whose fields the contract names."""
+    schema = entry.contract.follow(schema)
+    if isinstance(value, list) and value and "items" in schema:
+        yield from objects_in(entry, schema["items"], value[0], (*path, 0))
+    elif isinstance(value, dict) and (properties := _properties(entry, schema)):
+        yield path, properties
+        for name, one in value.items():
+            if name in properties:
+                yield from objects_in(entry, properties[name], one, (*path, name))
+
+
+async def forge_columns(
+    web: Web, database: Connection, entry: Entry, *, known: frozenset[str] = frozenset()
+) -> tuple[int, list[str]]:
+    """How many names were refused, and what the others have changed. `known` are tried although the body has
+    a word for them."""
+    other, plain = await new_cast(web.services), await new_cast(web.services)
+    expected_answer = await (await _own_call(web, entry, plain)).send(web)
+    assert expected_answer.is_success, expected_answer.text
+    expected, others = await switches(database, plain), await rows_of(database, other)
+    values = await forgeries(database, other)
+    refused, changes = 0, []
+    for path, properties in [*objects_in(entry, entry.body_schema(), entry.call(plain).json)]:
+        cast = await new_cast(web.services)
+        call = await _own_call(web, entry, cast)
+        theirs = {name: one for name, one in values.items() if name not in properties or name in known}
+        for name, value in theirs.items():
+            with_field(call, (*path, name), value)
+        before = await rows_of(database, cast)
+        answer = await call.send(web)
+        spot = f"{entry} at /{'/'.join(map(str, path))}"
+        if answer.status_code in (400, 422):
+            refused += len(theirs)
+            expected_rows = before
+            changes += [] if await rows_of(database, cast) == expected_rows else [f"{spot}: refused and kept"]
+            continue
+        assert answer.is_success, f"{spot}: {answer.status_code} {answer.text}"
+        changes += [f"{spot}: {name}" for name in sorted(await taken(database, cast, theirs))]
+        differing = {
+            (table, name)
+            for table, name, _ in (await switches(database, cast) - expected)
+            + (expected - await switches(database, cast))
+        }
+        changes += [f"{spot}: switched {table}.{name}" for table, name in sorted(differing)]
+    if await rows_of(database, other) != others:
+        changes.append(f"{entry}: another merchant's rows")
+    return refused, changes
+
+
+@pytest.fixture
+async def superuser(database_urls: DatabaseUrls) -> AsyncIterator[Connection]:
+    async with connected(superuser_url(database_urls)) as connection:
+        yield connection
+
+
+@pytest.mark.parametrize("entry", WRITING, ids=str)
+async def test_no_column_is_written_by_its_name(web: Web, superuser: Connection, entry: Entry) -> None:
+    """Every column of every table is sent in every object of the body, in both spellings."""
+    _, changes = await forge_columns(web, superuser, entry)
+    assert changes == []
+
+
+async def test_the_columns_that_matter_are_among_those_that_are_sent(web: Web, superuser: Connection) -> None:
+    values = await forgeries(superuser, await new_cast(web.services))
+    assert values.keys() >= {
+        "merchantId",
+        "storeId",
+        "userId",
+        "role",
+        "status",
+        "emailVerifiedAt",
+        "passwordHash",
+        "extraPermissions",
+        "onHand",
+        "averageCost",
+        "archived",
+        "scopes",
+        "customerId",
+    }
+
+
+async def test_a_column_that_is_written_by_its_name_is_found(web: Web, superuser: Connection) -> None:
+    entry = next(one for one in WRITING if one.key == ("bigcommerce", "updateProduct"))
+    _, changes = await forge_columns(web, superuser, entry, known=frozenset({"description"}))
+    assert f"{entry} at /: description" in changes

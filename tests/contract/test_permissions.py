@@ -3,14 +3,24 @@
 import msgspec
 import pytest
 
-from kasuwa.domain.permissions import Role
+from kasuwa.api.storeharmony.dialect import StoreHarmony
+from kasuwa.domain.permissions import KEY_SCOPES, Role
 from tests.client import Web
-from tests.contract.callers import Caller, with_token
+from tests.contract.callers import Caller, customer_of, with_token
 from tests.contract.cast import Cast, hire, new_cast
 from tests.contract.proofs import begin_factor, prepare
 from tests.contract.recipes import Entry, built
 from tests.shop import new_developer_key
-from tools.document_permissions import CALLERS, PAGE, cell, needs_both, page
+from tools.document_permissions import (
+    CALLERS,
+    KEY_CALLERS,
+    PAGE,
+    cell,
+    key_cell,
+    needs_both,
+    page,
+    takes_key,
+)
 
 
 async def everybody(cast: Cast, developer_key: str) -> dict[str, Caller]:
@@ -21,6 +31,8 @@ async def everybody(cast: Cast, developer_key: str) -> dict[str, Caller]:
         "read token": with_token(cast, shop.read_token, "read token"),
         "write token": with_token(cast, shop.token, "write token"),
         "app key": with_token(cast, developer_key, "app key"),
+        "till": with_token(cast, cast.till_token, "till"),
+        "customer": await customer_of(cast, cast),
         "nobody": Caller(name="nobody", cast=cast),
     }
     for name, role in (("manager", Role.MANAGER), ("cashier", Role.CASHIER)):
@@ -56,6 +68,39 @@ async def cells(web: Web, entry: Entry, developer_key: str) -> dict[str, str]:
 async def test_each_cell_of_the_table_holds(web: Web, developer_key: str, entry: Entry) -> None:
     expected = {name: cell(entry.dialect, entry.operation, name) for name in CALLERS}
     assert await cells(web, entry, developer_key) == expected
+
+
+WITH_KEYS = [entry for entry in built() if takes_key(entry.operation)]
+
+
+async def key_cells(web: Web, entry: Entry) -> dict[str, str]:
+    """What the operation answers to a developer key with each scope alone, beside a session if need be."""
+    found: dict[str, str] = {}
+    for scope in sorted(KEY_CALLERS, key=lambda scope: scope == entry.operation.scope):
+        cast = await new_cast(web.services)
+        secrets = {"developerKey": await new_developer_key(web.services, scope)}
+        if needs_both(entry.operation):
+            secrets["sessiontoken"] = cast.shop.session
+        caller = Caller(name=scope, cast=cast, secrets=secrets)
+        answer = await entry.call(cast).by(caller).send(web)
+        found[scope] = "yes" if answer.is_success else str(answer.status_code)
+    return found
+
+
+@pytest.mark.parametrize("entry", WITH_KEYS, ids=str)
+async def test_a_developer_key_opens_what_its_scope_says(web: Web, entry: Entry) -> None:
+    assert await key_cells(web, entry) == {scope: key_cell(entry.operation, scope) for scope in KEY_CALLERS}
+
+
+async def test_a_key_whose_scopes_nobody_looks_at_is_found(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(StoreHarmony, "_check_scope", lambda self, app, exchange: None)
+    entry = next(one for one in WITH_KEYS if one.key == ("storeharmony", "getCountries"))
+    assert set((await key_cells(web, entry)).values()) == {"yes"}
+
+
+def test_each_operation_that_takes_a_key_names_one_of_its_scopes() -> None:
+    named = {entry.operation.scope for entry in WITH_KEYS}
+    assert named == KEY_SCOPES
 
 
 def test_the_page_says_what_the_code_does() -> None:

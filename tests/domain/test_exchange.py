@@ -159,7 +159,8 @@ async def test_an_update_takes_the_columns_of_the_file_and_no_others(context: Co
 
     # Yesterday's export must not undo today's sales: quantities count only when that is asked for.
     assert await on_hand() == [5]
-    run = await load(context, file, "sku,quantity\nA,9\n", on_duplicate="update", set_stock=True)
+    text = "sku,quantity,expected quantity\nA,9,5\n"
+    run = await load(context, file, text, on_duplicate="update", stock="expected")
     assert run.updated == 1
     assert await on_hand() == [9]
     assert await faults(context) == []
@@ -399,7 +400,7 @@ async def test_what_only_the_ledger_can_refuse_fails_its_product_alone(context: 
         )
         await move_stock(context, db, [move])
     text = "sku,quantity\n" + "".join(f"S-{n},3\n" for n in range(20))
-    run = await load(context, file, text, on_duplicate="update", set_stock=True)
+    run = await load(context, file, text, on_duplicate="update", stock="overwritten")
     assert (run.updated, run.failed) == (19, 1)
     assert [row for row, _, _ in told(run)] == [9]
     assert await faults(context) == []
@@ -412,7 +413,7 @@ async def test_a_row_may_have_cost_so_much_and_no_more(context: Context, file: P
     assert told(run) == [(3, "quantity", "maximum")]
     assert await faults(context) == []
     # What is there is counted at what it cost.
-    run = await load(context, file, "sku,quantity\nA,2\n", on_duplicate="update", set_stock=True)
+    run = await load(context, file, "sku,quantity\nA,2\n", on_duplicate="update", stock="overwritten")
     assert told(run) == [(2, "quantity", "maximum")]
     text = (
         "sku,parent sku,name,price,cost price,quantity,option1 name,option1 value\n"

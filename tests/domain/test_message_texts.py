@@ -17,6 +17,7 @@ VALUES: dict[str, dict[str, str]] = {
     },
     "verify-email-by-token": {"code": "123456", "minutes": "10", "token": "x" * 43},
     "verify-mobile": {"code": "123456", "minutes": "10"},
+    "address-in-use": {},
     "customer-verify-email": {"code": "123456", "minutes": "10"},
     "customer-verify-mobile": {"code": "123456", "minutes": "10"},
     "check-email": {"code": "123456", "minutes": "10"},

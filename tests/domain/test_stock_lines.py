@@ -16,17 +16,13 @@ from kasuwa.base.context import Context
 from kasuwa.base.money import currencies, decimals
 from kasuwa.database import DatabaseUrls
 from kasuwa.domain.catalogue.actions import ProductChange, create_product, update_product
-from kasuwa.domain.catalogue.bulk import write_products
-from kasuwa.domain.catalogue.bulk_records import BulkProduct
 from kasuwa.domain.catalogue.errors import UnitTooCoarse
 from kasuwa.domain.catalogue.records import (
     NewProduct,
     NewVariant,
     OpeningStock,
-    OptionValue,
     Price,
     Product,
-    ProductOption,
 )
 from kasuwa.domain.inventory import actions
 from kasuwa.domain.inventory.actions import (
@@ -34,7 +30,6 @@ from kasuwa.domain.inventory.actions import (
     move_stock,
     open_balances,
     set_packs,
-    set_reorder,
     set_stock,
 )
 from kasuwa.domain.inventory.errors import (
@@ -365,77 +360,6 @@ async def test_the_database_knows_the_decimals_of_every_currency(context: Contex
     assert {row["c"]: row["n"] for row in known} == {row["c"]: decimals(row["c"]) for row in known}
 
 
-# Low stock -----------------------------------------------------------------------------------------
-
-
-async def low_events(context: Context) -> list[int]:
-    found = await rows(context, "SELECT available::int AS n FROM stock_low_event ORDER BY event_id")
-    return [row["n"] for row in found]
-
-
-async def test_low_stock_is_told_once_for_each_crossing(context: Context) -> None:
-    rice = (await goods(context, quantity=10)).main.variant_id
-    await set_reorder(own(context), rice, level=Decimal(5))
-    for change, told in ((-4, []), (-1, [5]), (-2, [5]), (4, [5]), (-3, [5, 4]), (-1, [5, 4])):
-        await move(context, line(context.store_id, rice, change=Decimal(change)))
-        assert await low_events(context) == told
-    await set_reorder(own(context), rice, level=Decimal(1))
-    await set_reorder(own(context), rice, level=Decimal(3))
-    assert await low_events(context) == [5, 4, 3]
-
-
-async def test_what_is_reserved_is_no_longer_there_to_be_sold(context: Context) -> None:
-    rice = (await goods(context, quantity=10)).main.variant_id
-    await set_reorder(own(context), rice, level=Decimal(5))
-    await move(context, line(context.store_id, rice, kind="reserved", state="reserved", change=Decimal(6)))
-    assert await low_events(context) == [4]
-
-
-async def test_a_crossing_that_is_undone_is_not_told(context: Context) -> None:
-    rice = (await goods(context, quantity=10)).main.variant_id
-    await set_reorder(own(context), rice, level=Decimal(5))
-    with pytest.raises(NotEnoughStock):
-        await move(
-            context,
-            line(context.store_id, rice, change=Decimal(-8)),
-            line(context.store_id, rice, change=Decimal(-8)),
-        )
-    assert await low_events(context) == []
-
-
-@pytest.mark.parametrize("way", ["alone", "in bulk"])
-async def test_a_product_is_not_low_itself_while_its_variants_are_sold(context: Context, way: str) -> None:
-    """Its level is for all of them together, as lists and filters reckon; nothing of its own is counted."""
-    price = Price(currency="NGN", selling_minor=100)
-    new = NewProduct(
-        name="Shirt",
-        kind="variant",
-        options=(ProductOption("Size", ("S", "M")),),
-        main=NewVariant(price=price, opening=(OpeningStock(context.store_id, reorder_level=Decimal(5)),)),
-        variants=tuple(
-            NewVariant(
-                options=(OptionValue("Size", size),),
-                opening=(OpeningStock(context.store_id, Decimal(4), reorder_level=Decimal(4)),),
-            )
-            for size in "SM"
-        ),
-    )
-    if way == "alone":
-        await create_product(context, new)
-    else:
-        await write_products(context, [BulkProduct(new=new)])
-    assert await low_events(context) == [4, 4]
-
-
-async def test_fifty_tills_at_once_cross_the_level_once(context: Context) -> None:
-    rice = (await goods(context, quantity=50)).main.variant_id
-    await set_reorder(own(context), rice, level=Decimal(20))
-    await asyncio.gather(
-        *(move(context, line(context.store_id, rice, change=Decimal(-1))) for _ in range(50))
-    )
-    assert await low_events(context) == [20]
-
-
 # The ledger itself ---------------------------------------------------------------------------------
 
 
@@ -480,5 +404,6 @@ async def test_many_balances_open_at_once_and_once(context: Context, shop: Shop)
         async with acting.transaction() as db:
             await open_balances(acting, db, openings)
     assert sorted(await on_hand(context)) == [1, 1, 1, 7, 7, 7]
-    assert await low_events(context) == [7, 7, 7]
+    told = await rows(context, "SELECT available::int FROM stock_low_event")
+    assert [row["available"] for row in told] == [7, 7, 7]
     assert actions.MOST_LINES == 5_000

@@ -10,6 +10,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from msgspec import structs
 
 from kasuwa.base import passwords
 from kasuwa.base.context import Context, MerchantId, Services
@@ -271,8 +272,8 @@ async def test_the_web_is_entered_once_by_the_link_of_a_log_in(nobody: Context, 
 # Names --------------------------------------------------------------------------------------------
 
 
-async def test_of_many_who_want_the_same_names_one_gets_them(nobody: Context) -> None:
-    who = applicant()
+async def test_of_many_who_want_the_same_user_name_one_gets_it(nobody: Context) -> None:
+    who = applicant(username=f"ngozi {new_id().hex}")
 
     async def want() -> bool:
         try:
@@ -287,28 +288,46 @@ async def test_of_many_who_want_the_same_names_one_gets_them(nobody: Context) ->
 async def test_a_name_that_nobody_proved_within_a_day_is_free_again(
     nobody: Context, schema_owner: SchemaOwner
 ) -> None:
-    first, second = applicant(), applicant()
-    squatter = await opened(nobody, first)
-    wanted = applicant(email=first.email, username=first.email)
+    name = f"ngozi {new_id().hex}"
+    squatter, wanted = await opened(nobody, applicant(username=name)), applicant(username=name)
     with pytest.raises(LoginNameTaken):
         await opened(nobody, wanted)
     age = "UPDATE user_account SET created_at = now() - interval '25 hours' WHERE user_id = $1"
     await schema_owner.execute(age, squatter.user_id)
     owner = await opened(nobody, wanted)
-    found = await find_login(nobody.services.pool, first.email)
-    assert found is not None
-    assert found[1] == owner.user_id
-    # A proved name stays, however old.
-    proved = await opened(nobody, second)
-    _, _, code = await code_of(nobody, proved.user_id)
-    await verify_by_code(nobody, proved.user_id, "email", code)
-    await schema_owner.execute(age, proved.user_id)
+    assert await holder(nobody, name) == owner.user_id
+    # The name of an account that is open stays, however old.
+    _, _, code = await code_of(nobody, owner.user_id)
+    await verify_by_code(nobody, owner.user_id, "email", code)
+    await schema_owner.execute(age, owner.user_id)
     with pytest.raises(LoginNameTaken):
-        await opened(nobody, applicant(email=second.email, username=second.email))
+        await opened(nobody, wanted)
+
+
+async def holder(nobody: Context, name: str) -> UUID | None:
+    """Whom a log-in name finds."""
+    found = await find_login(nobody.services.pool, name)
+    return None if found is None else found[1]
+
+
+async def test_an_address_is_the_log_in_name_of_the_first_account_that_proved_it(nobody: Context) -> None:
+    who = applicant()
+    first, second = [await opened(nobody, structs.replace(who, mobile=number)) for number in _NUMBERS]
+    # Until then it finds whoever gave it first, for a new password alone.
+    assert await holder(nobody, who.email) == first.user_id
+    for account in (second, first):
+        _, _, code = await code_of(nobody, account.user_id)
+        assert (await verify_by_code(nobody, account.user_id, "email", code)).user.status == "active"
+        assert await holder(nobody, who.email) == second.user_id
+    # Addresses that an open account has not proved find it no more.
+    assert [await holder(nobody, number) for number in _NUMBERS] == [None, None]
+
+
+_NUMBERS = [f"+23480{new_id().int % 10**8:08d}" for _ in range(2)]
 
 
 async def test_taken_names_cannot_be_asked_for_without_end(nobody: Context) -> None:
-    who = applicant()
+    who = applicant(username=f"ngozi {new_id().hex}")
     await opened(nobody, who)
     address = new_id().hex
     for _ in range(20):

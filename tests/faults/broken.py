@@ -22,6 +22,7 @@ from kasuwa.api.bigcommerce import images
 from kasuwa.api.storeharmony import pictures, stock
 from kasuwa.base import db, fetch, passwords
 from kasuwa.base.context import Context, KeyedTransaction
+from kasuwa.base.db import Database
 from kasuwa.base.http import api
 from kasuwa.base.http.api import AnyRequest
 from kasuwa.base.http.body import form
@@ -36,12 +37,22 @@ from kasuwa.base.once import KeptAnswer
 from kasuwa.base.problems import NoSpace, Problem
 from kasuwa.base.rendering import messages
 from kasuwa.base.storage import FolderBlobs
+from kasuwa.domain.customers import login as customer_login
+from kasuwa.domain.customers import passwords as customer_resets
 from kasuwa.domain.exchange import jobs as imports
 from kasuwa.domain.inventory.actions import move_stock
 from kasuwa.domain.inventory.errors import NotEnoughStock
 from kasuwa.domain.inventory.records import Move, Moved
+from kasuwa.domain.merchants.errors import LoginNameTaken
+from kasuwa.domain.proofs import codes
+from kasuwa.domain.proofs.errors import WrongCode
+from kasuwa.domain.proofs.records import Channel
+from kasuwa.domain.staff import tills
+from kasuwa.domain.users import actions as accounts
 from kasuwa.domain.users import login
+from kasuwa.domain.users import passwords as resets
 from kasuwa.domain.users.errors import WrongCredentials
+from kasuwa.domain.users.records import User
 from tests.base.fetch.staging import Watch
 
 SHORT_WINDOW_SECONDS = 4.0
@@ -209,17 +220,18 @@ def look_then_write() -> None:
 
 
 def hash_only_the_known() -> None:
-    """Whoever has no account is refused without the hash that a known one costs."""
+    """Whoever has no account is refused a log-in without the hash that a known one costs."""
     verify = passwords.verify_password
 
     async def shortcut(kept: str | None, password: str) -> bool:
         return kept is not None and await verify(kept, password)
 
-    vars(login)["verify_password"] = shortcut
+    for logging_in in (login, customer_login):
+        vars(logging_in)["verify_password"] = shortcut
 
 
 def name_the_unknown() -> None:
-    """Whoever has no account is told so, after the same work."""
+    """Whoever has no account is told so, after the same work; and so is whoever registers with one."""
     verify = passwords.verify_password
 
     async def told(kept: str | None, password: str) -> bool:
@@ -228,7 +240,43 @@ def name_the_unknown() -> None:
             raise WrongCredentials("There is no such user.")
         return is_right
 
-    vars(login)["verify_password"] = told
+    for logging_in in (login, customer_login):
+        vars(logging_in)["verify_password"] = told
+    for resetting, question in ((resets, "find_login"), (customer_resets, "find_by_name")):
+        vars(resetting)[question] = _named(vars(resetting)[question])
+    vars(accounts)["send_code"] = _refusing_the_known(accounts.send_code)
+
+
+def _named(find: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+    async def find_or_tell(*asked: Any) -> Any:
+        found = await find(*asked)
+        if found is None:
+            raise WrongCode("There is nobody of this name.")
+        return found
+
+    return find_or_tell
+
+
+def _refusing_the_known(send: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+    async def send_or_refuse(
+        context: Context, db: Database, user: User, channel: Channel, **said: Any
+    ) -> Any:
+        name = user.address(channel)
+        if await db.value("SELECT logs_in_elsewhere(:name, :me)", name=name, me=user.user_id):
+            raise LoginNameTaken()
+        return await send(context, db, user, channel, **said)
+
+    return send_or_refuse
+
+
+def forget_tries() -> None:
+    """Codes take any number of tries, and so does a PIN."""
+    vars(codes)["TRIES_PER_CODE"] = 30_000
+
+    async def forget(*_: Any) -> None:
+        return None
+
+    vars(tills)["take_tries"] = forget
 
 
 def short_windows() -> None:
@@ -339,6 +387,7 @@ FAULTS: dict[str, Callable[[], None]] = {
     "look-then-write": look_then_write,
     "hash-only-the-known": hash_only_the_known,
     "name-the-unknown": name_the_unknown,
+    "forget-tries": forget_tries,
     "name-what-is-put-aside": name_what_is_put_aside,
     "short-windows": short_windows,
     "count-alone": count_alone,

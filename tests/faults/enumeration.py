@@ -1,4 +1,4 @@
-"""Whether answers or their times tell who has an account: log-in and reset, for known people and for others.
+"""Whether answers or their times tell who has an account: log-in, registration and both steps of a reset.
 
 Run: python -m tests.faults.enumeration --calls 200   (beside nothing else: it measures times)
 With --broken hash-only-the-known it must find a fault.
@@ -10,24 +10,32 @@ import random
 import re
 import statistics
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable
 from math import erf, sqrt
 from time import perf_counter
+from typing import Any
+from uuid import UUID
 
 import httpx
 from msgspec import Struct
 
 from kasuwa.base.ids import new_id
+from tests.accounts import registration
 from tests.faults.installation import Installation, new_folder
-from tests.shop import new_developer_key, new_shop
+from tests.shop import PASSWORD, Shop, new_developer_key, new_shop
 
 # A difference counts when it is as large as this and no chance: one of the two alone is noise.
 MOST_MS = 5.0
 LEAST_P = 0.01
 # Waits after wrong tries hold for known and unknown names alike.
-WITHOUT_WAITS = {"KASUWA_LOGIN_TRIES": "100000"}
+WITHOUT_WAITS = {
+    "KASUWA_LOGIN_TRIES": "100000",
+    "KASUWA_SMS_CODES_PER_ADDRESS": "100000",
+    "KASUWA_SMS_CODES_PER_DAY": "100000",
+}
 _PASSING_HEADERS = {"date", "x-request-id", "ratelimit-remaining", "content-length"}
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z")
+_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 # The first calls find caches empty.
 _WARM = 3
 
@@ -62,57 +70,148 @@ def mann_whitney(first: list[float], second: list[float]) -> float:
     return 1 - erf(abs(z) / sqrt(2))
 
 
+class _Person(Struct, frozen=True):
+    """Somebody by their addresses, who has an account or has none."""
+
+    email: str
+    mobile: str
+
+
+class _Asked(Struct, frozen=True, kw_only=True):
+    """What somebody who may not know asks about a person; `of_shop`: with the session of a shop's app."""
+
+    name: str
+    path: str
+    body: Callable[[_Person], dict[str, Any]]
+    of_shop: bool = False
+
+
 async def compare(installation: Installation, *, calls: int) -> list[Compared]:
     """Ask so many times for somebody who is known and for somebody who is not, in a random order."""
     with installation.serving() as server:
         async with installation.services() as services:
             # Each is asked for once: who is asked for again and again has to wait, known or not.
-            known = [(await new_shop(services)).email for _ in range(calls + _WARM)]
+            owners = [await new_shop(services) for _ in range(calls + _WARM)]
             key = await new_developer_key(services)
-        headers = {"Authorization": f"Bearer {key}"}
-        async with httpx.AsyncClient(base_url=server.url, headers=headers, timeout=60) as client:
-            return [await _compare(client, *asked, known) for asked in _asked()]
+        users = [_Person(one.email, one.mobile) for one in owners]
+        app = {"Authorization": f"Bearer {key}"}
+        shop = {"sessiontoken": owners[0].session}
+        async with httpx.AsyncClient(base_url=server.url, timeout=60) as client:
+            customers = [await _new_customer(client, owners[0]) for _ in owners]
+            return [
+                await _compare(client, asked, shop, customers)
+                if asked.of_shop
+                else await _compare(client, asked, app, users)
+                for asked in [*_ASKED_BY_ANYBODY, *_asked_by_apps_of(owners[0].store_id)]
+            ]
 
 
-def _asked() -> Iterator[tuple[str, str, dict[str, str]]]:
-    """The operations that somebody without a session asks about a person; NAME stands for whom."""
-    yield "userLoginForApps", "/cloudapi/app/access", {"username": "NAME", "password": "a wrong guess"}
-    yield (
-        "authenticateUser",
-        "/cloudapi/app/access/login",
-        {"userToken": "NAME", "passToken": "a wrong guess"},
+async def _new_customer(client: httpx.AsyncClient, shop: Shop) -> _Person:
+    person = _somebody()
+    answer = await client.post(
+        f"/cloudapi/crm/{shop.store_id}/customers/register",
+        headers={"sessiontoken": shop.session},
+        json={"email": person.email, "firstname": "Ada", "lastname": "Obi", "password": PASSWORD},
     )
-    yield "resetUserPassword", "/cloudapi/app/access/resetpassword", {"username": "NAME", "channel": "email"}
+    assert answer.status_code == 200, answer.text
+    return person
+
+
+def _somebody() -> _Person:
+    mark = new_id()
+    return _Person(f"ada.{mark.hex}@shop.example", f"+23480{mark.int % 10**8:08d}")
+
+
+_GUESS = "a wrong guess"
+_CODE = {"code": "000000", "newPassword": "nine brown kettles"}
+# In this order: the second step of a reset finds the codes that the first one sent.
+_ASKED_BY_ANYBODY = (
+    _Asked(
+        name="userLoginForApps",
+        path="/cloudapi/app/access/",
+        body=lambda one: {"username": one.email, "password": _GUESS},
+    ),
+    _Asked(
+        name="authenticateUser",
+        path="/cloudapi/app/access/login",
+        body=lambda one: {"userToken": one.email, "passToken": _GUESS},
+    ),
+    _Asked(
+        name="resetUserPassword",
+        path="/cloudapi/app/access/resetpassword",
+        body=lambda one: {"username": one.email, "channel": "email"},
+    ),
+    _Asked(
+        name="resetUserPassword, second step",
+        path="/cloudapi/app/access/resetpassword",
+        body=lambda one: {"username": one.email, **_CODE},
+    ),
+    _Asked(
+        name="registerNewStore, e-mail",
+        path="/cloudapi/app/access/register",
+        body=lambda one: registration(email=one.email),
+    ),
+    _Asked(
+        name="registerNewStore, mobile",
+        path="/cloudapi/app/access/register",
+        body=lambda one: registration(mobile=one.mobile),
+    ),
+)
+
+
+def _asked_by_apps_of(store_id: UUID) -> tuple[_Asked, ...]:
+    """What a customer asks by the shop's app; that registers nobody twice, and says so to the shop."""
+    path = f"/cloudapi/crm/{store_id}/customers/"
+    return (
+        _Asked(
+            name="crmLoginCustomer",
+            path=f"{path}login",
+            body=lambda one: {"username": one.email, "password": _GUESS},
+            of_shop=True,
+        ),
+        _Asked(
+            name="crmResetCustomerPassword",
+            path=f"{path}resetpassword",
+            body=lambda one: {"username": one.email, "channel": "email"},
+            of_shop=True,
+        ),
+        _Asked(
+            name="crmResetCustomerPassword, second step",
+            path=f"{path}resetpassword",
+            body=lambda one: {"username": one.email, **_CODE},
+            of_shop=True,
+        ),
+    )
 
 
 async def _compare(
-    client: httpx.AsyncClient, name: str, path: str, body: dict[str, str], known: list[str]
+    client: httpx.AsyncClient, asked: _Asked, headers: dict[str, str], known: list[_Person]
 ) -> Compared:
     times: dict[str, list[float]] = {"known": [], "unknown": []}
     answers: dict[str, set[str]] = {"known": set(), "unknown": set()}
-    for email in known:
-        people = {"known": email, "unknown": f"{new_id().hex[-len(email.partition('@')[0]) :]}@shop.example"}
+    for person in known:
+        people = {"known": person, "unknown": _somebody()}
         for kind in random.sample(["known", "unknown"], 2):
-            asked = {field: value.replace("NAME", people[kind]) for field, value in body.items()}
+            body = asked.body(people[kind])
             begun = perf_counter()
-            answer = await client.post(path, json=asked)
+            answer = await client.post(asked.path, headers=headers, json=body)
             times[kind].append((perf_counter() - begun) * 1000)
-            answers[kind].add(_plain(answer, people[kind]))
+            answers[kind].add(_plain(answer))
     different = sorted(answers["known"] ^ answers["unknown"])
     of_known, of_others = (times[kind][_WARM:] for kind in ("known", "unknown"))
     return Compared(
-        operation=name,
-        differences=[f"{name} answers only some with {one}" for one in different],
+        operation=asked.name,
+        differences=[f"{asked.name} answers only some with {one}" for one in different],
         known_ms=statistics.median(of_known),
         unknown_ms=statistics.median(of_others),
         p=mann_whitney(of_known, of_others),
     )
 
 
-def _plain(answer: httpx.Response, email: str) -> str:
+def _plain(answer: httpx.Response) -> str:
     """The answer without what tells two requests for the same person apart."""
     headers = sorted((k, v) for k, v in answer.headers.items() if k not in _PASSING_HEADERS)
-    text = answer.text.replace(answer.headers["x-request-id"], "<id>").replace(f"{email[0]}***@", "<sent>")
+    text = _ID.sub("<id>", answer.text.replace(answer.headers["x-request-id"], "<request>"))
     return f"{answer.status_code} {headers} {_TIME.sub('<time>', text)}"
 
 

@@ -10,7 +10,6 @@ from playwright.async_api import Browser, Page
 
 from kasuwa.base.context import Context
 from kasuwa.cli.visiting import at_the_database
-from kasuwa.domain.merchants.actions import create_developer_key
 from kasuwa.domain.users.actions import add_link
 from kasuwa.domain.users.login import ENTER_LINK_LIFETIME, ENTER_PURPOSE
 from kasuwa.settings import read_settings
@@ -170,7 +169,7 @@ def staged(new_installation: Callable[[], Installation]) -> Iterator[Staged]:
 
     async def fill(context: Context) -> tuple[str, str]:
         shop = await new_shop(context.services)
-        return await create_developer_key(context, "browser"), shop.email
+        return await new_developer_key(context.services), shop.email
 
     key, email = at_the_database(read_settings(installation.environment), fill)
     with serving(installation) as running:

@@ -18,28 +18,30 @@ from kasuwa.api.bigcommerce.contract import (
 )
 from kasuwa.api.bigcommerce.errors import ImageUrlMissing, exclusive, image_problem
 from kasuwa.api.bigcommerce.service import api
-from kasuwa.api.bigcommerce.views import Json, fields_of, image_view, one, page_of
+from kasuwa.api.bigcommerce.views import fields_of, image_view, one, page_of
+from kasuwa.api.product_states import picture_state, pictures_state, refuse_if_changed, require_unchanged
 from kasuwa.base.context import Context
 from kasuwa.base.db import Database
 from kasuwa.base.fetch import UrlUnreadable, read_url
-from kasuwa.base.http.api import BODY_BYTES, Exchange
+from kasuwa.base.http.api import BODY_BYTES, Answer, Exchange
 from kasuwa.base.http.body import media_type, read_body, read_form, require_media_type
 from kasuwa.base.http.contract import convert, decode
 from kasuwa.base.problems import FieldFault, Invalid, Malformed, Problem
 from kasuwa.domain.catalogue.queries import get_product_id, read_pictures
+from kasuwa.domain.catalogue.records import ShownPicture
 from kasuwa.domain.media.actions import (
     change_picture,
     find_picture_id,
     get_picture,
     remove_picture,
+    require_room,
     show_picture,
 )
-from kasuwa.domain.media.errors import PictureNotFound, TooManyPictures
+from kasuwa.domain.media.errors import PictureNotFound
 from kasuwa.domain.media.keeping import keep_bytes, keep_urls
 from kasuwa.domain.media.records import (
     BIGCOMMERCE_FORMATS,
     MOST_BYTES,
-    MOST_PICTURES,
     KeptPicture,
     PictureChange,
     Place,
@@ -77,7 +79,7 @@ async def read_image_change(exchange: Exchange) -> SentImage:
 @api.operation("getProductImages")
 async def get_product_images(
     context: Context, exchange: Exchange, path: GetProductImagesPath, query: GetProductImagesQuery
-) -> Json:
+) -> Answer:
     async with context.reading() as db:
         product_id = await get_product_id(db, number=path.product_id)
         pictures = await read_pictures(db, product_id)
@@ -88,61 +90,102 @@ async def get_product_images(
         )
         for picture in pictures[first : first + query.limit]
     ]
-    return page_of(
+    page = page_of(
         views,
         total=len(pictures),
         page=query.page,
         limit=query.limit,
         query=exchange.request.url.query,
     )
+    return Answer(page, state=pictures_state(pictures))
 
 
 @api.operation("createProductImage", read=read_new_image)
-async def create_product_image(context: Context, path: CreateProductImagePath, body: SentImage) -> Json:
-    product_id = await refuse_full_product(context, path.product_id)
-    kept = await keep_image(context, body)
-    assert kept is not None
-    placed = await show_picture(context, product_id, kept, place_of(body.facts))
-    return one(image_view(placed.picture, path.product_id, context.url_base))
+async def create_product_image(
+    context: Context, exchange: Exchange, path: CreateProductImagePath, body: SentImage
+) -> Answer:
+    picture = await make_image(context, exchange, path.product_id, body)
+    return _answered(context, path.product_id, picture)
 
 
 @api.operation("getProductImage")
-async def get_product_image(context: Context, path: GetProductImagePath, query: GetProductImageQuery) -> Json:
+async def get_product_image(
+    context: Context, path: GetProductImagePath, query: GetProductImageQuery
+) -> Answer:
     async with context.reading() as db:
         product_id, picture_id = await image_ids(db, path.product_id, path.image_id)
         picture = await get_picture(context, product_id, picture_id)
     view = image_view(picture, path.product_id, context.url_base)
-    return one(fields_of(view, query.include_fields, query.exclude_fields))
+    shown = one(fields_of(view, query.include_fields, query.exclude_fields))
+    return Answer(shown, state=image_state(picture))
 
 
 @api.operation("updateProductImage", read=read_image_change)
-async def update_product_image(context: Context, path: UpdateProductImagePath, body: SentImage) -> Json:
-    async with context.reading() as db:
-        product_id, picture_id = await image_ids(db, path.product_id, path.image_id)
-    kept = await keep_image(context, body)
-    change = PictureChange(
-        picture=UNSET if kept is None else kept,
-        alt_text=body.facts.description,
-        sort_order=body.facts.sort_order,
-        is_thumbnail=body.facts.is_thumbnail,
-    )
-    placed = await change_picture(context, product_id, picture_id, change)
-    return one(image_view(placed.picture, path.product_id, context.url_base))
+async def update_product_image(
+    context: Context, exchange: Exchange, path: UpdateProductImagePath, body: SentImage
+) -> Answer:
+    picture = await change_image(context, exchange, path.product_id, path.image_id, body)
+    return _answered(context, path.product_id, picture)
 
 
 @api.operation("deleteProductImage")
-async def delete_product_image(context: Context, path: DeleteProductImagePath) -> None:
+async def delete_product_image(context: Context, exchange: Exchange, path: DeleteProductImagePath) -> None:
+    await remove_image(context, exchange, path.product_id, path.image_id)
+
+
+async def make_image(
+    context: Context, exchange: Exchange, product_number: int, sent: SentImage
+) -> ShownPicture:
+    """Show an image that was sent. Raises Invalid when none was."""
+    product_id = await _refuse_full_product(context, product_number)
+    await refuse_if_changed(context, exchange, product_id, "pictures")
+    kept = await _keep_image(context, sent)
+    if kept is None:
+        raise Invalid(faults=[FieldFault("/image_file", "required", "Give the address of the image.")])
+    async with context.transaction():
+        await require_unchanged(context, exchange, product_id, "pictures")
+        return (await show_picture(context, product_id, kept, place_of(sent.facts))).picture
+
+
+async def change_image(
+    context: Context, exchange: Exchange, product_number: int, image_number: int, sent: SentImage
+) -> ShownPicture:
+    async with context.reading() as db:
+        product_id, picture_id = await image_ids(db, product_number, image_number)
+    await refuse_if_changed(context, exchange, product_id, picture_id)
+    kept = await _keep_image(context, sent)
+    change = change_of(sent.facts, kept)
+    async with context.transaction():
+        await require_unchanged(context, exchange, product_id, picture_id)
+        return (await change_picture(context, product_id, picture_id, change)).picture
+
+
+async def remove_image(context: Context, exchange: Exchange, product_number: int, image_number: int) -> None:
     async with context.transaction() as db:
-        product_id, picture_id = await image_ids(db, path.product_id, path.image_id)
+        product_id, picture_id = await image_ids(db, product_number, image_number)
+        await require_unchanged(context, exchange, product_id, picture_id)
         await remove_picture(context, product_id, picture_id)
 
 
-async def refuse_full_product(context: Context, number: int) -> UUID:
+def image_state(picture: ShownPicture) -> bytes:
+    """What the ETag of an image stands for here, where no position is shown."""
+    return picture_state(picture, with_position=False)
+
+
+def change_of(facts: BcProductImageWrite, kept: KeptPicture | None) -> PictureChange:
+    return PictureChange(
+        picture=UNSET if kept is None else kept,
+        alt_text=facts.description,
+        sort_order=facts.sort_order,
+        is_thumbnail=facts.is_thumbnail,
+    )
+
+
+async def _refuse_full_product(context: Context, number: int) -> UUID:
     """The product, when it can show one more image: asked before anything slow is done."""
     async with context.reading() as db:
         product_id = await get_product_id(db, number=number)
-        if len(await read_pictures(db, product_id)) >= MOST_PICTURES:
-            raise TooManyPictures()
+        require_room(await read_pictures(db, product_id))
     return product_id
 
 
@@ -155,7 +198,7 @@ async def image_ids(db: Database, product_number: int, image_number: int) -> tup
     return product_id, picture_id
 
 
-async def keep_image(context: Context, sent: SentImage) -> KeptPicture | None:
+async def _keep_image(context: Context, sent: SentImage) -> KeptPicture | None:
     """Store the image that came with the request, or that its URL names; None when there is neither."""
     url = sent.facts.image_url
     if sent.content is not None:
@@ -186,6 +229,12 @@ def check_image_url(url: str, pointer: str) -> None:
         read_url(url)
     except UrlUnreadable as problem:
         raise Invalid(faults=[FieldFault(pointer, "format", str(problem))]) from problem
+
+
+def _answered(context: Context, product_number: int, picture: ShownPicture) -> Answer:
+    """The image, with the ETag that If-Match takes."""
+    view = image_view(picture, product_number, context.url_base)
+    return Answer(one(view), state=image_state(picture))
 
 
 async def _read_image(exchange: Exchange) -> SentImage:

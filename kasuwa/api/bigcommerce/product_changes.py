@@ -11,14 +11,14 @@ from msgspec import UNSET, Struct, UnsetType
 
 from kasuwa.api.bigcommerce.contract import BcProductImageWrite, BcProductWrite
 from kasuwa.api.bigcommerce.errors import DOCS, ImageRefused, ImageUrlMissing, image_problem
-from kasuwa.api.bigcommerce.images import check_image_url, place_of
+from kasuwa.api.bigcommerce.images import change_of, check_image_url, place_of
 from kasuwa.api.bigcommerce.product_fields import grams, kept_fields, price_of, read_numbers
 from kasuwa.base.context import Context
 from kasuwa.base.db import Database
 from kasuwa.base.http.api import BODY_BYTES, Exchange
 from kasuwa.base.http.body import read_body, require_media_type
 from kasuwa.base.http.contract import decode
-from kasuwa.base.problems import FieldFault, Invalid, Malformed, Problem
+from kasuwa.base.problems import FieldFault, Invalid, Malformed, Problem, renamed
 from kasuwa.domain.catalogue.actions import (
     ProductChange,
     create_product,
@@ -30,10 +30,11 @@ from kasuwa.domain.catalogue.errors import BarcodeTaken, UnknownCategory
 from kasuwa.domain.catalogue.queries import get_product_id, read_category_ids
 from kasuwa.domain.catalogue.records import NewProduct, NewVariant, OpeningStock, Product
 from kasuwa.domain.inventory.actions import open_balance, set_reorder, set_stock
+from kasuwa.domain.inventory.errors import WrongQuantity
 from kasuwa.domain.media.actions import change_picture, find_picture_id, show_pictures
 from kasuwa.domain.media.errors import PictureNotFound
 from kasuwa.domain.media.keeping import keep_urls
-from kasuwa.domain.media.records import BIGCOMMERCE_FORMATS, KeptPicture, PictureChange
+from kasuwa.domain.media.records import BIGCOMMERCE_FORMATS, KeptPicture
 from kasuwa.domain.stores.queries import currency_of
 
 T = TypeVar("T")
@@ -196,7 +197,7 @@ async def change_product(
                 await _change(db, facts, before.at(context.store_id)),
                 name_is_unique=True,
             )
-        await _count(context, db, before, facts)
+            await _count(context, db, before, facts)
         return await _show(context, product, images)
 
 
@@ -255,13 +256,8 @@ async def _show(
         product = (await show_pictures(context, product.product_id, new))[-1].product
     for facts, kept in images:
         if facts.id is not UNSET:
-            change = PictureChange(
-                picture=UNSET if kept is None else kept,
-                alt_text=facts.description,
-                sort_order=facts.sort_order,
-                is_thumbnail=facts.is_thumbnail,
-            )
             picture_id = await _picture_id(context, product, facts.id)
+            change = change_of(facts, kept)
             product = (await change_picture(context, product.product_id, picture_id, change)).product
     return product
 
@@ -285,11 +281,12 @@ async def _category_ids(db: Database, numbers: Sequence[int]) -> list[UUID]:
 
 @contextmanager
 def _own_words() -> Iterator[None]:
-    """A code that another product has stands in the field `upc` here."""
+    """The fields of a barcode and of a quantity have other names here."""
     try:
         yield
-    except BarcodeTaken as problem:
-        raise BarcodeTaken(faults=[FieldFault("/upc", "taken", "Choose another code.")]) from problem
+    except (BarcodeTaken, WrongQuantity) as problem:
+        problem.faults = renamed(problem.faults, {"barcode": "upc", "quantity": "inventory_level"})
+        raise
 
 
 def _is_tracked(facts: BcProductWrite) -> bool:

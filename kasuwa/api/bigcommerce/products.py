@@ -28,6 +28,7 @@ from kasuwa.api.bigcommerce.product_lists import filter_of, wish_of
 from kasuwa.api.bigcommerce.product_views import included, listed_product, listed_view, product_view
 from kasuwa.api.bigcommerce.service import api
 from kasuwa.api.bigcommerce.views import Json, fields_of, one, page_of, pagination
+from kasuwa.api.product_states import product_state, refuse_if_changed, require_unchanged
 from kasuwa.base.context import Context
 from kasuwa.base.http.api import Answer, Exchange, RawJson
 from kasuwa.base.http.contract import encode
@@ -72,24 +73,27 @@ async def create_product(context: Context, query: CreateProductQuery, body: Sent
 
 
 @api.operation("getProduct")
-async def get_product(context: Context, path: GetProductPath, query: GetProductQuery) -> Json:
+async def get_product(context: Context, path: GetProductPath, query: GetProductQuery) -> Answer:
     async with context.reading() as db:
         product_id = await get_product_id(db, number=path.product_id)
         (product,) = await read_products(db, [product_id])
         stock = await read_stock(db, [product_id], context.store_id)
     view = product_view(product.at(context.store_id), stock, with_cost=context.may(Permission.STOCK_COST))
     view |= included(product, query.include or [], context.url_base)
-    return one(fields_of(view, query.include_fields, query.exclude_fields))
+    shown = one(fields_of(view, query.include_fields, query.exclude_fields))
+    return Answer(shown, state=product_state(context, product, stock))
 
 
 @api.operation("updateProduct", read=read_product)
 async def update_product(
-    context: Context, path: UpdateProductPath, query: UpdateProductQuery, body: Sent
+    context: Context, exchange: Exchange, path: UpdateProductPath, query: UpdateProductQuery, body: Sent
 ) -> Answer:
     async with context.reading() as db:
-        await get_product_id(db, number=path.product_id)
+        product_id = await get_product_id(db, number=path.product_id)
+    await refuse_if_changed(context, exchange, product_id)
     kept = await keep_images(context, [body])
     async with context.transaction():
+        await require_unchanged(context, exchange, product_id)
         product = await change_product(context, path.product_id, body, kept[0].good)
         view = await _view(context, product, query.include_fields, with_images=body.has_images)
     return _answer([view], kept[0].faults) if kept[0].faults else Answer(one(view))
@@ -123,9 +127,10 @@ async def update_products(context: Context, query: UpdateProductsQuery, body: li
 
 
 @api.operation("deleteProduct")
-async def delete_product(context: Context, path: DeleteProductPath) -> None:
+async def delete_product(context: Context, exchange: Exchange, path: DeleteProductPath) -> None:
     async with context.transaction() as db:
         product_id = await get_product_id(db, number=path.product_id)
+        await require_unchanged(context, exchange, product_id)
         await remove_product(context, product_id, on_remaining="write_off")
 
 

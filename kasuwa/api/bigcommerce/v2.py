@@ -7,7 +7,6 @@ import time
 from collections.abc import Mapping
 from email.utils import format_datetime
 from typing import Any, ClassVar
-from uuid import UUID
 
 import msgspec
 
@@ -16,24 +15,25 @@ from kasuwa.api.bigcommerce.dialect import JSON, BigCommerce
 from kasuwa.api.bigcommerce.errors import ImageRefused
 from kasuwa.api.bigcommerce.images import (
     SentImage,
+    change_image,
     check_image_url,
     image_ids,
-    keep_image,
-    place_of,
-    refuse_full_product,
+    image_state,
+    make_image,
+    remove_image,
 )
 from kasuwa.api.bigcommerce.product_fields import kept_values, whole
 from kasuwa.api.bigcommerce.views import Json, image_file
+from kasuwa.api.product_states import pictures_state
 from kasuwa.base.context import Context
-from kasuwa.base.http.api import BODY_BYTES, Api, Exchange
+from kasuwa.base.http.api import BODY_BYTES, Answer, Api, Exchange
 from kasuwa.base.http.body import read_body, require_media_type
 from kasuwa.base.http.contract import Operation, decode
 from kasuwa.base.ids import read_number
 from kasuwa.base.problems import FieldFault, Invalid, NotFound, Problem
 from kasuwa.domain.catalogue.queries import get_product_id, read_pictures, read_products, read_stock
 from kasuwa.domain.catalogue.records import ShownPicture
-from kasuwa.domain.media.actions import change_picture, get_picture, remove_picture, show_picture
-from kasuwa.domain.media.records import PictureChange
+from kasuwa.domain.media.actions import get_picture
 
 _MOST_ITEMS = 250
 
@@ -117,14 +117,15 @@ async def get_product(context: Context, exchange: Exchange) -> Json:
 
 
 @api_v2.operation("getImagesV2")
-async def get_images(context: Context, exchange: Exchange) -> list[Json]:
+async def get_images(context: Context, exchange: Exchange) -> Answer:
     query = exchange.request.query_params
     page, limit = (_count(query.get(name), name, default) for name, default in (("page", 1), ("limit", 50)))
     number = _number(exchange, "product_id")
     pictures = await _pictures(context, number)
     first = (page - 1) * min(limit, _MOST_ITEMS)
     chosen = pictures[first : first + min(limit, _MOST_ITEMS)]
-    return [image_view(picture, number, context.url_base) for picture in chosen]
+    views = [image_view(picture, number, context.url_base) for picture in chosen]
+    return Answer(views, state=pictures_state(pictures))
 
 
 @api_v2.operation("countImagesV2")
@@ -133,10 +134,11 @@ async def count_images(context: Context, exchange: Exchange) -> Json:
 
 
 @api_v2.operation("getImageV2")
-async def get_image(context: Context, exchange: Exchange) -> Json:
-    product_id, picture_id = await _ids(context, exchange)
-    picture = await get_picture(context, product_id, picture_id)
-    return image_view(picture, _number(exchange, "product_id"), context.url_base)
+async def get_image(context: Context, exchange: Exchange) -> Answer:
+    number = _number(exchange, "product_id")
+    async with context.reading() as db:
+        ids = await image_ids(db, number, _number(exchange, "image_id"))
+        return _answered(context, number, await get_picture(context, *ids))
 
 
 async def read_image(exchange: Exchange) -> SentImage:
@@ -151,35 +153,21 @@ async def read_image(exchange: Exchange) -> SentImage:
 
 
 @api_v2.operation("createImageV2", read=read_image)
-async def create_image(context: Context, exchange: Exchange, body: SentImage) -> Json:
+async def create_image(context: Context, exchange: Exchange, body: SentImage) -> Answer:
     number = _number(exchange, "product_id")
-    product_id = await refuse_full_product(context, number)
-    kept = await keep_image(context, body)
-    if kept is None:
-        raise Invalid(faults=[FieldFault("/image_file", "required", "Give the address of the image.")])
-    placed = await show_picture(context, product_id, kept, place_of(body.facts))
-    return image_view(placed.picture, number, context.url_base)
+    return _answered(context, number, await make_image(context, exchange, number, body))
 
 
 @api_v2.operation("updateImageV2", read=read_image)
-async def update_image(context: Context, exchange: Exchange, body: SentImage) -> Json:
-    product_id, picture_id = await _ids(context, exchange)
-    kept = await keep_image(context, body)
-    change = PictureChange(
-        picture=msgspec.UNSET if kept is None else kept,
-        alt_text=body.facts.description,
-        sort_order=body.facts.sort_order,
-        is_thumbnail=body.facts.is_thumbnail,
-    )
-    placed = await change_picture(context, product_id, picture_id, change)
-    return image_view(placed.picture, _number(exchange, "product_id"), context.url_base)
+async def update_image(context: Context, exchange: Exchange, body: SentImage) -> Answer:
+    number, image_number = (_number(exchange, name) for name in ("product_id", "image_id"))
+    picture = await change_image(context, exchange, number, image_number, body)
+    return _answered(context, number, picture)
 
 
 @api_v2.operation("deleteImageV2")
 async def delete_image(context: Context, exchange: Exchange) -> None:
-    async with context.transaction():
-        product_id, picture_id = await _ids(context, exchange)
-        await remove_picture(context, product_id, picture_id)
+    await remove_image(context, exchange, *(_number(exchange, name) for name in ("product_id", "image_id")))
 
 
 def image_view(picture: ShownPicture, product_number: int, url_base: str) -> Json:
@@ -204,9 +192,10 @@ async def _pictures(context: Context, number: int) -> list[ShownPicture]:
         return await read_pictures(db, await get_product_id(db, number=number))
 
 
-async def _ids(context: Context, exchange: Exchange) -> tuple[UUID, UUID]:
-    async with context.reading() as db:
-        return await image_ids(db, _number(exchange, "product_id"), _number(exchange, "image_id"))
+def _answered(context: Context, product_number: int, picture: ShownPicture) -> Answer:
+    """The image, with the ETag that If-Match takes."""
+    view = image_view(picture, product_number, context.url_base)
+    return Answer(view, state=image_state(picture))
 
 
 def _number(exchange: Exchange, name: str) -> int:

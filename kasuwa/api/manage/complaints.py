@@ -9,6 +9,7 @@ from kasuwa.api.manage.contract import (
     GetComplaintAttachmentPath,
     GetComplaintPath,
     ListComplaintsQuery,
+    RemoveComplaintAttachmentPath,
 )
 from kasuwa.api.manage.paging import page, read_cursor
 from kasuwa.api.manage.service import api
@@ -18,7 +19,7 @@ from kasuwa.base.http.caching import etag, require_match
 from kasuwa.base.http.contract import encode
 from kasuwa.base.ids import read_id
 from kasuwa.domain.complaints import queries
-from kasuwa.domain.complaints.actions import change_status, hold_complaint
+from kasuwa.domain.complaints.actions import change_status, hold_complaint, remove_attachment
 from kasuwa.domain.complaints.letters import is_one_sms_too_many
 from kasuwa.domain.complaints.records import Complaint, ListedComplaint
 
@@ -46,6 +47,11 @@ async def get_attachment(context: Context, path: GetComplaintAttachmentPath) -> 
         "Content-Security-Policy": "default-src 'none'; sandbox",
     }
     return Answer(RawFile(file.content, file.content_type), headers=headers)
+
+
+@api.operation("removeComplaintAttachment")
+async def remove_file(context: Context, path: RemoveComplaintAttachmentPath) -> Json:
+    return _view(await remove_attachment(context, read_id(path.complaintid), int(path.position)))
 
 
 @api.operation("changeComplaintStatus")

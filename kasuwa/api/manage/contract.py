@@ -238,6 +238,10 @@ class CreateAccessTokenPath(Struct, frozen=True, kw_only=True):
     storeid: Annotated[str, Meta(min_length=1, max_length=64)]
 
 
+class CreateDeveloperKeyPath(Struct, frozen=True, kw_only=True):
+    storeid: Annotated[str, Meta(min_length=1, max_length=64)]
+
+
 class CreateTransferPath(Struct, frozen=True, kw_only=True):
     storeid: Annotated[str, Meta(min_length=1, max_length=64)]
 
@@ -331,6 +335,34 @@ class DeliveryPointChange(Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     pointId: Annotated[str, Meta(min_length=1, max_length=64)] | UnsetType = UNSET
     name: Annotated[str, Meta(min_length=1, max_length=150)]
     kind: Annotated[str, Meta(min_length=1, max_length=40)] | None | UnsetType = UNSET
+
+
+class DeveloperKeyFacts(Struct, frozen=True, kw_only=True):
+    """A developer key, but not what it is"""
+
+    keyId: str
+    name: str
+    scopes: list[str]
+    createdAt: DateTime
+    endsAt: DateTime | None
+
+
+class DeveloperKeyList(Struct, frozen=True, kw_only=True):
+    """Developer keys that work"""
+
+    data: list[DeveloperKeyFacts]
+
+
+class DeveloperKeyWish(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A developer key to be made"""
+
+    name: Annotated[str, Meta(min_length=1, max_length=80)]
+    scopes: Annotated[
+        list[
+            Literal["open_session", "reset_password", "verify_address", "read_reference", "read_credentials"]
+        ],
+        Meta(min_length=1, max_length=5),
+    ]
 
 
 class EndOtherSessionsPath(Struct, frozen=True, kw_only=True):
@@ -494,6 +526,7 @@ class ImportOptions(Struct, frozen=True, kw_only=True):
     dryRun: bool
     onDuplicate: Literal["fail", "skip", "update"]
     setStock: bool
+    overwriteStock: bool
     ignoreUnknown: bool
     delimiter: str | None
     sheet: str | None
@@ -550,6 +583,10 @@ class ListCustomersQuery(Struct, frozen=True, kw_only=True):
     name: Annotated[str, Meta(min_length=1, max_length=160)] | None = None
     size: Annotated[int, Meta(ge=1, le=200)] = 50
     cursor: Annotated[str, Meta(min_length=1, max_length=512)] | None = None
+
+
+class ListDeveloperKeysPath(Struct, frozen=True, kw_only=True):
+    storeid: Annotated[str, Meta(min_length=1, max_length=64)]
 
 
 class ListLowStockEventsPath(Struct, frozen=True, kw_only=True):
@@ -766,6 +803,14 @@ class NewCustomerConsentsConsentsItem(Struct, frozen=True, kw_only=True, forbid_
     evidence: Annotated[str, Meta(max_length=200)] | UnsetType = UNSET
 
 
+class NewDeveloperKey(Struct, frozen=True, kw_only=True):
+    """A developer key"""
+
+    keyId: str
+    key: str
+    scopes: list[str]
+
+
 class NewOwnerOfStore(Struct, frozen=True, kw_only=True):
     """A user and their role at the store"""
 
@@ -941,6 +986,12 @@ class RemoveBannerPath(Struct, frozen=True, kw_only=True):
     bannerid: Annotated[str, Meta(min_length=1, max_length=64)]
 
 
+class RemoveComplaintAttachmentPath(Struct, frozen=True, kw_only=True):
+    storeid: Annotated[str, Meta(min_length=1, max_length=64)]
+    complaintid: Annotated[str, Meta(min_length=1, max_length=64)]
+    position: Annotated[str, Meta(pattern="^[1-9]$")]
+
+
 class RemoveStorePicturePath(Struct, frozen=True, kw_only=True):
     storeid: Annotated[str, Meta(min_length=1, max_length=64)]
     kind: Literal["logo", "favicon"]
@@ -965,9 +1016,19 @@ class RevokeAccessTokenPath(Struct, frozen=True, kw_only=True):
     tokenid: Annotated[str, Meta(min_length=1, max_length=64)]
 
 
+class RevokeDeveloperKeyPath(Struct, frozen=True, kw_only=True):
+    storeid: Annotated[str, Meta(min_length=1, max_length=64)]
+    keyid: Annotated[str, Meta(min_length=1, max_length=64)]
+
+
 class RotateAccessTokenPath(Struct, frozen=True, kw_only=True):
     storeid: Annotated[str, Meta(min_length=1, max_length=64)]
     tokenid: Annotated[str, Meta(min_length=1, max_length=64)]
+
+
+class RotateDeveloperKeyPath(Struct, frozen=True, kw_only=True):
+    storeid: Annotated[str, Meta(min_length=1, max_length=64)]
+    keyid: Annotated[str, Meta(min_length=1, max_length=64)]
 
 
 class SecondFactor(Struct, frozen=True, kw_only=True):
@@ -1098,6 +1159,7 @@ class StartProductImportQuery(Struct, frozen=True, kw_only=True):
     dryrun: bool = False
     onduplicate: Literal["fail", "skip", "update"] = "fail"
     setstock: bool = False
+    overwritestock: bool = False
     ignoreunknown: bool = False
     delimiter: Annotated[str, Meta(min_length=1, max_length=1)] | None = None
     sheet: Annotated[str, Meta(min_length=1, max_length=100)] | None = None
@@ -1554,7 +1616,7 @@ class TillPerson(Struct, frozen=True, kw_only=True):
 
 
 class TokenRotation(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How the old token ends"""
+    """How the old token or key ends"""
 
     overlapMinutes: Annotated[int, Meta(ge=0, le=1440)]
 
@@ -1722,7 +1784,9 @@ CHECKS = Checks(
         ComplaintStatusChange: "ComplaintStatusChange",
         ConfirmSecondFactorPath: "ConfirmSecondFactorPath",
         CreateAccessTokenPath: "CreateAccessTokenPath",
+        CreateDeveloperKeyPath: "CreateDeveloperKeyPath",
         CreateTransferPath: "CreateTransferPath",
+        DeveloperKeyWish: "DeveloperKeyWish",
         EndOtherSessionsPath: "EndOtherSessionsPath",
         EndSessionPath: "EndSessionPath",
         EndUserSessionPath: "EndUserSessionPath",
@@ -1753,6 +1817,7 @@ CHECKS = Checks(
         ListComplaintsQuery: "ListComplaintsQuery",
         ListCustomersPath: "ListCustomersPath",
         ListCustomersQuery: "ListCustomersQuery",
+        ListDeveloperKeysPath: "ListDeveloperKeysPath",
         ListLowStockEventsPath: "ListLowStockEventsPath",
         ListLowStockEventsQuery: "ListLowStockEventsQuery",
         ListMessagesPath: "ListMessagesPath",
@@ -1783,12 +1848,15 @@ CHECKS = Checks(
         PasswordConfirmation: "PasswordConfirmation",
         ReceiveTransferPath: "ReceiveTransferPath",
         RemoveBannerPath: "RemoveBannerPath",
+        RemoveComplaintAttachmentPath: "RemoveComplaintAttachmentPath",
         RemoveStorePicturePath: "RemoveStorePicturePath",
         RenewRecoveryCodesPath: "RenewRecoveryCodesPath",
         ResendMessagePath: "ResendMessagePath",
         ResumeCustomerPath: "ResumeCustomerPath",
         RevokeAccessTokenPath: "RevokeAccessTokenPath",
+        RevokeDeveloperKeyPath: "RevokeDeveloperKeyPath",
         RotateAccessTokenPath: "RotateAccessTokenPath",
+        RotateDeveloperKeyPath: "RotateDeveloperKeyPath",
         SecondFactorCode: "SecondFactorCode",
         SetPacksPath: "SetPacksPath",
         SetPinPath: "SetPinPath",
@@ -2557,7 +2625,10 @@ OPERATIONS: dict[str, Operation] = {
         safe=False,
         idempotent=False,
         path_parameters=ChangeStoreSettingsPath,
-        headers=(HeaderParameter(name="Idempotency-Key", pattern="^[A-Za-z0-9._:-]{8,128}$"),),
+        headers=(
+            HeaderParameter(name="Idempotency-Key", pattern="^[A-Za-z0-9._:-]{8,128}$"),
+            HeaderParameter(name="If-Match"),
+        ),
         body={"application/json": StoreSettingsChange},
         body_required=True,
         success_status=200,
@@ -2576,7 +2647,10 @@ OPERATIONS: dict[str, Operation] = {
         safe=False,
         idempotent=False,
         path_parameters=SetStorePicturePath,
-        headers=(HeaderParameter(name="Idempotency-Key", pattern="^[A-Za-z0-9._:-]{8,128}$"),),
+        headers=(
+            HeaderParameter(name="Idempotency-Key", pattern="^[A-Za-z0-9._:-]{8,128}$"),
+            HeaderParameter(name="If-Match"),
+        ),
         body={"application/octet-stream": bytes, "image/*": bytes},
         body_required=True,
         success_status=200,
@@ -2595,7 +2669,10 @@ OPERATIONS: dict[str, Operation] = {
         safe=False,
         idempotent=False,
         path_parameters=RemoveStorePicturePath,
-        headers=(HeaderParameter(name="Idempotency-Key", pattern="^[A-Za-z0-9._:-]{8,128}$"),),
+        headers=(
+            HeaderParameter(name="Idempotency-Key", pattern="^[A-Za-z0-9._:-]{8,128}$"),
+            HeaderParameter(name="If-Match"),
+        ),
         success_status=200,
         answer=StoreSettings,
         answer_media=("application/json",),
@@ -2666,7 +2743,10 @@ OPERATIONS: dict[str, Operation] = {
         safe=False,
         idempotent=False,
         path_parameters=ChangeBannerPath,
-        headers=(HeaderParameter(name="Idempotency-Key", pattern="^[A-Za-z0-9._:-]{8,128}$"),),
+        headers=(
+            HeaderParameter(name="Idempotency-Key", pattern="^[A-Za-z0-9._:-]{8,128}$"),
+            HeaderParameter(name="If-Match"),
+        ),
         body={"application/json": BannerChange},
         body_required=True,
         success_status=200,
@@ -2685,7 +2765,10 @@ OPERATIONS: dict[str, Operation] = {
         safe=False,
         idempotent=False,
         path_parameters=RemoveBannerPath,
-        headers=(HeaderParameter(name="Idempotency-Key", pattern="^[A-Za-z0-9._:-]{8,128}$"),),
+        headers=(
+            HeaderParameter(name="Idempotency-Key", pattern="^[A-Za-z0-9._:-]{8,128}$"),
+            HeaderParameter(name="If-Match"),
+        ),
         success_status=204,
         answer=None,
         answer_media=(),
@@ -2743,6 +2826,23 @@ OPERATIONS: dict[str, Operation] = {
         answer_media=("application/pdf", "image/jpeg", "image/png", "image/webp"),
         statuses=frozenset({200, 304, 400, 401, 403, 404, 408, 422, 429, 500, 503}),
     ),
+    "removeComplaintAttachment": Operation(
+        operation_id="removeComplaintAttachment",
+        method="DELETE",
+        path="/{storeid}/complaints/{complaintid}/attachments/{position}",
+        tags=("Complaints",),
+        security=(("sessiontoken",),),
+        permission="complaint.write",
+        scope=None,
+        safe=False,
+        idempotent=False,
+        path_parameters=RemoveComplaintAttachmentPath,
+        headers=(HeaderParameter(name="Idempotency-Key", pattern="^[A-Za-z0-9._:-]{8,128}$"),),
+        success_status=200,
+        answer=Complaint,
+        answer_media=("application/json",),
+        statuses=frozenset({200, 400, 401, 403, 404, 408, 409, 422, 429, 500, 503}),
+    ),
     "changeComplaintStatus": Operation(
         operation_id="changeComplaintStatus",
         method="PUT",
@@ -2754,7 +2854,10 @@ OPERATIONS: dict[str, Operation] = {
         safe=False,
         idempotent=False,
         path_parameters=ChangeComplaintStatusPath,
-        headers=(HeaderParameter(name="Idempotency-Key", pattern="^[A-Za-z0-9._:-]{8,128}$"),),
+        headers=(
+            HeaderParameter(name="Idempotency-Key", pattern="^[A-Za-z0-9._:-]{8,128}$"),
+            HeaderParameter(name="If-Match"),
+        ),
         body={"application/json": ComplaintStatusChange},
         body_required=True,
         success_status=200,
@@ -3117,6 +3220,78 @@ OPERATIONS: dict[str, Operation] = {
         body_required=True,
         success_status=200,
         answer=NewAccessToken,
+        answer_media=("application/json",),
+        statuses=frozenset({200, 400, 401, 403, 404, 408, 409, 413, 415, 422, 429, 500, 503}),
+    ),
+    "listDeveloperKeys": Operation(
+        operation_id="listDeveloperKeys",
+        method="GET",
+        path="/{storeid}/keys",
+        tags=("Access",),
+        security=(("sessiontoken",),),
+        permission="token.write",
+        scope=None,
+        safe=True,
+        idempotent=False,
+        path_parameters=ListDeveloperKeysPath,
+        headers=(),
+        success_status=200,
+        answer=DeveloperKeyList,
+        answer_media=("application/json",),
+        statuses=frozenset({200, 304, 400, 401, 403, 404, 408, 422, 429, 500, 503}),
+    ),
+    "createDeveloperKey": Operation(
+        operation_id="createDeveloperKey",
+        method="POST",
+        path="/{storeid}/keys",
+        tags=("Access",),
+        security=(("sessiontoken",),),
+        permission="token.write",
+        scope=None,
+        safe=False,
+        idempotent=False,
+        path_parameters=CreateDeveloperKeyPath,
+        headers=(HeaderParameter(name="Idempotency-Key", pattern="^[A-Za-z0-9._:-]{8,128}$"),),
+        body={"application/json": DeveloperKeyWish},
+        body_required=True,
+        success_status=200,
+        answer=NewDeveloperKey,
+        answer_media=("application/json",),
+        statuses=frozenset({200, 400, 401, 403, 404, 408, 409, 413, 415, 422, 429, 500, 503}),
+    ),
+    "revokeDeveloperKey": Operation(
+        operation_id="revokeDeveloperKey",
+        method="DELETE",
+        path="/{storeid}/keys/{keyid}",
+        tags=("Access",),
+        security=(("sessiontoken",),),
+        permission="token.write",
+        scope=None,
+        safe=False,
+        idempotent=False,
+        path_parameters=RevokeDeveloperKeyPath,
+        headers=(HeaderParameter(name="Idempotency-Key", pattern="^[A-Za-z0-9._:-]{8,128}$"),),
+        success_status=200,
+        answer=DeveloperKeyFacts,
+        answer_media=("application/json",),
+        statuses=frozenset({200, 400, 401, 403, 404, 408, 409, 422, 429, 500, 503}),
+    ),
+    "rotateDeveloperKey": Operation(
+        operation_id="rotateDeveloperKey",
+        method="POST",
+        path="/{storeid}/keys/{keyid}/rotate",
+        tags=("Access",),
+        security=(("sessiontoken",),),
+        permission="token.write",
+        scope=None,
+        safe=False,
+        idempotent=False,
+        path_parameters=RotateDeveloperKeyPath,
+        headers=(HeaderParameter(name="Idempotency-Key", pattern="^[A-Za-z0-9._:-]{8,128}$"),),
+        body={"application/json": TokenRotation},
+        body_required=True,
+        success_status=200,
+        answer=NewDeveloperKey,
         answer_media=("application/json",),
         statuses=frozenset({200, 400, 401, 403, 404, 408, 409, 413, 415, 422, 429, 500, 503}),
     ),

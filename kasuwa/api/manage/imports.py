@@ -67,7 +67,7 @@ async def start(exchange: Exchange, context: Context, query: StartProductImportQ
     options = ImportOptions(
         on_duplicate=query.onduplicate,
         dry_run=query.dryrun,
-        set_stock=query.setstock,
+        stock="overwritten" if query.overwritestock else "expected" if query.setstock else "kept",
         ignore_unknown=query.ignoreunknown,
         delimiter=query.delimiter,
         sheet=query.sheet,
@@ -151,7 +151,8 @@ def _view(run: ImportRun) -> Json:
         "options": {
             "dryRun": options.dry_run,
             "onDuplicate": options.on_duplicate,
-            "setStock": options.set_stock,
+            "setStock": options.stock != "kept",
+            "overwriteStock": options.stock == "overwritten",
             "ignoreUnknown": options.ignore_unknown,
             "delimiter": options.delimiter,
             "sheet": options.sheet,

@@ -13,7 +13,7 @@ from uuid import UUID
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from kasuwa.base.http.contract import Checks, Operation
+from kasuwa.base.http.contract import Checks, HeaderParameter, Operation
 
 DateTime = Annotated[datetime, Meta(tz=True)]
 Date = date
@@ -294,7 +294,7 @@ OPERATIONS: dict[str, Operation] = {
         success_status=200,
         answer=ProductImageListAnswer,
         answer_media=("application/json",),
-        statuses=frozenset({200, 400, 401, 403, 404, 408, 422, 429, 503}),
+        statuses=frozenset({200, 304, 400, 401, 403, 404, 408, 422, 429, 503}),
     ),
     "create_product_image": Operation(
         operation_id="create_product_image",
@@ -307,13 +307,13 @@ OPERATIONS: dict[str, Operation] = {
         safe=False,
         idempotent=False,
         path_parameters=CreateProductImagePath,
-        headers=(),
+        headers=(HeaderParameter(name="If-Match"),),
         body={"application/json": CreateProductImageBody},
         body_required=True,
         success_status=200,
         answer=SlzProductImageResponse,
         answer_media=("application/json",),
-        statuses=frozenset({200, 400, 401, 403, 404, 408, 409, 413, 415, 422, 429, 503, 507}),
+        statuses=frozenset({200, 400, 401, 403, 404, 408, 409, 412, 413, 415, 422, 429, 503, 507}),
     ),
     "product_image_count": Operation(
         operation_id="product_image_count",
@@ -347,7 +347,7 @@ OPERATIONS: dict[str, Operation] = {
         success_status=200,
         answer=SlzProductImageResponse,
         answer_media=("application/json",),
-        statuses=frozenset({200, 401, 403, 404, 408, 422, 429, 503}),
+        statuses=frozenset({200, 304, 401, 403, 404, 408, 422, 429, 503}),
     ),
     "update_product_image": Operation(
         operation_id="update_product_image",
@@ -360,13 +360,13 @@ OPERATIONS: dict[str, Operation] = {
         safe=False,
         idempotent=False,
         path_parameters=UpdateProductImagePath,
-        headers=(),
+        headers=(HeaderParameter(name="If-Match"),),
         body={"application/json": UpdateProductImageBody},
         body_required=True,
         success_status=200,
         answer=SlzProductImageResponse,
         answer_media=("application/json",),
-        statuses=frozenset({200, 400, 401, 403, 404, 408, 409, 413, 415, 422, 429, 503, 507}),
+        statuses=frozenset({200, 400, 401, 403, 404, 408, 409, 412, 413, 415, 422, 429, 503, 507}),
     ),
     "delete_product_image": Operation(
         operation_id="delete_product_image",
@@ -379,11 +379,11 @@ OPERATIONS: dict[str, Operation] = {
         safe=False,
         idempotent=False,
         path_parameters=DeleteProductImagePath,
-        headers=(),
+        headers=(HeaderParameter(name="If-Match"),),
         success_status=200,
         answer=DeleteProductImageAnswer,
         answer_media=("application/json",),
-        statuses=frozenset({200, 401, 403, 404, 408, 422, 429, 503}),
+        statuses=frozenset({200, 401, 403, 404, 408, 412, 422, 429, 503}),
     ),
     "product_list": Operation(
         operation_id="product_list",
@@ -451,7 +451,7 @@ OPERATIONS: dict[str, Operation] = {
         success_status=200,
         answer=SlzProductResponse,
         answer_media=("application/json",),
-        statuses=frozenset({200, 401, 403, 404, 408, 422, 429, 503}),
+        statuses=frozenset({200, 304, 401, 403, 404, 408, 422, 429, 503}),
     ),
     "delete_product": Operation(
         operation_id="delete_product",
@@ -464,10 +464,10 @@ OPERATIONS: dict[str, Operation] = {
         safe=False,
         idempotent=False,
         path_parameters=DeleteProductPath,
-        headers=(),
+        headers=(HeaderParameter(name="If-Match"),),
         success_status=200,
         answer=DeleteProductAnswer,
         answer_media=("application/json",),
-        statuses=frozenset({200, 401, 403, 404, 408, 422, 429, 503}),
+        statuses=frozenset({200, 401, 403, 404, 408, 412, 422, 429, 503}),
     ),
 }

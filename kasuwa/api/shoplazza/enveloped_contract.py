@@ -40,7 +40,7 @@ from kasuwa.api.shoplazza.contract import SlzUpdateProductImageParam as SlzUpdat
 from kasuwa.api.shoplazza.contract import SlzVariantParam as SlzVariantParam
 from kasuwa.api.shoplazza.contract import UpdateProductImageBody as UpdateProductImageBody
 from kasuwa.api.shoplazza.contract import UpdateProductImagePath as UpdateProductImagePath
-from kasuwa.base.http.contract import Checks, Operation
+from kasuwa.base.http.contract import Checks, HeaderParameter, Operation
 
 DateTime = Annotated[datetime, Meta(tz=True)]
 Date = date
@@ -133,6 +133,7 @@ class SlzEnvelopeError(Struct, frozen=True, kw_only=True):
         "Forbidden",
         "NotFound",
         "Conflict",
+        "PreconditionFailed",
         "PayloadTooLarge",
         "UnsupportedMediaType",
         "TooManyRequests",
@@ -183,7 +184,7 @@ OPERATIONS: dict[str, Operation] = {
         success_status=200,
         answer=ProductImageListAnswer,
         answer_media=("application/json",),
-        statuses=frozenset({200, 400, 401, 403, 404, 408, 422, 429, 503}),
+        statuses=frozenset({200, 304, 400, 401, 403, 404, 408, 422, 429, 503}),
     ),
     "create_product_image": Operation(
         operation_id="create_product_image",
@@ -196,13 +197,13 @@ OPERATIONS: dict[str, Operation] = {
         safe=False,
         idempotent=False,
         path_parameters=CreateProductImagePath,
-        headers=(),
+        headers=(HeaderParameter(name="If-Match"),),
         body={"application/json": CreateProductImageBody},
         body_required=True,
         success_status=200,
         answer=CreateProductImageAnswer,
         answer_media=("application/json",),
-        statuses=frozenset({200, 400, 401, 403, 404, 408, 409, 413, 415, 422, 429, 503, 507}),
+        statuses=frozenset({200, 400, 401, 403, 404, 408, 409, 412, 413, 415, 422, 429, 503, 507}),
     ),
     "product_image_count": Operation(
         operation_id="product_image_count",
@@ -236,7 +237,7 @@ OPERATIONS: dict[str, Operation] = {
         success_status=200,
         answer=ProductImageShowAnswer,
         answer_media=("application/json",),
-        statuses=frozenset({200, 401, 403, 404, 408, 422, 429, 503}),
+        statuses=frozenset({200, 304, 401, 403, 404, 408, 422, 429, 503}),
     ),
     "update_product_image": Operation(
         operation_id="update_product_image",
@@ -249,13 +250,13 @@ OPERATIONS: dict[str, Operation] = {
         safe=False,
         idempotent=False,
         path_parameters=UpdateProductImagePath,
-        headers=(),
+        headers=(HeaderParameter(name="If-Match"),),
         body={"application/json": UpdateProductImageBody},
         body_required=True,
         success_status=200,
         answer=UpdateProductImageAnswer,
         answer_media=("application/json",),
-        statuses=frozenset({200, 400, 401, 403, 404, 408, 409, 413, 415, 422, 429, 503, 507}),
+        statuses=frozenset({200, 400, 401, 403, 404, 408, 409, 412, 413, 415, 422, 429, 503, 507}),
     ),
     "delete_product_image": Operation(
         operation_id="delete_product_image",
@@ -268,11 +269,11 @@ OPERATIONS: dict[str, Operation] = {
         safe=False,
         idempotent=False,
         path_parameters=DeleteProductImagePath,
-        headers=(),
+        headers=(HeaderParameter(name="If-Match"),),
         success_status=200,
         answer=DeleteProductImageAnswer,
         answer_media=("application/json",),
-        statuses=frozenset({200, 401, 403, 404, 408, 422, 429, 503}),
+        statuses=frozenset({200, 401, 403, 404, 408, 412, 422, 429, 503}),
     ),
     "product_list": Operation(
         operation_id="product_list",
@@ -340,7 +341,7 @@ OPERATIONS: dict[str, Operation] = {
         success_status=200,
         answer=ProductShowAnswer,
         answer_media=("application/json",),
-        statuses=frozenset({200, 401, 403, 404, 408, 422, 429, 503}),
+        statuses=frozenset({200, 304, 401, 403, 404, 408, 422, 429, 503}),
     ),
     "delete_product": Operation(
         operation_id="delete_product",
@@ -353,10 +354,10 @@ OPERATIONS: dict[str, Operation] = {
         safe=False,
         idempotent=False,
         path_parameters=DeleteProductPath,
-        headers=(),
+        headers=(HeaderParameter(name="If-Match"),),
         success_status=200,
         answer=DeleteProductAnswer,
         answer_media=("application/json",),
-        statuses=frozenset({200, 401, 403, 404, 408, 422, 429, 503}),
+        statuses=frozenset({200, 401, 403, 404, 408, 412, 422, 429, 503}),
     ),
 }

@@ -5,6 +5,7 @@ from uuid import UUID
 
 from msgspec import UNSET
 
+from kasuwa.api.product_states import picture_state, pictures_state, refuse_if_changed, require_unchanged
 from kasuwa.api.shoplazza.contract import (
     CreateProductImageBody,
     CreateProductImagePath,
@@ -20,19 +21,21 @@ from kasuwa.api.shoplazza.service import operation
 from kasuwa.api.shoplazza.views import image_view, link_start
 from kasuwa.base.context import Context
 from kasuwa.base.fetch import UrlUnreadable, read_url
+from kasuwa.base.http.api import Answer, Exchange
 from kasuwa.base.problems import Problem
 from kasuwa.domain.catalogue.queries import get_product_id, read_pictures
 from kasuwa.domain.catalogue.records import ShownPicture
-from kasuwa.domain.media.actions import change_picture, remove_picture, show_picture
+from kasuwa.domain.media.actions import change_picture, remove_picture, require_room, show_picture
 from kasuwa.domain.media.errors import PictureNotFound
 from kasuwa.domain.media.keeping import MEDIA_PATH, keep_urls
 from kasuwa.domain.media.records import MOST_PICTURES, SHOPLAZZA_FORMATS, KeptPicture, PictureChange, Place
 
 
 @operation("product_image_list")
-async def product_image_list(context: Context, path: ProductImageListPath) -> dict[str, Any]:
+async def product_image_list(context: Context, path: ProductImageListPath) -> Answer:
     pictures = await _pictures(context, path.product_id)
-    return {"images": [image_view(path.product_id, picture, link_start(context)) for picture in pictures]}
+    views = [image_view(path.product_id, picture, link_start(context)) for picture in pictures]
+    return Answer({"images": views}, state=pictures_state(pictures))
 
 
 @operation("product_image_count")
@@ -41,47 +44,56 @@ async def product_image_count(context: Context, path: ProductImageCountPath) -> 
 
 
 @operation("product_image_show")
-async def product_image_show(context: Context, path: ProductImageShowPath) -> dict[str, Any]:
-    picture = await _picture(context, path.product_id, path.image_id)
-    return {"image": image_view(path.product_id, picture, link_start(context))}
+async def product_image_show(context: Context, path: ProductImageShowPath) -> Answer:
+    return _answered(context, path.product_id, await _picture(context, path.product_id, path.image_id))
 
 
 @operation("create_product_image")
 async def create_product_image(
-    context: Context, path: CreateProductImagePath, body: CreateProductImageBody
-) -> dict[str, Any]:
+    context: Context, exchange: Exchange, path: CreateProductImagePath, body: CreateProductImageBody
+) -> Answer:
     image = body.image
     url = image_url(context, image.src, "/image/src")
-    await _pictures(context, path.product_id)
+    require_room(await _pictures(context, path.product_id))
+    await refuse_if_changed(context, exchange, path.product_id, "pictures")
     kept = await _keep(context, url)
     place = Place(
         position=None if image.position is UNSET else _position(image.position),
         alt_text="" if image.alt is UNSET else image.alt,
     )
-    placed = await show_picture(context, path.product_id, kept, place)
-    return {"image": image_view(path.product_id, placed.picture, link_start(context))}
+    async with context.transaction():
+        await require_unchanged(context, exchange, path.product_id, "pictures")
+        placed = await show_picture(context, path.product_id, kept, place)
+    return _answered(context, path.product_id, placed.picture)
 
 
 @operation("update_product_image")
 async def update_product_image(
-    context: Context, path: UpdateProductImagePath, body: UpdateProductImageBody
-) -> dict[str, Any]:
+    context: Context, exchange: Exchange, path: UpdateProductImagePath, body: UpdateProductImageBody
+) -> Answer:
     image = body.image
     url = UNSET if image.src is UNSET else image_url(context, image.src, "/image/src")
     picture = await _picture(context, path.product_id, path.image_id)
+    await refuse_if_changed(context, exchange, path.product_id, path.image_id)
     change = PictureChange(
         picture=UNSET if url is UNSET else await _keep(context, url),
         alt_text=image.alt,
         position=image.position,
     )
     if change != PictureChange():
-        picture = (await change_picture(context, path.product_id, path.image_id, change)).picture
-    return {"image": image_view(path.product_id, picture, link_start(context))}
+        async with context.transaction():
+            await require_unchanged(context, exchange, path.product_id, path.image_id)
+            picture = (await change_picture(context, path.product_id, path.image_id, change)).picture
+    return _answered(context, path.product_id, picture)
 
 
 @operation("delete_product_image")
-async def delete_product_image(context: Context, path: DeleteProductImagePath) -> dict[str, Any]:
-    await remove_picture(context, path.product_id, path.image_id)
+async def delete_product_image(
+    context: Context, exchange: Exchange, path: DeleteProductImagePath
+) -> dict[str, Any]:
+    async with context.transaction():
+        await require_unchanged(context, exchange, path.product_id, path.image_id)
+        await remove_picture(context, path.product_id, path.image_id)
     return {}
 
 
@@ -98,6 +110,12 @@ def image_url(context: Context, src: str, pointer: str) -> str:
         raise BodyFault.at(pointer, "Give a URL that begins with http://, https:// or //.") from error
     src = src.strip(" ")
     return f"https:{src}" if src.startswith("//") else src
+
+
+def _answered(context: Context, product_id: UUID, picture: ShownPicture) -> Answer:
+    """The image, with the ETag that If-Match takes."""
+    view = image_view(product_id, picture, link_start(context))
+    return Answer({"image": view}, state=picture_state(picture))
 
 
 async def _keep(context: Context, url: str) -> KeptPicture:

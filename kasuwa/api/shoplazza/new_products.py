@@ -175,7 +175,7 @@ def _variant(
         name=" / ".join(option.value for option in options),
         options=options,
         extra={EXTRA: extra} if extra else {},
-        opening=(OpeningStock(store_id, Decimal(quantity)),),
+        opening=(OpeningStock(store_id, Decimal(quantity), pointer=pointer),),
     )
 
 

@@ -7,6 +7,7 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, Struct
 
+from kasuwa.api.product_states import product_state, require_unchanged
 from kasuwa.api.shoplazza.contract import (
     CreateProductBody,
     DeleteProductPath,
@@ -19,17 +20,28 @@ from kasuwa.api.shoplazza.dialect import BodyFault, IdNotUuid, fetch_sentence
 from kasuwa.api.shoplazza.images import image_url
 from kasuwa.api.shoplazza.new_products import LIMITS, or_default, read_new_product
 from kasuwa.api.shoplazza.service import operation
-from kasuwa.api.shoplazza.views import EXTRA, Json, complete, link_start, product_view, sellable
+from kasuwa.api.shoplazza.views import (
+    EXTRA,
+    Json,
+    complete,
+    link_start,
+    listed_product,
+    product_view,
+    sellable,
+)
 from kasuwa.base.context import Context
+from kasuwa.base.http.api import Answer, Exchange
+from kasuwa.base.http.contract import encode
 from kasuwa.base.ids import read_id
-from kasuwa.base.problems import FieldFault, Invalid, Problem
+from kasuwa.base.problems import FieldFault, Invalid, Problem, renamed
 from kasuwa.domain.catalogue.actions import create_product, remove_product
 from kasuwa.domain.catalogue.errors import ProductNotFound
 from kasuwa.domain.catalogue.lists import ListedProduct, count_products, cursor_at, list_products
 from kasuwa.domain.catalogue.queries import get_product, read_stock
 from kasuwa.domain.catalogue.records import PageWish, Product, ProductFilter, ProductStatus
 from kasuwa.domain.catalogue.variants import show_variant_pictures
-from kasuwa.domain.media.actions import show_pictures
+from kasuwa.domain.inventory.errors import WrongQuantity
+from kasuwa.domain.media.actions import require_room, show_pictures
 from kasuwa.domain.media.keeping import keep_urls
 from kasuwa.domain.media.records import SHOPLAZZA_FORMATS, KeptPicture, Place, Placed
 from kasuwa.domain.permissions import Permission
@@ -75,33 +87,40 @@ async def product_count(context: Context) -> Json:
 
 
 @operation("product_show")
-async def product_show(context: Context, path: ProductShowPath) -> Json:
-    return {"product": await _read(context, path.product_id)}
+async def product_show(context: Context, path: ProductShowPath) -> Answer:
+    return await _answered(context, path.product_id)
 
 
 @operation("create_product")
-async def add_product(context: Context, body: CreateProductBody) -> Json:
+async def add_product(context: Context, body: CreateProductBody) -> Answer:
     """The product with all its images, or nothing: this API has no answer for a half."""
     wanted = body.product
     new = read_new_product(wanted, await currency_of(context), context.store_id)
     sources = list(_sources(context, wanted))
+    places = {source.url: source for source in reversed(sources)}
+    # An image that is named twice in the list is shown twice; a variant's own only if it is not there.
+    shown = [s for s in sources if s.variant is None or places[s.url] is s]
+    require_room((), len(shown))
     kept = await _keep_all(context, sources)
     async with context.transaction():
-        product = await create_product(context, new, limits=LIMITS)
-        places = {source.url: source for source in reversed(sources)}
-        # An image that is named twice in the list is shown twice; a variant's own only if it is not there.
-        shown = [s for s in sources if s.variant is None or places[s.url] is s]
+        try:
+            product = await create_product(context, new, limits=LIMITS)
+        except WrongQuantity as problem:
+            names = {"quantity": "inventory_quantity"}
+            raise BodyFault(faults=renamed(problem.faults, names)) from problem
         if shown:
             placed = await show_pictures(
                 context, product.product_id, [(kept[s.url], Place(alt_text=s.alt)) for s in shown]
             )
             await _show_variants(context, product, sources, kept, placed)
-        return {"product": await _read(context, product.product_id)}
+        return await _answered(context, product.product_id)
 
 
 @operation("delete_product")
-async def delete_product(context: Context, path: DeleteProductPath) -> Json:
-    await remove_product(context, path.product_id, on_remaining="write_off")
+async def delete_product(context: Context, exchange: Exchange, path: DeleteProductPath) -> Json:
+    async with context.transaction():
+        await require_unchanged(context, exchange, path.product_id)
+        await remove_product(context, path.product_id, on_remaining="write_off")
     return {}
 
 
@@ -170,29 +189,35 @@ async def _show_variants(
         await show_variant_pictures(context, product.product_id, own)
 
 
-async def _read(context: Context, product_id: UUID) -> Json:
+async def _answered(context: Context, product_id: UUID) -> Answer:
+    """The product, with the ETag that If-Match takes."""
     async with context.reading() as db:
         product = await get_product(context, product_id)
         levels = await read_stock(db, [product_id], context.store_id)
     if product.status == "archived":
         raise ProductNotFound()
     view = product_view(product, with_cost=context.may(Permission.STOCK_COST))
-    return complete(view, link_start(context), sellable(levels))
+    shown = complete(view, link_start(context), sellable(levels))
+    return Answer({"product": shown}, state=product_state(context, product, levels))
 
 
-async def _listed(context: Context, rows: tuple[ListedProduct, ...], fields: str | None) -> list[Json]:
+async def _listed(context: Context, rows: tuple[ListedProduct, ...], fields: str | None) -> msgspec.Raw:
+    """The products as a JSON array."""
     with_variants = [row.product_id for row in rows if row.has_variants]
     stock = {}
     if with_variants:
         async with context.reading() as db:
             stock = sellable(await read_stock(db, with_variants, context.store_id))
-    views = []
+    start, listed = link_start(context), []
     for row in rows:
+        if not row.has_variants and not fields:
+            listed.append(listed_product(row, start))
+            continue
         view: Json = msgspec.json.decode(row.body)
         if not row.has_variants:
             stock[view["variants"][0]["id"]] = row.on_hand - row.reserved
-        views.append(_only(complete(view, link_start(context), stock), fields))
-    return views
+        listed.append(encode(_only(complete(view, start, stock), fields)))
+    return msgspec.Raw(b"[" + b",".join(listed) + b"]")
 
 
 def _only(view: Json, fields: str | None) -> Json:

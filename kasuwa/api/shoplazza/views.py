@@ -13,6 +13,7 @@ from kasuwa.base.context import Context
 from kasuwa.base.http.contract import encode
 from kasuwa.base.money import decimals
 from kasuwa.domain.catalogue.cards import Card
+from kasuwa.domain.catalogue.lists import ListedProduct
 from kasuwa.domain.catalogue.records import Product, ShownPicture, StockLevel, Variant
 
 Json = dict[str, Any]
@@ -86,6 +87,16 @@ def complete(view: Json, start: str, stock: Mapping[str, Decimal]) -> Json:
         variant["inventory_quantity"] = int(stock.get(variant["id"], 0))
     view["inventory_quantity"] = sum(variant["inventory_quantity"] for variant in view["variants"])
     return view
+
+
+def listed_product(row: ListedProduct, start: str) -> bytes:
+    """The card of a product without variants, complete.
+
+    Quotes inside a JSON text are escaped: only a name of ours can be followed by such a value.
+    """
+    links = row.body.replace('"src":"', f'"src":"{start}')
+    stock = f'"inventory_quantity":{int(row.on_hand - row.reserved)}'
+    return links.replace('"inventory_quantity":0', stock).encode()
 
 
 def sellable(levels: Sequence[StockLevel]) -> dict[str, Decimal]:

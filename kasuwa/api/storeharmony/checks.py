@@ -16,7 +16,7 @@ from kasuwa.base.http.api import Exchange
 from kasuwa.base.http.origin import caller_address
 from kasuwa.base.problems import FieldFault, Invalid
 from kasuwa.domain.proofs.records import Channel
-from kasuwa.domain.reference.contacts import describe_mobile, read_email, read_mobile
+from kasuwa.domain.reference.contacts import describe_mobile, read_any_number, read_email
 from kasuwa.domain.users.checks import Check, send_check, try_check
 
 
@@ -31,7 +31,7 @@ async def verify_email_address(
 
 @api.operation("verifyMobile")
 async def verify_mobile(context: Context, exchange: Exchange, query: VerifyMobileQuery) -> MobileVerification:
-    mobile = read_mobile(query.mobile, query.countrycode, "#/query/mobile")
+    mobile = read_any_number(query.mobile, query.countrycode, "#/query/mobile")
     facts = describe_mobile(mobile)
     known: dict[str, Any] = {
         "nationalFormat": facts.national[:20],

@@ -11,9 +11,11 @@ from kasuwa.base.http.contract import Checks, Operation
 from kasuwa.base.http.origin import caller_address
 from kasuwa.base.problems import Invalid, NotFound, Problem, Unauthenticated
 from kasuwa.domain.merchants.authentication import (
+    KeyFacts,
     resolve_developer_key,
     resolve_session,
 )
+from kasuwa.domain.merchants.errors import KeyScopeMissing
 from kasuwa.domain.users.errors import AtTill
 
 # Their path names another store of the user's, which they look for among the user's own. What is open to
@@ -75,6 +77,8 @@ class StoreHarmony(StoreSessions):
             callers.append(await self._prove_user(exchange))
         if "developerKey" in alternative:
             callers.append(await self._prove_app(exchange.request, exchange))
+        if callers[-1].merchant_id not in (None, callers[0].merchant_id):
+            raise Unauthenticated("The developer key is another merchant's.")
         return callers[0]
 
     async def _prove_app(self, request: AnyRequest, exchange: Exchange) -> Caller:
@@ -83,9 +87,14 @@ class StoreHarmony(StoreSessions):
         bearer = request.headers.get("authorization", "")
         token = bearer[7:].strip() if bearer[:7].lower() == "bearer " else ""
         for key in (request.headers.get("x-developer-key", ""), token):
-            key_id = await resolve_developer_key(pool, key)
-            if key_id is not None:
-                return Caller(kind="app", id=f"{key_id}/{caller_address(request)}")
+            app = await resolve_developer_key(pool, key)
+            if app is not None:
+                self._check_scope(app, exchange)
+                return Caller(
+                    kind="app",
+                    id=f"{app.key_id}/{caller_address(request)}",
+                    merchant_id=app.merchant,
+                )
         account = await resolve_session(pool, token, kind="account")
         if account is not None:
             # It proves the app only; what the operation does is still proved by its body.
@@ -93,3 +102,9 @@ class StoreHarmony(StoreSessions):
         raise Unauthenticated(
             "Send a developer key as `Authorization: Bearer …`; `kasuwa key create` makes one."
         )
+
+    def _check_scope(self, app: KeyFacts, exchange: Exchange) -> None:
+        assert exchange.operation is not None
+        scope = exchange.operation.scope
+        if scope not in app.scopes:
+            raise KeyScopeMissing(f"Use a developer key with the scope {scope}.")

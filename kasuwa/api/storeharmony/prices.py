@@ -5,6 +5,7 @@ from uuid import UUID
 
 from msgspec import UNSET
 
+from kasuwa.api.product_states import require_unchanged
 from kasuwa.api.storeharmony.contract import (
     ListProductsPricesForRecentChangesQuery,
     ListProductsPricesQuery,
@@ -13,14 +14,12 @@ from kasuwa.api.storeharmony.contract import (
     UpdateProductPricesPath,
 )
 from kasuwa.api.storeharmony.product_views import price_view, tax_view
-from kasuwa.api.storeharmony.products import item_id, read_item
+from kasuwa.api.storeharmony.products import item_id
 from kasuwa.api.storeharmony.service import api
 from kasuwa.base.context import Context
 from kasuwa.base.http.api import Exchange, RawJson
-from kasuwa.base.http.caching import etag, require_match
 from kasuwa.base.http.contract import encode
 from kasuwa.base.ids import read_id
-from kasuwa.domain.catalogue.actions import lock_product
 from kasuwa.domain.catalogue.price_feed import (
     ChangePage,
     ChangesTogether,
@@ -43,11 +42,8 @@ async def update_product_prices(
     context: Context, exchange: Exchange, path: UpdateProductPricesPath, body: StockPriceUpdate
 ) -> Json:
     product_id = item_id(path.itemid)
-    async with context.transaction() as db:
-        if "if-match" in exchange.request.headers:
-            # Held first: nobody may change it between the comparison and the change.
-            await lock_product(db, product_id)
-            require_match(exchange.request, etag(encode(await read_item(context, product_id))))
+    async with context.transaction():
+        await require_unchanged(context, exchange, product_id)
         await change_prices(
             context,
             product_id,

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from msgspec import UNSET, UnsetType
 
+from kasuwa.api.product_states import product_state, require_unchanged
 from kasuwa.api.storeharmony.contract import (
     CreateSimpleProductPath,
     FindBySKUQuery,
@@ -27,8 +28,7 @@ from kasuwa.api.storeharmony.contract import (
 from kasuwa.api.storeharmony.product_views import full_item, listed_item, live_format
 from kasuwa.api.storeharmony.service import api
 from kasuwa.base.context import Context
-from kasuwa.base.http.api import Exchange, RawJson
-from kasuwa.base.http.caching import etag, require_match
+from kasuwa.base.http.api import Answer, Exchange, RawJson
 from kasuwa.base.http.contract import encode
 from kasuwa.base.ids import read_id
 from kasuwa.base.money import to_minor
@@ -37,9 +37,7 @@ from kasuwa.base.problems import FieldFault, Invalid
 from kasuwa.domain.catalogue.actions import (
     ProductChange,
     create_product,
-    lock_product,
     remove_product,
-    share_category_tree,
     update_product,
 )
 from kasuwa.domain.catalogue.bulk_changes import price_faults
@@ -83,14 +81,14 @@ async def create_simple_product(
 
 
 @api.operation("getProductByItemId")
-async def get_product_by_item_id(context: Context, path: GetProductByItemIdPath) -> dict[str, Any]:
-    return await read_item(context, item_id(path.itemid))
+async def get_product_by_item_id(context: Context, path: GetProductByItemIdPath) -> Answer:
+    return await answered(context, item_id(path.itemid))
 
 
 @api.operation("updateProductByItemId")
 async def update_product_by_item_id(
     context: Context, exchange: Exchange, path: UpdateProductByItemIdPath, body: StockItemUpdate
-) -> dict[str, Any]:
+) -> Answer:
     product_id = item_id(path.itemid)
     async with context.transaction():
         await require_unchanged(context, exchange, product_id)
@@ -102,12 +100,17 @@ async def update_product_by_item_id(
         if body.imageOrder is not UNSET or body.removeImageIds is not UNSET:
             remove = [item_id(text) for text in or_else(body.removeImageIds, [])]
             await arrange_pictures(context, product_id, remove=remove, order=or_else(body.imageOrder, []))
-        return await read_item(context, product_id)
+        return await answered(context, product_id)
 
 
 @api.operation("removeProductByItemId")
-async def remove_product_by_item_id(context: Context, path: RemoveProductByItemIdPath) -> StockItemRemoved:
-    removal = await remove_product(context, item_id(path.itemid))
+async def remove_product_by_item_id(
+    context: Context, exchange: Exchange, path: RemoveProductByItemIdPath
+) -> StockItemRemoved:
+    product_id = item_id(path.itemid)
+    async with context.transaction():
+        await require_unchanged(context, exchange, product_id)
+        removal = await remove_product(context, product_id)
     return StockItemRemoved(itemId=str(removal.product_id), status=removal.status, removedAt=removal.at)
 
 
@@ -150,27 +153,22 @@ async def get_inventory_stock_items(context: Context, query: GetInventoryStockIt
     return RawJson(await _page(context, page))
 
 
-async def require_unchanged(context: Context, exchange: Exchange, product_id: UUID) -> None:
-    """With If-Match: raises PreconditionFailed when the product reads otherwise by now.
-
-    Inside of the transaction of the change, which nobody comes before any more.
-    """
-    if "if-match" in exchange.request.headers:
-        async with context.transaction() as db:
-            # Before the product: what follows may put it into categories.
-            await share_category_tree(db)
-            await lock_product(db, product_id)
-            require_match(exchange.request, etag(encode(await read_item(context, product_id))))
-
-
 async def read_item(context: Context, product_id: UUID) -> dict[str, Any]:
     """The product with the figures of the caller's store and of the account's other stores."""
+    item: dict[str, Any] = (await answered(context, product_id)).body
+    return item
+
+
+async def answered(context: Context, product_id: UUID) -> Answer:
+    """The same, with the ETag that If-Match takes."""
     async with context.reading() as db:
         products = await read_products(db, [product_id])
         if not products:
             raise ProductNotFound()
         stock = await read_stock(db, [product_id])
-    return full_item(products[0], stock, context.store_id, with_cost=context.may(Permission.STOCK_COST))
+    may_see_cost = context.may(Permission.STOCK_COST)
+    item = full_item(products[0], stock, context.store_id, with_cost=may_see_cost)
+    return Answer(item, state=product_state(context, products[0], stock))
 
 
 def item_id(text: str) -> UUID:

@@ -5,6 +5,7 @@ from typing import Any
 
 from msgspec import UNSET
 
+from kasuwa.api.product_states import require_unchanged
 from kasuwa.api.storeharmony.contract import (
     AddVariantsToExistingProductPath,
     AddVariantsToProductPath,
@@ -28,7 +29,6 @@ from kasuwa.api.storeharmony.products import (
     price_of,
     product_fields,
     read_item,
-    require_unchanged,
     some_quantity,
 )
 from kasuwa.api.storeharmony.service import api

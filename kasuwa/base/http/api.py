@@ -48,11 +48,14 @@ class Answer(Struct, frozen=True):
     """What a handler gives when it is not just the success body of the contract.
 
     A read with `Cache-Control: no-store` among its headers has no ETag; any other may be kept by the caller.
+    `state` is what the ETag stands for, so that If-Match takes it however the body was cut; a change that
+    gives one answers with its ETag too.
     """
 
     body: Any = None
     status: int | None = None
     headers: Mapping[str, str] = {}
+    state: bytes = b""
 
 
 class RawJson(Struct, frozen=True):
@@ -375,9 +378,10 @@ async def _once(exchange: Exchange) -> None:
 def _given(exchange: Exchange, result: Any) -> KeptAnswer:
     operation = exchange.operation
     assert operation is not None
-    status, headers = operation.success_status, {}
+    status, headers, state = operation.success_status, {}, b""
     if isinstance(result, Answer):
-        status, headers, result = result.status or status, dict(result.headers), result.body
+        status, headers, state = result.status or status, dict(result.headers), result.state
+        result = result.body
     if status == 204:
         return KeptAnswer(status, headers, b"")
     if isinstance(result, RawFile):
@@ -389,11 +393,13 @@ def _given(exchange: Exchange, result: Any) -> KeptAnswer:
         headers["Content-Type"] = "application/json"
     is_kept = headers.get("Cache-Control") != "no-store"
     if operation.method.upper() == "GET" and operation.safe and status == 200 and is_kept:
-        tag = etag(content)
+        tag = etag(content, state)
         headers["ETag"] = tag
         headers["Cache-Control"] = "private, no-cache"
         if not_modified(exchange.request, tag):
             return KeptAnswer(HTTP_304_NOT_MODIFIED, {"ETag": tag}, b"")
     else:
         headers["Cache-Control"] = "no-store"
+        if state:
+            headers["ETag"] = etag(content, state)
     return KeptAnswer(status, headers, content)

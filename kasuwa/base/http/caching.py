@@ -1,5 +1,6 @@
 """ETags, conditional reads and changes, and HEAD."""
 
+from collections.abc import Iterable
 from hashlib import sha256
 from typing import Any
 
@@ -7,11 +8,21 @@ from litestar.connection import Request
 
 from kasuwa.base.problems import MethodNotAllowed, PreconditionFailed
 
+_READ_AGAIN = "Read the record again and repeat the change on its present version."
 
-def etag(body: bytes) -> str:
-    """A strong tag of these bytes. The edge makes it weak when it compresses them."""
+
+def etag(body: bytes, state: bytes = b"") -> str:
+    """A strong tag of these bytes. The edge makes it weak when it compresses them.
+
+    With a `state` it begins with a mark of that, which `require_state` compares: the state is the same
+    whichever fields of it the bytes show.
+    """
+    return f'"{_mark(state)}.{_mark(body)}"' if state else f'"{_mark(body)}"'
+
+
+def _mark(content: bytes) -> str:
     # Processors have instructions for SHA-256: a fifth of what BLAKE2 costs in software.
-    return f'"{sha256(body).hexdigest()[:24]}"'
+    return sha256(content).hexdigest()[:24]
 
 
 def _names(header: str, tag: str) -> bool:
@@ -30,7 +41,15 @@ def require_match(request: Request[Any, Any, Any], tag: str) -> None:
     """Raises PreconditionFailed (412) when If-Match came and names another version."""
     sent = request.headers.get("if-match")
     if sent is not None and not _names(sent, tag):
-        raise PreconditionFailed("Read the record again and repeat the change on its present version.")
+        raise PreconditionFailed(_READ_AGAIN)
+
+
+def require_state(request: Request[Any, Any, Any], states: Iterable[bytes]) -> None:
+    """Raises PreconditionFailed (412) when If-Match came and names none of the states by its tag."""
+    sent = request.headers.get("if-match", "*").split(",")
+    marks = {one.strip().removeprefix("W/").partition(".")[0] for one in sent}
+    if marks.isdisjoint({"*", *(f'"{_mark(state)}' for state in states)}):
+        raise PreconditionFailed(_READ_AGAIN)
 
 
 def is_head(request: Request[Any, Any, Any]) -> bool:

@@ -310,7 +310,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._leave()
 
     def _send_error(self, status: int) -> None:
-        path = (getattr(self, "url", b"") or b"/").partition(b"?")[0].decode("latin-1")
+        path = _path_in(getattr(self, "url", b""))
         request_id = begin_request(None)
         headers, body = type(self).render_error(path, status)
         if not any(name.lower() == id_header(path) for name, _ in headers):
@@ -330,6 +330,14 @@ class GuardedProtocol(HttpToolsProtocol):
             self.transport.write_eof()
         else:
             self.transport.close()
+
+
+def _path_in(url: bytes) -> str:
+    """The path, as far as it has come, of a path with a query or of a whole address; else nothing."""
+    try:
+        return (httptools.parse_url(url).path or b"").decode("latin-1")
+    except httptools.HttpParserError:
+        return ""
 
 
 def guarded_protocol(

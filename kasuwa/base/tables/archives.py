@@ -9,6 +9,7 @@ import struct
 import zipfile
 import zlib
 from pathlib import Path
+from typing import IO
 
 from kasuwa.base.tables.records import TableWrong
 
@@ -40,6 +41,24 @@ def open_archive(path: Path, what: str) -> zipfile.ZipFile:
         return zipfile.ZipFile(path)
     except DAMAGED as error:
         raise TableWrong(f"{what} is a damaged archive: {error}.") from None
+
+
+def open_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> IO[bytes]:
+    """The file in the zip, of which `read(n)` unpacks no more than that. Raises TableWrong.
+
+    Only a read without a number believes what the file says of its size after having unpacked all of it, and
+    of the ways to pack only these two can be read in parts.
+    """
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise TableWrong(
+            f"{info.filename[:80]!r} is packed in an unusual way: use an ordinary zip (deflate)."
+        )
+    if info.flag_bits & 1:
+        raise TableWrong("The file has a password; save it without one.")
+    try:
+        return archive.open(info)
+    except DAMAGED as error:
+        raise TableWrong(f"The file is a damaged archive: {error}.") from None
 
 
 def _list_bytes(path: Path) -> int:

@@ -6,6 +6,10 @@ from msgspec import Struct
 
 from kasuwa.base.problems import Invalid
 
+# Characters. A quote that nobody closes would swallow the whole file into one cell.
+MOST_CELL = 1024 * 1024
+MOST_ROW = 4 * MOST_CELL
+
 
 class TableWrong(Invalid):
     code = "table-wrong"

@@ -8,11 +8,9 @@ from pathlib import Path
 
 import msgspec
 
-from kasuwa.base.tables.records import BadRow, Table, TableRow, TableWrong, checked
+from kasuwa.base.tables.records import MOST_CELL, MOST_ROW, BadRow, Table, TableRow, TableWrong, checked
 from kasuwa.base.tables.survey import Survey
 
-# A quote that nobody closes would swallow the whole file into one cell.
-MOST_CELL = 1024 * 1024
 _DELIMITERS = ",;\t|"
 _NAMES = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 
@@ -43,9 +41,9 @@ class _Text:
 
     def short_lines(self) -> Iterator[str]:
         """Line by line, none longer than a cell may be: a file without line ends must not be read as one."""
-        while line := self.lines.readline(MOST_CELL * 4):
-            if len(line) >= MOST_CELL * 4:
-                raise TableWrong(f"A line is longer than {MOST_CELL * 4} characters.")
+        while line := self.lines.readline(MOST_ROW):
+            if len(line) >= MOST_ROW:
+                raise TableWrong(f"A line is longer than {MOST_ROW} characters.")
             yield line
 
 

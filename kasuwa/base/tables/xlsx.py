@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import IO, Any
 from xml.parsers import expat
 
-from kasuwa.base.tables.archives import DAMAGED, open_archive
-from kasuwa.base.tables.records import BadRow, Table, TableRow, TableWrong, checked
+from kasuwa.base.tables.archives import DAMAGED, open_archive, open_member
+from kasuwa.base.tables.records import MOST_CELL, MOST_ROW, BadRow, Table, TableRow, TableWrong, checked
 
 MOST_SHEET_BYTES = 2 * 1024 * 1024 * 1024
 MOST_TEXT_BYTES = 64 * 1024 * 1024
@@ -23,7 +23,6 @@ MOST_SMALL_BYTES = 16 * 1024 * 1024
 # Sheets are packed to a twentieth; to a thousandth is what only nothing at all can be.
 MOST_RATIO = 300
 MOST_COLUMNS = 500
-MOST_CELL = 40_000  # Excel's own limit is 32,767
 
 _PIECE = 64 * 1024
 _BUILT_IN_DATES = frozenset({*range(14, 23), *range(45, 48)})
@@ -101,12 +100,7 @@ class _Book:
             raise TableWrong(
                 f"{member} unpacks to {info.file_size // max(1, info.compress_size)} times its size."
             )
-        if info.flag_bits & 1:
-            raise TableWrong("The file has a password; save it without one.")
-        try:
-            return self._archive.open(info)
-        except DAMAGED as error:
-            raise TableWrong(f"The file is a damaged archive: {error}.") from None
+        return open_member(self._archive, info)
 
     def _has(self, member: str) -> bool:
         return member in self._archive.NameToInfo
@@ -142,20 +136,18 @@ class _Book:
         if not self._has("xl/sharedStrings.xml"):
             return []
         texts: list[str] = []
-        parts: list[str] = []
+        gathered = _Gathered()
         inside = [False, False]  # a <t>; a phonetic reading, which is no part of the text
 
         def begin(name: str, _: dict[str, str]) -> None:
-            if name == "si":
-                parts.clear()
-            elif name == "rPh":
+            if name == "rPh":
                 inside[1] = True
             elif name == "t":
                 inside[0] = True
 
         def end(name: str) -> None:
             if name == "si":
-                texts.append(_plain("".join(parts)))
+                texts.append(_plain(gathered.take()))
             elif name == "rPh":
                 inside[1] = False
             elif name == "t":
@@ -163,7 +155,7 @@ class _Book:
 
         def text(piece: str) -> None:
             if inside[0] and not inside[1]:
-                parts.append(piece)
+                gathered.add(piece, "A text of the book")
 
         parse(self.open("xl/sharedStrings.xml", MOST_TEXT_BYTES), begin, end, text)
         return texts
@@ -193,6 +185,27 @@ class _Book:
         return frozenset(style for style, is_date in enumerate(dates) if is_date)
 
 
+class _Gathered:
+    """A text that expat tells piece by piece, each as long as it likes."""
+
+    def __init__(self) -> None:
+        self._parts: list[str] = []
+        self._length = 0
+
+    def add(self, piece: str, what: str) -> None:
+        self._length += len(piece)
+        if self._length > MOST_CELL:
+            raise TableWrong(f"{what} has more than {MOST_CELL} characters.")
+        self._parts.append(piece)
+
+    def take(self) -> str:
+        """The text; the next one begins."""
+        text = "".join(self._parts)
+        self._parts.clear()
+        self._length = 0
+        return text
+
+
 class _Sheet:
     """Gathers rows while expat reads."""
 
@@ -204,7 +217,8 @@ class _Sheet:
         self._column = -1
         self._kind = ""
         self._style = 0
-        self._parts: list[str] = []
+        self._gathered = _Gathered()
+        self._length = 0
         self._wanted = False
         self._phonetic = False
         self.read_bytes = 0
@@ -225,11 +239,11 @@ class _Sheet:
             self._number = _int(attributes.get("r")) or self._number + 1
             self._cells = []
             self._column = -1
+            self._length = 0
         elif name == "c":
             self._column = _column(attributes.get("r", ""), self._column + 1)
             self._kind = attributes.get("t", "n")
             self._style = _int(attributes.get("s"))
-            self._parts = []
         elif name == "v" or name == "t":
             self._wanted = not self._phonetic
         elif name == "rPh":
@@ -239,10 +253,15 @@ class _Sheet:
         if name == "v" or name == "t":
             self._wanted = False
         elif name == "c":
+            value = self._value(self._gathered.take())
+            # Many cells may show one long text, which stands in the file once.
+            self._length += len(value)
+            if self._length > MOST_ROW:
+                raise TableWrong(f"Row {self._number} has more than {MOST_ROW} characters.")
             missing = self._column - len(self._cells)
             if missing >= 0:
                 self._cells.extend([""] * missing)
-                self._cells.append(self._value("".join(self._parts)))
+                self._cells.append(value)
         elif name == "row":
             self._rows.append((self._number, self._cells))
         elif name == "rPh":
@@ -250,9 +269,7 @@ class _Sheet:
 
     def _text(self, piece: str) -> None:
         if self._wanted:
-            if len(self._parts) > MOST_CELL:
-                raise TableWrong(f"A cell of row {self._number} has more than {MOST_CELL} characters.")
-            self._parts.append(piece)
+            self._gathered.add(piece, f"A cell of row {self._number}")
 
     def _value(self, text: str) -> str:
         if self._kind == "s":

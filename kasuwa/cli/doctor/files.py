@@ -13,11 +13,18 @@ from kasuwa.domain.media.jobs import sweep_pictures
 A_DAY = timedelta(days=1)
 _BATCH = 5000
 
-# What the rows promise: every rendition of every finished picture, by its key.
+# What the rows promise: every rendition of every finished picture, by its key. An original may be missing,
+# since a setting says whether they are kept; one that is there is whole.
 _PROMISED = """
     SELECT p.merchant_id, p.picture_id, encode(p.sha256, 'hex') AS sha256,
            substr(r.path, 8) AS key, r.size_bytes
     FROM picture p, jsonb_to_recordset(p.renditions) AS r (path text, size_bytes bigint)
+    WHERE p.format IS NOT NULL
+    UNION ALL
+    SELECT p.merchant_id, p.picture_id, encode(p.sha256, 'hex'), f.key, p.size_bytes
+    FROM picture p
+    JOIN pg_temp.stored_file f ON f.key = p.merchant_id || '/' || left(encode(p.sha256, 'hex'), 2)
+                                          || '/' || encode(p.sha256, 'hex') || '/original'
     WHERE p.format IS NOT NULL
 """
 
@@ -112,7 +119,7 @@ async def find_strays(owner: Owner) -> list[tuple[str, datetime]]:
         LEFT JOIN pg_temp.promised p ON p.key = f.key
         LEFT JOIN pg_temp.claimed c ON c.folder = substring(f.key from '^(.*)/[^/]*$')
         WHERE p.key IS NULL
-          AND NOT coalesce(NOT c.finished OR f.key = c.folder || '/original', false)
+          AND coalesce(c.finished, true)
         ORDER BY f.key
         """
     )

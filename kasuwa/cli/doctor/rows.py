@@ -48,8 +48,11 @@ KEPT = RowCheck(
     CROSS JOIN (VALUES ('files'), ('file_bytes'), ('variants'), ('customers')) AS k (kind)
     LEFT JOIN (
       SELECT merchant_id, 'files' AS kind, count(*) AS n FROM picture WHERE unused_since IS NULL GROUP BY 1
-      UNION ALL SELECT merchant_id, 'file_bytes', coalesce(sum(size_bytes), 0)::bigint FROM picture
-                WHERE unused_since IS NULL GROUP BY 1
+      UNION ALL SELECT merchant_id, 'file_bytes', sum(size_bytes)::bigint FROM (
+                  SELECT merchant_id, coalesce(size_bytes, 0) AS size_bytes FROM picture
+                  WHERE unused_since IS NULL
+                  UNION ALL SELECT merchant_id, length(content) FROM complaint_attachment
+                ) AS kept_file GROUP BY 1
       UNION ALL SELECT merchant_id, 'variants', count(*) FROM variant
                 WHERE NOT archived AND position > 0 GROUP BY 1
       UNION ALL SELECT merchant_id, 'customers', count(*) FROM customer

@@ -18,16 +18,24 @@ from kasuwa.base.ids import new_id
 from kasuwa.base.problems import FieldFault, Problem, Unavailable
 from kasuwa.domain.catalogue.actions import share_category_tree, slug_of
 from kasuwa.domain.catalogue.bulk_changes import changed, changes_of, price_faults, sold
+from kasuwa.domain.catalogue.bulk_counts import FIGURES, reckon_stock
 from kasuwa.domain.catalogue.bulk_plan import (
     Known,
     Plan,
     Update,
+    opening_faults,
     plan_rows,
     refuse_repeated,
     sku_of,
-    worth_faults,
 )
-from kasuwa.domain.catalogue.bulk_records import BulkProduct, BulkRow, FieldChange, OnDuplicate, Outcome
+from kasuwa.domain.catalogue.bulk_records import (
+    BulkProduct,
+    BulkRow,
+    FieldChange,
+    OnDuplicate,
+    Outcome,
+    StockWish,
+)
 from kasuwa.domain.catalogue.bulk_rows import (
     VariantPlace,
     free_skus,
@@ -46,8 +54,8 @@ from kasuwa.domain.catalogue.price_feed import note_prices
 from kasuwa.domain.catalogue.queries import read_products, read_stock, sku_key
 from kasuwa.domain.catalogue.records import CategoryName, NewVariant, Price, Product, StockLevel
 from kasuwa.domain.catalogue.variant_rows import follow_store_prices
-from kasuwa.domain.inventory.actions import Count, Opening, set_stocks
-from kasuwa.domain.inventory.openings import open_new_balances
+from kasuwa.domain.inventory.actions import Opening, set_stocks
+from kasuwa.domain.inventory.openings import may_open_at, open_new_balances
 from kasuwa.domain.permissions import Permission
 
 _RACES = ("variant_sku", "variant_barcode")
@@ -62,19 +70,20 @@ async def write_products(
     *,
     on_duplicate: OnDuplicate = "fail",
     atomic: bool = False,
-    set_stock: bool = False,
+    stock: StockWish = "kept",
     numbers: Numbers | None = None,
 ) -> list[Outcome]:
     """Make the products, or update those whose SKU is there; an outcome for each row, in their order.
 
-    With `atomic` nothing is written when any row fails. An update leaves stock alone unless `set_stock`: then
-    the quantities that are given are booked as counted. A few hundred rows at a time; raises Unavailable when
-    others keep taking the same SKUs meanwhile. `numbers` is where new products and variants have theirs from.
+    With `atomic` nothing is written when any row fails. `stock` says what an update does with quantities that
+    are given: a row that expects something else than what lies there fails. A few hundred rows at a time;
+    raises Unavailable when others keep taking the same SKUs meanwhile. `numbers` is where new products and
+    variants have theirs from.
     """
     context.require(Permission.STOCK_WRITE)
-    if set_stock:
+    if stock != "kept":
         context.require(Permission.STOCK_QUANTITY)
-    wish = _Wish(on_duplicate, atomic, set_stock, numbers or Numbers())
+    wish = _Wish(on_duplicate, atomic, stock, numbers or Numbers())
     async with context.transaction() as db:
         await share_category_tree(db)
         return await _write_or_part(context, db, refuse_repeated(rows), wish)
@@ -83,7 +92,7 @@ async def write_products(
 class _Wish(Struct, frozen=True):
     on_duplicate: OnDuplicate
     atomic: bool
-    set_stock: bool
+    stock: StockWish
     numbers: Numbers
 
 
@@ -125,8 +134,8 @@ async def _try_to_write(
 
 
 async def _write(context: Context, db: Database, rows: Sequence[BulkRow], wish: _Wish) -> list[Outcome]:
-    plan = plan_rows(rows, await _look_up(db, rows), wish.on_duplicate)
-    await _prepare_updates(context, db, plan, wish.set_stock)
+    plan = plan_rows(rows, await _look_up(context, db, rows), wish.on_duplicate)
+    await _prepare_updates(context, db, plan, wish.stock)
     if wish.atomic and plan.has_failed():
         return plan.outcomes_of_nothing()
     await _create(context, db, plan, wish.numbers)
@@ -168,7 +177,7 @@ class _Unit(Struct, frozen=True):
     decimals: int
 
 
-async def _look_up(db: Database, rows: Sequence[BulkRow]) -> Known:
+async def _look_up(context: Context, db: Database, rows: Sequence[BulkRow]) -> Known:
     """What is there of all that the rows name."""
     products = [row.new for row in rows if isinstance(row, BulkProduct)]
     variants = [variant for row in rows if isinstance(row, BulkProduct) for variant in row.sold]
@@ -182,10 +191,6 @@ async def _look_up(db: Database, rows: Sequence[BulkRow]) -> Known:
         into=_Sku,
         barcodes=[variant.barcode for variant in variants if variant.barcode],
     )
-    stores = await db.values(
-        "SELECT store_id FROM store WHERE merchant_id = current_merchant() AND store_id = ANY(:ids::uuid[])",
-        ids=list({opening.store_id for variant in variants for opening in variant.opening}),
-    )
     categories = await db.all(
         """
         SELECT category_id, number, name, path FROM category
@@ -194,21 +199,26 @@ async def _look_up(db: Database, rows: Sequence[BulkRow]) -> Known:
         into=_category_name,
         ids=list({category_id for new in products for category_id in new.category_ids}),
     )
-    units = await db.all(
-        "SELECT unit, unit_decimals(unit) AS decimals FROM unnest(:units::text[]) AS unit",
-        into=_Unit,
-        units=list({new.unit for new in products}),
-    )
     return Known(
-        decimals={row.unit: row.decimals for row in units},
+        decimals=await _read_decimals(db, {new.unit for new in products}),
         skus={row.sku_key: (row.product_id, row.product_kind) for row in found},
         barcodes={row.barcode: row.sku_key for row in coded if row.barcode},
-        store_ids=frozenset(stores),
+        store_ids=frozenset(await may_open_at(context, db)),
         categories={category.category_id: category for category in categories},
     )
 
 
-async def _prepare_updates(context: Context, db: Database, plan: Plan, set_stock: bool) -> None:
+async def _read_decimals(db: Database, units: set[str]) -> dict[str, int]:
+    """How many decimals a quantity has in each of the units."""
+    found = await db.all(
+        "SELECT unit, unit_decimals(unit) AS decimals FROM unnest(:units::text[]) AS unit",
+        into=_Unit,
+        units=list(units),
+    )
+    return {row.unit: row.decimals for row in found}
+
+
+async def _prepare_updates(context: Context, db: Database, plan: Plan, stock: StockWish) -> None:
     """Hold the products that are to change, and reckon what changes of each."""
     if not plan.updates:
         return
@@ -224,9 +234,10 @@ async def _prepare_updates(context: Context, db: Database, plan: Plan, set_stock
     )
     products = {product.product_id: product for product in await read_products(db, ids)}
     levels: dict[tuple[UUID, UUID], StockLevel] = {}
-    if any(update.row.gives("quantity") or update.row.gives("reorder_level") for update in plan.updates):
-        stock = await read_stock(db, ids)
-        levels = {(level.store_id, level.variant_id): level for level in stock}
+    if any(update.row.gives(figure) for update in plan.updates for figure in FIGURES):
+        found = await read_stock(db, ids)
+        levels = {(level.store_id, level.variant_id): level for level in found}
+    decimals = plan.known.decimals | await _read_decimals(db, {one.unit for one in products.values()})
     for update in plan.updates:
         held = products.get(update.product_id)
         if held is None:
@@ -237,7 +248,7 @@ async def _prepare_updates(context: Context, db: Database, plan: Plan, set_stock
         try:
             update.after = changed(before, update.row, plan.known.categories)
             update.changes = list(changes_of(before, update.after))
-            _reckon_variants(update, levels, set_stock, context.store_id)
+            _reckon_variants(update, levels, stock, decimals[update.after.unit], context.store_id)
         except (VariantsWrong, ChoiceTaken) as wrong:
             plan.fail(update.index, wrong.faults)
             continue
@@ -252,38 +263,26 @@ async def _prepare_updates(context: Context, db: Database, plan: Plan, set_stock
 
 
 def _reckon_variants(
-    update: Update, levels: dict[tuple[UUID, UUID], StockLevel], set_stock: bool, store_id: UUID
+    update: Update,
+    levels: dict[tuple[UUID, UUID], StockLevel],
+    stock: StockWish,
+    decimals: int,
+    store_id: UUID,
 ) -> None:
     """Which variants come to the product, and what was counted of those that are there."""
     before, row = update.before, update.row
     known = {sku_key(variant.sku): variant for variant in sold(before)}
-    with_reorder = row.gives("reorder_level") or row.gives("reorder_quantity")
     faults = []
     for place, new in enumerate(row.new.variants, start=1):
         variant = known.get(sku_key(new.sku)) if new.sku else None
         if variant is None:
             update.added.append(new)
             price = new.price or _price_of_added(update, store_id)
-            faults += worth_faults(new, price, row.pointer(place))
+            faults += opening_faults(new, price, update.after.unit, decimals, row.pointer(place))
             continue
         for opening in new.opening:
             level = levels.get((opening.store_id, variant.variant_id))
-            on_hand = level.on_hand if level else None
-            is_counted = set_stock and row.gives("quantity") and opening.quantity != (on_hand or 0)
-            figures = (level.reorder_level, level.reorder_quantity) if level else (None, None)
-            wanted = (
-                opening.reorder_level if row.gives("reorder_level") else figures[0],
-                opening.reorder_quantity if row.gives("reorder_quantity") else figures[1],
-            )
-            is_reordered = with_reorder and wanted != figures
-            if is_counted:
-                update.changes.append(FieldChange(variant.sku, "quantity", on_hand, opening.quantity))
-            if is_reordered:
-                update.changes.append(FieldChange(variant.sku, "reorder", figures, wanted))
-            if is_counted or is_reordered:
-                stock = replace(opening, reorder_level=wanted[0], reorder_quantity=wanted[1])
-                ids = (before.product_id, variant.variant_id)
-                update.counts.append(Count(*ids, stock, is_counted, is_reordered))
+            faults += reckon_stock(update, variant, opening, level, stock)
     if faults:
         raise VariantsWrong(faults=faults)
     if update.added:

@@ -34,7 +34,7 @@ class Known(Struct, frozen=True):
     barcodes: Mapping[str, str]
     store_ids: frozenset[UUID]
     categories: Mapping[UUID, CategoryName]
-    decimals: Mapping[str, int]
+    decimals: dict[str, int]
 
 
 class Update:
@@ -179,32 +179,43 @@ def _faults_of(row: BulkProduct, known: Known, *, is_new: bool) -> list[FieldFau
             for field, pointer in (("name", "/name"), ("price.selling_minor", "/prices/sellingPrice"))
             if not row.gives(field)
         ]
+    if row.new.main is not None:
+        text = "Leave it empty here: what lies there is counted by the product's variants."
+        faults += [
+            FieldFault(f"{opening.pointer}/quantity", "not_sold", text)
+            for opening in row.new.main.opening
+            if opening.quantity
+        ]
     for place, variant in enumerate(row.sold):
         pointer = row.pointer(place)
         if any(opening.store_id not in known.store_ids for opening in variant.opening):
             text = "Name locations of this account."
             faults.append(FieldFault(f"{pointer}/locationQuantities", "unknown", text))
-        for opening in variant.opening if is_new else ():
-            places = known.decimals[row.new.unit]
-            if opening.quantity != round(opening.quantity, places):
-                text = f"The unit {row.new.unit} allows {places} decimals."
-                faults.append(FieldFault(f"{opening.pointer or pointer}/quantity", "decimals", text))
         if is_new:
-            faults += worth_faults(variant, variant.price or row.sold[0].price, pointer)
+            price = variant.price or row.sold[0].price
+            faults += opening_faults(variant, price, row.new.unit, known.decimals[row.new.unit], pointer)
         if is_new and variant.price is not None:
             faults += price_faults(variant.price, f"{pointer}/prices")
     return faults
 
 
-def worth_faults(new: NewVariant, price: Price | None, pointer: str) -> list[FieldFault]:
-    """Where more is to lie than may have been paid for it in all. The price is the one that holds for it."""
-    if price is None or price.cost_minor is None:
-        return []
-    return [
-        FieldFault(f"{opening.pointer or pointer}/quantity", "maximum", TOO_DEAR)
-        for opening in new.opening
-        if is_beyond(opening.quantity * price.cost_minor, price.currency)
-    ]
+def opening_faults(
+    new: NewVariant, price: Price | None, unit: str, decimals: int, pointer: str
+) -> list[FieldFault]:
+    """Where a part of a unit is to lie that has no parts, or more than may have been paid for it in all.
+
+    The price is the one that holds for it.
+    """
+    faults = []
+    for opening in new.opening:
+        field = f"{opening.pointer or pointer}/quantity"
+        if opening.quantity != round(opening.quantity, decimals):
+            faults.append(FieldFault(field, "decimals", f"The unit {unit} allows {decimals} decimals."))
+        if price is None or price.cost_minor is None:
+            continue
+        if is_beyond(opening.quantity * price.cost_minor, price.currency):
+            faults.append(FieldFault(field, "maximum", TOO_DEAR))
+    return faults
 
 
 def _taken_skus(row: BulkProduct, known: Known) -> list[FieldFault]:

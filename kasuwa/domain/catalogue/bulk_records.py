@@ -10,6 +10,8 @@ from kasuwa.domain.catalogue.actions import main_of
 from kasuwa.domain.catalogue.records import NewProduct, NewVariant, Price
 
 OnDuplicate = Literal["fail", "skip", "update"]
+# What becomes of stock that is counted already: left alone; set where it is what the row expects; set anyhow.
+StockWish = Literal["kept", "expected", "overwritten"]
 OutcomeStatus = Literal["created", "updated", "skipped", "failed"]
 
 

@@ -140,7 +140,7 @@ async def _page(
     given: dict[str, object],
     *,
     refresh: bool = True,
-) -> list[ListedProduct]:
+) -> "list[_Row]":
     sort, kind = SORTS[wish.sort]
     way = "DESC" if wish.descending else "ASC"
     conditions, values = list(chosen), dict(given)
@@ -183,7 +183,7 @@ async def _page(
     if refresh and any(row.is_stale for row in rows):
         await refresh_stale_cards(db)
         return await _page(context, db, dialect, wish, chosen, given, refresh=False)
-    return [row.listed() for row in rows]
+    return rows
 
 
 async def _count(
@@ -218,22 +218,8 @@ async def count_products(db: Database, statuses: tuple[str, ...]) -> int:
     return int(count)
 
 
-class _Row(Struct, frozen=True):
-    product_id: UUID
-    number: int
-    body: str
-    has_variants: bool
-    track_quantity: bool
-    on_hand: Decimal
-    reserved: Decimal
-    reorder_level: Decimal | None
-    reorder_quantity: Decimal | None
-    is_low: bool
-    sort_value: str
+class _Row(ListedProduct, frozen=True):
     is_stale: bool | None
-
-    def listed(self) -> ListedProduct:
-        return ListedProduct(**{name: getattr(self, name) for name in ListedProduct.__struct_fields__})
 
 
 def cursor_at(wish: PageWish, last: ListedProduct) -> str:

@@ -223,13 +223,22 @@ class Product(Struct, frozen=True, kw_only=True):
 
 
 class OpeningStock(Struct, frozen=True):
-    """What lies at a location when a product is made; `pointer` is where the caller's body says so."""
+    """What lies at a location when a product is made; `pointer` is where the caller's body says so.
+
+    Of a product that is there already it is a count: `expected` is what lay there when it was written (None:
+    nobody said), and `given` names those of the three figures that are meant (None: all).
+    """
 
     store_id: UUID
     quantity: Decimal = Decimal(0)
     reorder_level: Decimal | None = None
     reorder_quantity: Decimal | None = None
     pointer: str = ""
+    expected: Decimal | None = None
+    given: frozenset[str] | None = None
+
+    def gives(self, field: str) -> bool:
+        return self.given is None or field in self.given
 
 
 class NewVariant(Struct, frozen=True, kw_only=True):

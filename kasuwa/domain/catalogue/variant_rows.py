@@ -14,6 +14,7 @@ from kasuwa.domain.catalogue.errors import BarcodeTaken, ChoiceTaken, SkuTaken, 
 from kasuwa.domain.catalogue.queries import sku_key
 from kasuwa.domain.catalogue.records import NewVariant, Price, ShownPicture
 from kasuwa.domain.inventory.actions import Opening, open_balances
+from kasuwa.domain.inventory.openings import may_open_at
 
 
 async def insert_variants(
@@ -169,13 +170,7 @@ async def _open(
     pointers: Sequence[str],
     first_position: int,
 ) -> None:
-    known = set(
-        await db.values(
-            "SELECT store_id FROM store"
-            " WHERE merchant_id = current_merchant() AND store_id = ANY(:ids::uuid[])",
-            ids=list({opening.store_id for variant in variants for opening in variant.opening}),
-        )
-    )
+    known = await may_open_at(context, db)
     faults = [
         FieldFault(f"{pointer}/locationQuantities", "unknown", "Name locations of this account.")
         for variant, pointer in zip(variants, pointers, strict=True)

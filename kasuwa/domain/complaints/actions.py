@@ -7,6 +7,7 @@ from kasuwa.base.context import Context
 from kasuwa.base.db import Database
 from kasuwa.base.ids import new_id
 from kasuwa.base.problems import FieldFault, Invalid
+from kasuwa.domain.complaints.errors import AttachmentNotFound
 from kasuwa.domain.complaints.letters import tell_status
 from kasuwa.domain.complaints.queries import read_complaint
 from kasuwa.domain.complaints.records import (
@@ -34,7 +35,7 @@ async def log_complaint(context: Context, new: NewComplaint) -> Ticket:
     """Keep the complaint and its files; answer its ticket.
 
     Without an address to answer to, the profile's e-mail is kept. Raises LocationNotFound for a store that is
-    not the user's, Invalid for files that are too large or not what they are called.
+    not the user's, Invalid for files that are too large or not what they are called, FileQuotaReached.
     """
     _check_files(new.attachments)
     user_id, complaint_id = own_id(context), new_id()
@@ -143,6 +144,35 @@ async def change_status(
             before.complaint_id,
             before={"status": before.status},
             after={"status": status, "note": note},
+        )
+        return await read_complaint(context, db, before.complaint_id)
+
+
+async def remove_attachment(context: Context, complaint_id: UUID | None, position: int) -> Complaint:
+    """Remove a file of a complaint about the caller's store; the space comes back at once.
+
+    Raises ComplaintNotFound, AttachmentNotFound.
+    """
+    async with context.transaction() as db:
+        before = await hold_complaint(context, db, complaint_id)
+        file_name = await db.value(
+            """
+            DELETE FROM complaint_attachment
+            WHERE merchant_id = current_merchant() AND complaint_id = :complaint_id AND position = :position
+            RETURNING file_name
+            """,
+            complaint_id=before.complaint_id,
+            position=position,
+        )
+        if file_name is None:
+            raise AttachmentNotFound()
+        await write_audit(
+            context,
+            db,
+            "complaint.remove_file",
+            "complaint",
+            before.complaint_id,
+            before={"position": position, "fileName": file_name},
         )
         return await read_complaint(context, db, before.complaint_id)
 

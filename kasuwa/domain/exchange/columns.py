@@ -56,6 +56,7 @@ PRICE: dict[str, tuple[str, Read]] = {
 }
 STOCK: dict[str, tuple[str, Read]] = {
     "quantity": ("quantity", cells.read_quantity),
+    "expected quantity": ("expected_quantity", cells.read_quantity),
     "reorder level": ("reorder_level", cells.read_quantity),
     "reorder quantity": ("reorder_quantity", cells.read_quantity),
 }
@@ -149,7 +150,8 @@ def _column(title: str, currency: str, home: UUID, stores: Mapping[str, UUID]) -
     if name in STOCK:
         field, read = STOCK[name]
         store_id = stores.get(cells.unescape(store.strip())) if at else home
-        return None if store_id is None else Column(name, "stock", field, read, store_id=store_id)
+        named = f"{name} @ {store.strip()}" if at else name
+        return None if store_id is None else Column(named, "stock", field, read, store_id=store_id)
     if at:
         return None
     if name in IGNORED:

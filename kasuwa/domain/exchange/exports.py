@@ -139,7 +139,8 @@ def _stock_cells(
     for store_id, label in labels.items():
         level = levels.get((variant.variant_id, store_id))
         if level is not None:
-            figures = (level.on_hand, level.reorder_level, level.reorder_quantity)
+            # What lies there stands twice: an import sets the one where the other is still so.
+            figures = (level.on_hand, level.on_hand, level.reorder_level, level.reorder_quantity)
             for name, figure in zip(STOCK, figures, strict=True):
                 cells[f"{name} @ {label}"] = cell_text(figure)
     return cells

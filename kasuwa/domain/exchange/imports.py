@@ -44,6 +44,8 @@ from kasuwa.domain.permissions import Permission
 from kasuwa.domain.stores.queries import currency_of, store_labels
 
 ROWS_AT_ONCE = 1000
+# Of rows with the longest texts there may be, which are kept whole where they fail.
+LETTERS_AT_ONCE = 16 * 1024 * 1024
 _PART = tuple[list[Group], float]
 
 Watch = Callable[[ImportRun], None]
@@ -160,7 +162,7 @@ class _Import:
         self._columns, doubts = read_header(
             table.header, currency, home, stores, ignore_unknown=options.ignore_unknown
         )
-        if any(column.field == "quantity" for column in self._columns) and options.set_stock:
+        if any(column.field == "quantity" for column in self._columns) and options.stock != "kept":
             context.require(Permission.STOCK_QUANTITY)
         self.run = replace(
             self.run, notes=[*table.notes, *doubts], header=[printable(name, 1000) for name in table.header]
@@ -180,7 +182,7 @@ class _Import:
     def _parts(self, table: Table, reader: Reader) -> Iterator[_PART]:
         """A few hundred rows each, whole products; what was taken before is read again, to know its SKUs."""
         groups: list[Group] = []
-        rows = 0
+        rows = letters = 0
         for group in reader.groups(table.rows):
             if group.last > MOST_ROWS + 1:
                 raise TableWrong(f"A file has at most {MOST_ROWS} rows: the rest is not taken. Part it.")
@@ -189,9 +191,10 @@ class _Import:
                 continue
             groups.append(checked)
             rows += len(group.rows)
-            if rows >= ROWS_AT_ONCE:
+            letters += sum(len(cell) for row in group.rows for cell in row.cells)
+            if rows >= ROWS_AT_ONCE or letters >= LETTERS_AT_ONCE:
                 yield groups, table.fraction()
-                groups, rows = [], 0
+                groups, rows, letters = [], 0, 0
         if groups:
             yield groups, table.fraction()
 
@@ -256,7 +259,7 @@ class _Import:
                     context,
                     [made.with_ids(group.row) for group in groups],
                     on_duplicate=options.on_duplicate,
-                    set_stock=options.set_stock,
+                    stock=options.stock,
                     numbers=self._numbers,
                 )
                 if options.dry_run:

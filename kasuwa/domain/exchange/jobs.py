@@ -49,7 +49,7 @@ async def start_import(context: Context, path: Path, file_name: str, options: Im
     is no table, and for a header that cannot be taken.
     """
     context.require(Permission.STOCK_WRITE)
-    if options.set_stock:
+    if options.stock != "kept":
         context.require(Permission.STOCK_QUANTITY)
     found = await check_table(context, path, options)
     async with context.transaction() as db:

@@ -12,7 +12,7 @@ from msgspec import Struct
 from kasuwa.base.context import Context
 from kasuwa.base.problems import Problem, Unavailable
 from kasuwa.base.tables import TableWrong
-from kasuwa.base.tables.archives import DAMAGED, open_archive
+from kasuwa.base.tables.archives import DAMAGED, open_archive, open_member
 from kasuwa.base.tables.survey import Fingerprint, fingerprint
 from kasuwa.domain.catalogue.queries import find_sku, get_product
 from kasuwa.domain.exchange.errors import ArchiveWrong
@@ -136,6 +136,7 @@ def _content(archive: zipfile.ZipFile, member: str) -> bytes:
     if info.file_size > MOST_BYTES:
         raise TableWrong(f"A picture has at most {MOST_BYTES // 2**20} MB.")
     try:
-        return archive.read(info)
+        with open_member(archive, info) as file:
+            return file.read(MOST_BYTES)
     except DAMAGED as error:
         raise TableWrong(f"The archive is damaged here: {error}.") from None

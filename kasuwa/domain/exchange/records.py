@@ -6,7 +6,7 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from kasuwa.domain.catalogue.bulk_records import OnDuplicate
+from kasuwa.domain.catalogue.bulk_records import OnDuplicate, StockWish
 from kasuwa.domain.exchange.rows import RowFault
 
 # More rows than any spreadsheet holds: what has been seen of them fits into memory.
@@ -21,11 +21,11 @@ ImportStatus: TypeAlias = Literal["running", "done", "failed", "cancelled"]
 
 
 class ImportOptions(Struct, frozen=True, kw_only=True):
-    """How a file is taken. `set_stock`: its quantities of products that are there are booked as counted."""
+    """How a file is taken. `stock`: what becomes of quantities of products that are there."""
 
     on_duplicate: OnDuplicate = "fail"
     dry_run: bool = False
-    set_stock: bool = False
+    stock: StockWish = "kept"
     ignore_unknown: bool = False
     delimiter: str | None = None
     sheet: str | None = None

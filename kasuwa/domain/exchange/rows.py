@@ -1,6 +1,6 @@
 """Rows of a file put together to products, as BulkProduct has them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -75,6 +75,11 @@ class Reader:
         given = {column.field for column in columns if column.part not in ("ignored", "place", "option")}
         # Stock of a product that is there is counted only when asked for, which the verb knows.
         self._given = frozenset(given | ({"price.currency"} & given))
+        self._figures = {
+            column.store_id: frozenset(c.field for c in columns if c.store_id == column.store_id)
+            for column in columns
+            if column.store_id is not None
+        }
 
     def groups(self, rows: Iterator[TableRow | BadRow]) -> Iterator[Group]:
         """The products, each as soon as its last row has been read."""
@@ -152,7 +157,7 @@ class Reader:
         common = plain | {"tax": Tax(**taxes)}
         # A product with variants names its options, even while it has none.
         if not others and "name1" not in values:
-            return NewProduct(variants=(self._variant(first, self._price(first)),), **common)
+            return NewProduct(variants=(self._variant(first, "", self._price(first)),), **common)
         options = tuple(
             ProductOption(values[f"name{n}"], tuple(split_list(values.get(f"value{n}", ""), ";")))
             for n in range(1, OPTIONS + 1)
@@ -162,12 +167,17 @@ class Reader:
         return NewProduct(
             kind="variant",
             options=options,
-            main=self._variant(first, self._price(first)),
-            variants=tuple(self._variant(read, self._own_price(read), names) for read in others),
+            main=self._variant(first, "", self._price(first)),
+            variants=tuple(
+                self._variant(read, f"/variants/{place}", self._own_price(read), names)
+                for place, read in enumerate(others)
+            ),
             **common,
         )
 
-    def _variant(self, read: _Read, price: Price | None, options: Sequence[str] = ()) -> NewVariant:
+    def _variant(
+        self, read: _Read, pointer: str, price: Price | None, options: Sequence[str] = ()
+    ) -> NewVariant:
         values = read.values
         return NewVariant(
             price=price,
@@ -179,14 +189,24 @@ class Reader:
                 OptionValue(name, values.get(f"value{n}", "")) for n, name in enumerate(options, start=1)
             ),
             opening=tuple(
-                OpeningStock(
-                    store_id,
-                    figures.get("quantity", Decimal(0)),
-                    figures.get("reorder_level"),
-                    figures.get("reorder_quantity"),
-                )
+                self._opening(store_id, figures, f"{pointer}/locations/{store_id}")
                 for store_id, figures in read.stock.items()
             ),
+        )
+
+    def _opening(self, store_id: UUID, figures: Mapping[str, Decimal], pointer: str) -> OpeningStock:
+        columns = self._figures[store_id]
+        # No figure is no count, where no level is no level; and who expects no figure expects nothing there.
+        given = columns if "quantity" in figures else columns - {"quantity"}
+        nothing = Decimal(0) if "expected_quantity" in columns else None
+        return OpeningStock(
+            store_id,
+            figures.get("quantity", Decimal(0)),
+            figures.get("reorder_level"),
+            figures.get("reorder_quantity"),
+            pointer,
+            figures.get("expected_quantity", nothing),
+            given,
         )
 
     def _price(self, read: _Read) -> Price:
@@ -223,6 +243,7 @@ _COLUMNS = {
     "promoEndsAt": "promo ends at",
     "categoryIds": "categories",
     "quantity": "quantity",
+    "expectedQuantity": "expected quantity",
     "unit": "unit",
     "options": "option1 value",
     "value": "option1 value",
@@ -235,5 +256,14 @@ def place_fault(group: Group, fault: FieldFault, columns: Sequence[Column]) -> R
     place = int(words[1]) + 1 if words[0] == "variants" and len(words) > 1 and words[1].isdigit() else 0
     source = group.rows[min(place, len(group.rows) - 1)]
     name = next((_COLUMNS[word] for word in reversed(words) if word in _COLUMNS), "")
+    if "locations" in words:
+        name += _place_of(words[words.index("locations") + 1], columns)
     value = next((source.cells[n] for n, c in enumerate(columns) if c.name == name and name), "")
     return RowFault(source.number, name, printable(value), fault.code, fault.message)
+
+
+def _place_of(store_id: str, columns: Sequence[Column]) -> str:
+    """How the file names the location in its columns: " @ Wuse", or nothing for the one that imports."""
+    name = next(column.name for column in columns if str(column.store_id) == store_id)
+    _, at, place = name.partition(" @ ")
+    return at + place

@@ -194,7 +194,9 @@ class Count(Struct, frozen=True):
 
 
 async def set_stocks(context: Context, db: Database, counts: Sequence[Count], *, reason: str) -> None:
-    """Book what makes each shelf as it was counted; see `set_stock`. Variants not counted there begin to be.
+    """Book what makes each shelf as it was counted, where it is as the count expects (None: anyhow).
+
+    Variants not counted there begin to be, with nothing.
 
     Raises what `move_stock` raises.
     """
@@ -206,6 +208,7 @@ async def set_stocks(context: Context, db: Database, counts: Sequence[Count], *,
             variant_id=c.variant_id,
             kind="set",
             target=c.stock.quantity,
+            expected=c.stock.expected,
             reason=reason,
             pointer=c.stock.pointer,
         )

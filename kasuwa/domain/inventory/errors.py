@@ -69,7 +69,7 @@ _FAULTS: dict[str, tuple[type[Problem], str, str, str]] = {
         StockChanged,
         "expectedQuantity",
         "changed",
-        "The quantity is now {told}: look, and try again.",
+        "The quantity is now {told}: look again, then give {told} as what you expect.",
     ),
     "decimals": (WrongQuantity, "quantity", "decimals", "The product's unit allows {told} decimals."),
     "too_much": (WrongQuantity, "quantity", "maximum", "Give a quantity below a million million."),

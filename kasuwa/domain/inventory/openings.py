@@ -5,11 +5,23 @@ its chain with the movement that says so. Tests compare the two.
 """
 
 from collections.abc import Sequence
+from uuid import UUID
 
 from kasuwa.base.context import Context
 from kasuwa.base.db import Database
 from kasuwa.base.ids import new_id
 from kasuwa.domain.inventory.actions import Opening, has_levels, set_levels
+from kasuwa.domain.permissions import Permission
+from kasuwa.domain.staff.queries import read_ranks
+from kasuwa.domain.stores.queries import read_store_ids
+
+
+async def may_open_at(context: Context, db: Database) -> set[UUID]:
+    """Where the caller may open stock: a person at the locations where they may write it."""
+    if context.caller.user_id is None:
+        return set(await read_store_ids(db))
+    ranks = await read_ranks(db, context.caller.user_id)
+    return {store_id for store_id, rank in ranks.items() if Permission.STOCK_WRITE in rank.permissions}
 
 
 async def open_new_balances(context: Context, db: Database, openings: Sequence[Opening]) -> None:

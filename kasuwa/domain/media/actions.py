@@ -1,6 +1,6 @@
 """Showing pictures on products. The files are there already: what is here is short and transactional."""
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from uuid import UUID
 
 from msgspec import UNSET, Struct
@@ -20,6 +20,15 @@ from kasuwa.domain.permissions import Permission
 _MOST_SORT_ORDER = 2**31 - 1
 
 
+def require_room(shown: Sized, wanted: int = 1) -> None:
+    """Raises TooManyPictures when a product that shows these has no room for more.
+
+    Asked under the product's lock, and before anything slow is done.
+    """
+    if len(shown) + wanted > MOST_PICTURES:
+        raise TooManyPictures()
+
+
 async def show_picture(context: Context, product_id: UUID, kept: KeptPicture, place: Place) -> Placed:
     """Show a kept picture on a product. The first picture is the thumbnail. Raises TooManyPictures."""
     (placed,) = await show_pictures(context, product_id, [(kept, place)])
@@ -34,8 +43,7 @@ async def show_pictures(
     async with context.transaction() as db:
         before = await lock_product(db, product_id)
         slots = [_Slot.of(picture) for picture in before.pictures]
-        if len(slots) + len(wanted) > MOST_PICTURES:
-            raise TooManyPictures()
+        require_room(slots, len(wanted))
         new_ids = []
         for kept, place in wanted:
             slot = await _insert(db, before, slots, kept, place)

@@ -50,18 +50,23 @@ async def keep_bytes(
     """
     if permission is not None:
         context.require(permission)
-    sha256 = await asyncio.to_thread(lambda: hashlib.sha256(content).hexdigest())
+    sha256 = await sha256_of(content)
     claim = await _claim(context, sha256, len(content))
     if claim.format is not None:
         if claim.format not in accepted:
             raise NotAPicture(f"{claim.format} is not among the formats of this API")
+        await _keep_original(context, sha256, content)
         return KeptPicture(claim.picture_id, sha256)
     rendered = await context.services.imaging.render(content, accepted)
     renditions = await _put(context, rendered)
-    if context.services.settings.originals:
-        await context.blobs.put(f"{_folder(context, sha256)}original", content, "application/octet-stream")
+    await _keep_original(context, sha256, content)
     await _finish(context, claim.picture_id, rendered, renditions, len(content))
     return KeptPicture(claim.picture_id, sha256)
+
+
+async def sha256_of(content: bytes) -> str:
+    """In a thread: a large picture takes longer than others should wait."""
+    return await asyncio.to_thread(lambda: hashlib.sha256(content).hexdigest())
 
 
 async def keep_url(
@@ -175,6 +180,13 @@ async def _put(context: Context, rendered: Rendered) -> list[Rendition]:
         )
     )
     return renditions
+
+
+async def _keep_original(context: Context, sha256: str, content: bytes) -> None:
+    """Where the setting says so; also of a picture that came before it did, when it comes again."""
+    key = f"{_folder(context, sha256)}original"
+    if context.services.settings.originals and not await context.blobs.exists(key):
+        await context.blobs.put(key, content, "application/octet-stream")
 
 
 def _folder(context: Context, sha256: str) -> str:

@@ -8,11 +8,10 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 import msgspec
-from msgspec import Struct
 
 from kasuwa.base.audit import write_audit
 from kasuwa.base.context import Caller, Context, MerchantId, StoreId, UserId
-from kasuwa.base.db import Database, settles
+from kasuwa.base.db import Database
 from kasuwa.base.ids import new_id, new_token, token_hash
 from kasuwa.base.problems import FieldFault
 from kasuwa.domain.merchants.errors import LoginNameTaken, StoreNotFound, UnknownScope
@@ -230,19 +229,6 @@ async def add_access_token(context: Context, db: Database, name: str, scopes: Se
     return MadeToken(token_id, token, list(scopes), store)
 
 
-async def create_developer_key(context: Context, name: str) -> str:
-    """A key that proves an app at log-in, shown this once."""
-    key = new_token()
-    async with context.transaction() as db:
-        await db.value(
-            "SELECT add_developer_key(:key_hash, :key_id, :name)",
-            key_hash=token_hash(key),
-            key_id=new_id(),
-            name=name,
-        )
-    return key
-
-
 async def operating_on(context: Context, store_id: UUID) -> Context:
     """The operator at a merchant's store: for commands, never for requests."""
     async with context.services.pool.autocommit() as db:
@@ -259,11 +245,6 @@ async def operating_on(context: Context, store_id: UUID) -> Context:
             permissions=PERMISSIONS_OF_ROLE[Role.OWNER],
         )
     )
-
-
-class _LoginName(Struct, frozen=True):
-    kind: str
-    name: str
 
 
 async def _add_owner(db: Database, user_id: UUID, store_id: UUID, owner: NewOwner) -> None:
@@ -287,9 +268,25 @@ async def _add_owner(db: Database, user_id: UUID, store_id: UUID, owner: NewOwne
     await db.value("SELECT add_account(:user_id)", user_id=user_id)
     names = {login_key(owner.username): "username", login_key(owner.email): "email", owner.mobile: "mobile"}
     for name, kind in sorted(names.items()):
-        taken = LoginNameTaken(faults=[FieldFault(f"/{kind}", "taken", "Use another one, or log in.")])
-        with settles({"login_name_pkey": taken}):
-            await db.value("SELECT add_login(:name, :kind, :user_id)", name=name, kind=kind, user_id=user_id)
+        is_ours = await claim_login(db, user_id, name, kind, is_proved=owner.is_verified)
+        # Whose address it is nobody learns here: it is told at the address, and is whose who proves it.
+        if not is_ours and (kind == "username" or owner.is_verified):
+            raise LoginNameTaken(faults=[FieldFault(f"/{kind}", "taken", "Use another one.")])
+
+
+async def claim_login(db: Database, user_id: UUID, name: str, kind: str, *, is_proved: bool = False) -> bool:
+    """Let the user be found by a name as `login_key` gives it; False when it is somebody else's.
+
+    An address that is not proved only finds a pending account for a new password, and does not log in.
+    """
+    is_theirs: bool = await db.value(
+        "SELECT claim_login(:name, :kind, :user_id, :is_proved)",
+        name=name,
+        kind=kind,
+        user_id=user_id,
+        is_proved=is_proved,
+    )
+    return is_theirs
 
 
 def login_key(name: str) -> str:

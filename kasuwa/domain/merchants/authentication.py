@@ -101,15 +101,28 @@ async def resolve_access_token(pool: Pool, token: str) -> TokenFacts | None:
         )
 
 
-async def resolve_developer_key(pool: Pool, key: str) -> UUID | None:
-    """The id of the developer key."""
+class KeyFacts(Struct, frozen=True):
+    """A developer key. One without a merchant is the installation's and opens the door for everybody."""
+
+    key_id: UUID
+    merchant_id: UUID | None
+    scopes: list[str]
+
+    @property
+    def merchant(self) -> MerchantId | None:
+        return None if self.merchant_id is None else MerchantId(UUID(int=self.merchant_id.int))
+
+
+async def resolve_developer_key(pool: Pool, key: str) -> KeyFacts | None:
+    """The app behind a developer key that works."""
     if not key or len(key) > _LONGEST_TOKEN:
         return None
     async with pool.autocommit() as db:
-        found: UUID | None = await db.value(
-            "SELECT resolve_developer_key(:key_hash)", key_hash=token_hash(key)
+        return await db.find(
+            "SELECT key_id, merchant_id, scopes FROM resolve_developer_key(:key_hash)",
+            into=KeyFacts,
+            key_hash=token_hash(key),
         )
-    return found
 
 
 class LoginFacts(Struct, frozen=True):

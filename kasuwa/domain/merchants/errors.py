@@ -1,6 +1,6 @@
 """Every expected no of merchants and their proofs."""
 
-from kasuwa.base.problems import Conflict, Invalid, NotFound
+from kasuwa.base.problems import Conflict, Forbidden, Invalid, NotFound
 
 
 class LoginNameTaken(Conflict):
@@ -20,7 +20,12 @@ class MerchantNotFound(NotFound):
 
 class TokenNotFound(NotFound):
     code = "token-not-found"
-    title = "There is no such token or key"
+    title = "There is no such token"
+
+
+class KeyNotFound(NotFound):
+    code = "key-not-found"
+    title = "There is no such developer key"
 
 
 class TokenEnding(Conflict):
@@ -31,6 +36,16 @@ class TokenEnding(Conflict):
 class TooManyTokens(Conflict):
     code = "too-many-tokens"
     title = "The store has as many tokens as it may"
+
+
+class TooManyKeys(Conflict):
+    code = "too-many-keys"
+    title = "The store has as many developer keys as it may"
+
+
+class KeyScopeMissing(Forbidden):
+    code = "key-scope-missing"
+    title = "The developer key is not for this"
 
 
 class UnknownScope(Invalid):

@@ -3,13 +3,12 @@
 Each request looks its proof up in the database, so that a change holds from the next one on, on every worker.
 """
 
-from datetime import timedelta
 from typing import Literal
 from uuid import UUID
 
 from kasuwa.base.audit import write_audit
 from kasuwa.base.context import Caller, Context, MerchantId
-from kasuwa.domain.merchants.actions import create_developer_key, operating_on
+from kasuwa.domain.merchants.actions import operating_on
 from kasuwa.domain.merchants.errors import MerchantNotFound, StoreNotFound, TokenNotFound
 from kasuwa.domain.permissions import PERMISSIONS_OF_ROLE, Role
 
@@ -95,31 +94,13 @@ async def revoke_token(context: Context, merchant_id: UUID, token_id: UUID) -> N
         await write_audit(acting, db, "token.revoke", "token", token_id)
 
 
-async def revoke_developer_key(context: Context, key_id: UUID) -> None:
-    """End a developer key; sessions that were opened with it go on. Raises TokenNotFound."""
-    async with context.transaction() as db:
-        if not await db.value("SELECT revoke_developer_key(:key_id)", key_id=key_id):
-            raise TokenNotFound("It was revoked before, or never made: see `kasuwa key list`.")
-
-
-async def rotate_developer_key(context: Context, key_id: UUID, overlap: timedelta) -> str:
-    """A key of the same name, shown this once; the old one ends after `overlap`. Raises TokenNotFound."""
-    async with context.transaction() as db:
-        name = await db.value(
-            "SELECT retire_developer_key(:key_id, :overlap)", key_id=key_id, overlap=overlap
-        )
-        if name is None:
-            raise TokenNotFound("It was rotated or revoked before, or never made: see `kasuwa key list`.")
-        return await create_developer_key(context, name)
-
-
-def operating_for(context: Context, merchant_id: UUID) -> Context:
-    """The operator at a merchant as a whole: for commands, never for requests."""
+def operating_for(context: Context, merchant_id: UUID | None) -> Context:
+    """The operator at a merchant as a whole, or at the installation: for commands, never for requests."""
     return context.acting_as(
         Caller(
             kind="operator",
             id="operator",
-            merchant_id=MerchantId(merchant_id),
+            merchant_id=None if merchant_id is None else MerchantId(merchant_id),
             role=Role.OWNER,
             permissions=PERMISSIONS_OF_ROLE[Role.OWNER],
         )

@@ -41,7 +41,7 @@ async def create_token(context: Context, name: str, scopes: Sequence[str]) -> Ma
     check_scopes(scopes)
     _require_own(context, scopes)
     async with context.transaction() as db:
-        await _hold_store(context, db)
+        await hold_store(context, db)
         if len(await _tokens(context, db)) >= MOST_TOKENS:
             raise TooManyTokens("Revoke those that no app uses.")
         return await add_access_token(context, db, name, scopes)
@@ -54,7 +54,7 @@ async def rotate_token(context: Context, token_id: UUID | None, overlap: timedel
     """
     context.require(Permission.TOKEN_WRITE)
     async with context.transaction() as db:
-        await _hold_store(context, db)
+        await hold_store(context, db)
         old = await _get(context, db, token_id)
         _require_own(context, old.scopes)
         if not await db.value(
@@ -70,7 +70,7 @@ async def end_token(context: Context, token_id: UUID | None) -> KnownToken:
     """End a token of the caller's store at once. Raises TokenNotFound."""
     context.require(Permission.TOKEN_WRITE)
     async with context.transaction() as db:
-        await _hold_store(context, db)
+        await hold_store(context, db)
         old = await _get(context, db, token_id)
         await db.value("SELECT revoke_access_token(:token_id)", token_id=old.token_id)
         await write_audit(context, db, "token.revoke", "token", old.token_id)
@@ -84,14 +84,14 @@ def _require_own(context: Context, scopes: Sequence[str]) -> None:
         raise Forbidden(f"A token with these scopes may do what you may not: {', '.join(sorted(beyond))}.")
 
 
-async def _hold_store(context: Context, db: Database) -> None:
-    """One writer of a store's tokens at a time."""
+async def hold_store(context: Context, db: Database) -> None:
+    """One writer of a store's tokens and keys at a time; the installation's are not held."""
     await db.value(
         """
         SELECT store_id FROM store WHERE merchant_id = current_merchant() AND store_id = :store_id
         FOR NO KEY UPDATE
         """,
-        store_id=context.store_id,
+        store_id=context.caller.store_id,
     )
 
 

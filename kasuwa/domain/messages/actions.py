@@ -16,7 +16,13 @@ from kasuwa.domain.messages.errors import (
     MessageNotFailed,
     MessageNotFound,
 )
-from kasuwa.domain.messages.jobs import FORGET_JOB, LONGEST_SENDING, MOST_TRIES, enqueue_sending
+from kasuwa.domain.messages.jobs import (
+    FORGET_JOB,
+    LONGEST_SENDING,
+    MOST_TRIES,
+    SEND_SEALED_JOB,
+    enqueue_sending,
+)
 from kasuwa.domain.messages.queries import SHOP, find_summary, get_languages
 from kasuwa.domain.messages.records import Languages, Message, MessageSummary
 from kasuwa.domain.messages.texts import TEXTS
@@ -28,6 +34,15 @@ async def send_message(context: Context, db: Database, message: Message) -> None
     """Queue a message. Its words are sealed, since they may carry a code."""
     message_id = await _keep(context, db, message, status="queued")
     await enqueue_sending(db, message_id)
+
+
+async def send_unlisted(context: Context, db: Database, message: Message, until: datetime) -> None:
+    """Queue a message that no merchant sees in their list: nothing knows of it but its job, which seals it.
+
+    It does not leave after `until`, when its code ends.
+    """
+    sealed = context.services.sealer.seal(msgspec.json.encode(message))
+    await enqueue(db, SEND_SEALED_JOB, {"sealed": sealed.decode(), "until": until.isoformat()})
 
 
 async def refuse_message(context: Context, db: Database, message: Message, reason: str) -> None:

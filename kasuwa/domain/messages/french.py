@@ -21,6 +21,17 @@ FRENCH: dict[str, Wording] = {
         subject="Confirmez votre mobile",
         sms="Votre code est $code. Il est valable $minutes minutes. Ne le donnez à personne.",
     ),
+    "address-in-use": Wording(
+        subject="Quelqu'un a voulu ouvrir un compte avec votre adresse",
+        text="Bonjour,\n\n"
+        "quelqu'un a voulu ouvrir un compte sur Kasuwa avec cette adresse, qui ouvre déjà votre compte. Rien"
+        " n'a changé, et cette personne n'en sait rien.\n\n"
+        "Si c'était vous, connectez-vous, ou demandez un nouveau mot de passe si vous l'avez perdu. Pour une"
+        " autre entreprise, prenez une autre adresse.\n\n"
+        "Si ce n'était pas vous, ignorez ce message.\n",
+        sms="Quelqu'un a voulu ouvrir un compte avec ce numéro, qui en ouvre déjà un. Si c'était vous,"
+        " connectez-vous ou demandez un mot de passe. Rien n'a changé.",
+    ),
     "customer-verify-email": Wording(
         subject="Confirmez votre adresse e-mail",
         text="Bonjour,\n\n"

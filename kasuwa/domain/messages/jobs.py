@@ -137,7 +137,7 @@ async def _note_sent(services: Services, courier: Courier, merchant_id: Merchant
 async def run_send_sealed(
     services: Services, courier: Courier, merchant_id: UUID | None, payload: Any
 ) -> None:
-    """Send a message of no merchant's: an app's check of an address. The job is all that knows of it.
+    """Send a message that no merchant's list shows, such as an app's check of an address.
 
     `payload` has the sealed message, and until when (ISO 8601) its code works: later it is not sent. What
     fails for good is told in the log alone; for the rest the job tries again.

@@ -39,6 +39,17 @@ ENGLISH: dict[str, Wording] = {
         subject="Confirm your mobile",
         sms="Your code is $code. It works for $minutes minutes. Give it to nobody.",
     ),
+    "address-in-use": Wording(
+        subject="Somebody tried to open an account with your address",
+        text="Hello,\n\n"
+        "somebody tried to open an account on Kasuwa with this address, which logs in to your account"
+        " already. Nothing has changed, and they are not told.\n\n"
+        "If it was you, log in, or ask there for a new password if yours is lost. For another business, take"
+        " another address.\n\n"
+        "If it was not you, ignore this message.\n",
+        sms="Somebody tried to open an account with this number, which logs in to yours already. If it was"
+        " you, log in or ask for a new password. Nothing has changed.",
+    ),
     "customer-verify-email": Wording(
         subject="Confirm your e-mail address",
         text="Hello,\n\n"

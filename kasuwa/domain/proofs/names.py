@@ -22,6 +22,11 @@ def looks_like_mobile(name: str) -> bool:
     return bool(name) and all(letter.isdecimal() or letter in "+ ()./-" for letter in name)
 
 
+def is_address(name: str) -> bool:
+    """Whether a log-in name is an e-mail or a mobile, and so somebody's who may not know of the account."""
+    return "@" in name or looks_like_mobile(name)
+
+
 def check_username(username: str, email: str, mobile: str) -> None:
     """Raises UsernameRefused for another's address: nobody takes it before they come."""
     name = login_key(username)

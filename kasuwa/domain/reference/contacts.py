@@ -3,15 +3,24 @@
 Both libraries are loaded when they are first asked: a start does not wait for them.
 """
 
+import re
 import unicodedata
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
 from kasuwa.base.problems import FieldFault, Invalid
 
+if TYPE_CHECKING:
+    from phonenumbers import PhoneNumber
+
 
 def read_email(text: str, pointer: str) -> str:
-    """The address with its domain in lower case. Raises Invalid; nobody is asked whether it exists."""
+    """The address with its domain in lower case. Raises Invalid; nobody is asked whether it exists.
+
+    Letters that only look like others are refused where they stand among those: a part before or after a dot
+    or the @ is written in one script.
+    """
     from email_validator import EmailNotValidError, validate_email
 
     composed = unicodedata.normalize("NFC", text)
@@ -20,36 +29,83 @@ def read_email(text: str, pointer: str) -> str:
         raise Invalid(faults=[FieldFault(pointer, "format", "Write the address in plain letters.")])
     try:
         # Names under .test are for trying things out and reach nobody.
-        return validate_email(text, check_deliverability=False, test_environment=True).normalized
+        address = validate_email(text, check_deliverability=False, test_environment=True).normalized
     except EmailNotValidError as error:
         raise Invalid(faults=[FieldFault(pointer, "format", str(error))]) from None
+    mixed = next((part for part in re.split(r"[@.]", address) if _mixes_scripts(part)), None)
+    if mixed is not None:
+        told = f"Write {mixed!r} in letters of one script: some in it only look like others."
+        raise Invalid(faults=[FieldFault(pointer, "format", told)])
+    return address
+
+
+# Scripts that are written together, and in which no letter looks like one of the others.
+_WRITTEN_TOGETHER = (
+    {"LATIN", "CJK", "HIRAGANA", "KATAKANA"},
+    {"LATIN", "CJK", "HANGUL"},
+    {"LATIN", "CJK", "BOPOMOFO"},
+)
+
+
+def _mixes_scripts(text: str) -> bool:
+    scripts = {_script(letter) for letter in text if unicodedata.category(letter)[0] == "L"}
+    return len(scripts) > 1 and not any(scripts <= together for together in _WRITTEN_TOGETHER)
+
+
+def _script(letter: str) -> str:
+    """The script of a letter, which its name in Unicode begins with."""
+    word = re.split(r"[ -]", unicodedata.name(letter, ""))[0]
+    return "CJK" if word == "IDEOGRAPHIC" else word
 
 
 def read_mobile(text: str, country_code: str, pointer: str) -> str:
-    """The number in E.164, read as somebody in that country dials it. Raises Invalid."""
+    """The number in E.164, read as somebody in that country dials it. Raises Invalid.
+
+    One of another country is read where its country stands before it: +233 244 123 456.
+    """
     number = find_mobile(text, country_code)
     if number is None:
-        fault = FieldFault(
-            pointer,
-            "format",
-            f"Give a number of {country_code}, or one with its country, such as +2348031234567.",
-        )
-        raise Invalid(faults=[fault])
+        raise _no_number(country_code, pointer)
     return number
 
 
+def read_any_number(text: str, country_code: str, pointer: str) -> str:
+    """As `read_mobile`, and also what is only as long as a number: see `describe_mobile`. Raises Invalid."""
+    number = _parse(text, country_code)
+    if number is None:
+        raise _no_number(country_code, pointer)
+    return _in_e164(number)
+
+
 def find_mobile(text: str, country_code: str) -> str | None:
-    """The number in E.164, or None when the text is no telephone number."""
+    """The number in E.164, or None when the text is no telephone number of that country, or of its own."""
+    import phonenumbers
+
+    number = _parse(text, country_code)
+    return _in_e164(number) if number is not None and phonenumbers.is_valid_number(number) else None
+
+
+def _parse(text: str, country_code: str) -> "PhoneNumber | None":
     import phonenumbers
 
     try:
         number = phonenumbers.parse(text, country_code or None)
     except phonenumbers.NumberParseException:
         return None
-    # Possible, not valid: new prefixes come into use before the library knows them.
-    if not phonenumbers.is_possible_number(number) or number.extension:
-        return None
+    return number if phonenumbers.is_possible_number(number) and not number.extension else None
+
+
+def _in_e164(number: "PhoneNumber") -> str:
+    import phonenumbers
+
     return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+
+
+def _no_number(country_code: str, pointer: str) -> Invalid:
+    told = (
+        f"Give a number that is dialled in {country_code}, or one with its country, such as +2348031234567."
+    )
+    return Invalid(faults=[FieldFault(pointer, "format", told)])
 
 
 class MobileFacts(Struct, frozen=True):

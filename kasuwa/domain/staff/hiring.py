@@ -3,7 +3,7 @@
 from datetime import timedelta
 from uuid import UUID
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from kasuwa.base.context import Context
 from kasuwa.base.db import Database
@@ -11,11 +11,11 @@ from kasuwa.base.ids import new_id, new_token
 from kasuwa.base.passwords import hash_password
 from kasuwa.base.problems import FieldFault
 from kasuwa.base.tries import Tries, require_no_wait, take_tries
-from kasuwa.domain.merchants.actions import login_key
+from kasuwa.domain.merchants.actions import claim_login, login_key
 from kasuwa.domain.merchants.errors import LoginNameTaken
-from kasuwa.domain.messages.actions import refuse_message, send_message
-from kasuwa.domain.proofs.codes import TOO_MANY_SMS, allow_sms_code, issue_code, require_sms_code
-from kasuwa.domain.proofs.names import check_password, check_username, looks_like_mobile
+from kasuwa.domain.messages.actions import send_message
+from kasuwa.domain.proofs.codes import issue_code, require_sms_code
+from kasuwa.domain.proofs.names import check_password, check_username, is_address
 from kasuwa.domain.proofs.records import Channel
 from kasuwa.domain.staff.records import NewStaff
 from kasuwa.domain.users.actions import send_code
@@ -36,8 +36,6 @@ class Hire(Struct, frozen=True):
 
     new: NewStaff
     password_hash: str
-    # The SMS that tells them is one too many for today.
-    is_sms_capped: bool = False
 
     @classmethod
     async def prepared(cls, context: Context, new: NewStaff) -> "Hire":
@@ -51,15 +49,15 @@ class Hire(Struct, frozen=True):
         if new.password is not None:
             about = (new.username, new.email.partition("@")[0], new.first_name, new.last_name)
             check_password(new.password, *about, pointer="/password")
-        is_sms_capped = await _count_sms(context, new)
+        await _count_sms(context, new)
         # Nobody knows the password of an invited person, who must take as long to be refused as others.
-        return cls(new, await hash_password(new.password or new_token()), is_sms_capped)
+        return cls(new, await hash_password(new.password or new_token()))
 
     @property
     def has_own_name(self) -> bool:
         """Whether the user name is no address, so that nothing has to be proved before it is used."""
         name = self.new.username
-        return bool(name) and "@" not in name and not looks_like_mobile(name)
+        return bool(name) and not is_address(name)
 
     @property
     def is_open(self) -> bool:
@@ -74,34 +72,22 @@ class Hire(Struct, frozen=True):
             for channel in _channels(user):
                 await send_code(context, db, user, channel)
         else:
-            await _invite(context, db, user, is_sms_capped=self.is_sms_capped)
+            await _invite(context, db, user)
 
 
-async def _count_sms(context: Context, new: NewStaff) -> bool:
-    """Count the SMS that telling the person will send, if any; True for one that must not leave.
+async def _count_sms(context: Context, new: NewStaff) -> None:
+    """Count the SMS that telling the person will send, if any: an invitation goes by mail where it can.
 
-    Whoever is invited by e-mail gets one only where the e-mail logs in to an account elsewhere: that it is
-    one too many is kept from the caller then, who would learn of the account. Raises LoginNameTaken,
-    TooManyRequests.
+    Raises LoginNameTaken, TooManyRequests.
     """
     async with context.reading() as db:
         known = await _find_known(db, new)
         joining = None if known is None else await get_user(db, known)
-        is_elsewhere: bool = await db.value(
-            "SELECT EXISTS (SELECT FROM find_login(:name))", name=login_key(new.email)
-        )
     if joining is not None:
         if _told_over(joining) == "mobile":
             await require_sms_code(context, joining.mobile)
-        return False
-    if not new.mobile:
-        return False
-    if new.password is not None or not new.email:
+    elif new.mobile and (new.password is not None or not new.email):
         await require_sms_code(context, new.mobile)
-        return False
-    if not is_elsewhere:
-        return False
-    return await allow_sms_code(context, new.mobile, address="", merchant_id=context.merchant_id) > 0
 
 
 async def add_person(context: Context, db: Database, hire: Hire) -> tuple[UUID, bool]:
@@ -156,9 +142,7 @@ async def _claim_names(db: Database, user_id: UUID, hire: Hire) -> None:
         names |= {login_key(new.email): "email"} if new.email else {}
         names |= {new.mobile: "mobile"} if new.mobile else {}
     for name, kind in sorted(names.items()):
-        is_ours = await db.value(
-            "SELECT claim_login(:name, :kind, :user_id)", name=name, kind=kind, user_id=user_id
-        )
+        is_ours = await claim_login(db, user_id, name, kind)
         if kind == "username" and not is_ours:
             raise _name_taken()
 
@@ -173,39 +157,34 @@ async def invite_again(context: Context, db: Database, user_id: UUID) -> None:
         await db.value(
             "SELECT drop_logins_of(:user_id, :kind, :name)", user_id=user_id, kind=channel, name=name
         )
-        await db.value("SELECT claim_login(:name, :kind, :user_id)", name=name, kind=channel, user_id=user_id)
+        await claim_login(db, user_id, name, channel)
     await _invite(context, db, user)
 
 
-async def _invite(context: Context, db: Database, user: User, *, is_sms_capped: bool = False) -> None:
-    owned = set(
-        await db.values(
-            "SELECT name FROM unnest(:names::text[]) AS n (name), find_login(n.name) l"
-            " WHERE l.user_id = :user_id",
-            names=[login_key(name) for name in (user.username, user.email, user.mobile) if name],
-            user_id=user.user_id,
+async def _invite(context: Context, db: Database, user: User) -> None:
+    """Send a code for a password to the person's first address, unless that logs in to an account elsewhere.
+
+    Then it is told so, over the same channel and noted alike: whoever typed it sees what was sent, and learns
+    nothing.
+    """
+    channel = _channels(user)[0]
+    finds_them: bool = await db.value(
+        "SELECT EXISTS (SELECT FROM unnest(:names::text[]) AS n (name), find_login(n.name) l"
+        " WHERE l.user_id = :user_id)",
+        names=[login_key(name) for name in (user.username, user.address(channel))],
+        user_id=user.user_id,
+    )
+    template = f"invitation-{channel}"
+    if finds_them:
+        code, until = await issue_code(
+            context, db, user.user_id, "reset", channel, lifetime=INVITATION_LIFETIME
         )
-    )
-    reached = [channel for channel in _channels(user) if login_key(user.address(channel)) in owned]
-    if not reached and login_key(user.username) in owned:
-        reached = _channels(user)
-    if not reached:
-        # The address is told, and whoever typed it is not: they learn nothing of accounts elsewhere.
-        for channel in _channels(user):
-            await _send(context, db, user, channel, "invitation-elsewhere", is_sms_capped=is_sms_capped)
-        return
-    channel = reached[0]
-    code, until = await issue_code(context, db, user.user_id, "reset", channel, lifetime=INVITATION_LIFETIME)
-    await _send(
-        context,
-        db,
-        user,
-        channel,
-        f"invitation-{channel}",
-        code=code,
-        is_sms_capped=is_sms_capped,
-        until=f"{until:%d/%m %H:%M} UTC",
-    )
+        values = {"until": f"{until:%d/%m %H:%M} UTC"}
+        message = await compose(db, user, channel, template, code=code, values=values)
+    else:
+        told = await compose(db, user, channel, "invitation-elsewhere")
+        message = structs.replace(told, template=template)
+    await send_message(context, db, message)
 
 
 async def count_taken_name(context: Context) -> None:
@@ -229,26 +208,9 @@ def _channels(user: User) -> list[Channel]:
 async def _tell_joined(context: Context, db: Database, user: User) -> None:
     channel = _told_over(user)
     if channel is not None:
-        await _send(context, db, user, channel, "added-to-store")
+        await send_message(context, db, await compose(db, user, channel, "added-to-store"))
 
 
 def _told_over(user: User) -> Channel | None:
     """Where somebody of the business is told that they have joined a location: a proved address."""
     return next((channel for channel in _channels(user) if user.is_verified(channel)), None)
-
-
-async def _send(
-    context: Context,
-    db: Database,
-    user: User,
-    channel: Channel,
-    template: str,
-    code: str | None = None,
-    is_sms_capped: bool = False,
-    **values: str,
-) -> None:
-    message = await compose(db, user, channel, template, code=code, values=values)
-    if is_sms_capped and channel == "mobile":
-        await refuse_message(context, db, message, TOO_MANY_SMS)
-    else:
-        await send_message(context, db, message)

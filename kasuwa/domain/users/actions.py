@@ -1,6 +1,7 @@
 """Opening an account and proving its addresses."""
 
 from datetime import datetime, timedelta
+from typing import Literal
 from uuid import UUID
 
 from msgspec import Struct
@@ -9,16 +10,17 @@ from kasuwa.base.audit import write_audit
 from kasuwa.base.context import Caller, Context, MerchantId, UserId
 from kasuwa.base.db import Database
 from kasuwa.base.ids import new_token, token_hash
+from kasuwa.base.limits import Quota
 from kasuwa.base.passwords import hash_password
-from kasuwa.base.problems import FieldFault, Invalid
+from kasuwa.base.problems import FieldFault, Invalid, TooManyRequests
 from kasuwa.base.tries import Tries, require_no_wait, take_tries
-from kasuwa.domain.merchants.actions import as_founder, found_in, login_key
+from kasuwa.domain.merchants.actions import as_founder, claim_login, found_in, login_key
 from kasuwa.domain.merchants.errors import LoginNameTaken
 from kasuwa.domain.merchants.records import NewOwner, NewStore
 from kasuwa.domain.messages.actions import refuse_message, send_message
 from kasuwa.domain.messages.queries import language_of
 from kasuwa.domain.messages.records import Message
-from kasuwa.domain.messages.texts import words_of
+from kasuwa.domain.messages.texts import Words, words_of
 from kasuwa.domain.proofs.codes import (
     CODE_LIFETIME,
     TOO_MANY_SMS,
@@ -44,12 +46,19 @@ VERIFY_PURPOSE = "verify"
 # How many taken names an address may learn of before it has to wait.
 _FREE_TAKEN_NAMES = 20
 
+# Anybody may register with anybody's address, any number of times: nobody fills an inbox by it.
+_MAILS_TO_AN_ADDRESS = Quota("register.address", requests=20, seconds=86_400)
+_TOO_MANY_MAILS = "Not sent: enough messages about new accounts went to this address today."
+
 
 async def register(context: Context, store: NewStore, applicant: Applicant, *, address: str) -> Registered:
     """Open an account with its first store, and send a code to each of its owner's addresses.
 
-    `address` is where the request came from. When enough SMS were sent for today, the account is opened all
-    the same and proved by mail. Raises WeakPassword, UsernameRefused, LoginNameTaken.
+    `address` is where the request came from. An address that logs in to an account already is answered and
+    worked for like a new one, and is told so instead of given a code: only whoever reads what comes there
+    learns of it. When enough messages went to one of the addresses today, the account is opened all the same
+    and proved by the other one, or later. Raises WeakPassword, UsernameRefused, LoginNameTaken (the user
+    name).
     """
     check_username(applicant.username, applicant.email, applicant.mobile)
     check_password(
@@ -72,18 +81,22 @@ async def register(context: Context, store: NewStore, applicant: Applicant, *, a
         password_hash=await hash_password(applicant.password),
     )
     sms_wait = await allow_sms_code(context, applicant.mobile, address=address, merchant_id=None)
+    refused: dict[Channel, str] = {"mobile": TOO_MANY_SMS} if sms_wait else {}
     acting = as_founder(context)
     try:
         async with acting.transaction() as db:
             founded = await found_in(acting, db, store, owner)
             user = await get_user(db, founded.user_id)
-            await send_code(acting, db, user, "mobile", refused=sms_wait > 0)
-            expires_at = await send_code(acting, db, user, "email")
+            if not await _count_mail(acting, db, user):
+                refused["email"] = _TOO_MANY_MAILS
+            await send_code(acting, db, user, "mobile", refused=refused.get("mobile", ""))
+            expires_at = await send_code(acting, db, user, "email", refused=refused.get("email", ""))
     except LoginNameTaken:
         await take_tries(context.services.pool, [asking])
         raise
-    channels: tuple[Channel, ...] = ("email",) if sms_wait else ("email", "mobile")
-    return Registered(founded.user_id, founded.store_id, channels, expires_at)
+    channels: tuple[Channel, ...] = ("email", "mobile")
+    sent = tuple(channel for channel in channels if channel not in refused)
+    return Registered(founded.user_id, founded.store_id, sent, expires_at)
 
 
 async def verify_by_code(context: Context, user_id: UUID, channel: Channel, code: str) -> Verification:
@@ -118,6 +131,8 @@ async def send_verification_code(
     if channel == "mobile":
         await require_sms_code(acting, user.mobile, address=address)
     async with acting.transaction() as db:
+        if channel == "email" and user.status == "pending" and not await _count_mail(acting, db, user):
+            raise TooManyRequests("Enough messages went to this address today. Ask again tomorrow.")
         await send_code(acting, db, user, channel)
     return Verification(user, code_sent=True, tries_left=TRIES_PER_CODE)
 
@@ -185,10 +200,14 @@ async def add_link(db: Database, user_id: UUID, purpose: str, lifetime: timedelt
 async def prove_address(context: Context, db: Database, user_id: UUID, channel: Channel) -> User:
     """Note that the address is the user's, who may log in with it; a pending account becomes active.
 
-    An address that logs in to another account is proved all the same, and goes on logging in there.
+    An address that logs in to another account is proved all the same, and goes on logging in there. One that
+    is not proved finds an open account no more: not by a new password either.
     """
     before = await get_user(db, user_id, lock=True)
     await _claim_address(db, before, channel)
+    if before.status == "pending":
+        other = "email" if channel == "mobile" else "mobile"
+        await db.value("SELECT drop_logins_of(:user_id, :kind)", user_id=user_id, kind=other)
     await db.execute(
         """
         UPDATE user_account SET
@@ -219,9 +238,7 @@ async def _claim_address(db: Database, user: User, channel: Channel) -> None:
     """Make the address a log-in name, instead of an earlier one of its kind."""
     address = user.address(channel)
     name = login_key(address)
-    if not await db.value(
-        "SELECT claim_login(:name, :kind, :user_id)", name=name, kind=channel, user_id=user.user_id
-    ):
+    if not await claim_login(db, user.user_id, name, channel, is_proved=True):
         return
     await db.value(
         "SELECT drop_logins_of(:user_id, :kind, :name)", user_id=user.user_id, kind=channel, name=name
@@ -259,37 +276,55 @@ async def _acting_for(context: Context, user_id: UUID) -> tuple[Context, User]:
 
 
 async def send_code(
-    context: Context, db: Database, user: User, channel: Channel, *, refused: bool = False
+    context: Context, db: Database, user: User, channel: Channel, *, refused: str = ""
 ) -> datetime:
     """Issue a code for the address and queue its message; answer when the code ends.
 
-    `refused`: the message is noted, but does not leave.
+    Where the address of a pending account logs in to another one, it is told so and gets no code. `refused`:
+    why the message is noted, but does not leave.
     """
     code, expires_at = await issue_code(context, db, user.user_id, channel, channel)
-    minutes = str(int(CODE_LIFETIME.total_seconds()) // 60)
-    language = await language_of(db, user.user_id)
-    if channel == "mobile":
-        words = words_of("verify-mobile", language, channel="sms", code=code, minutes=minutes)
-    else:
-        token, _ = await add_link(db, user.user_id, VERIFY_PURPOSE, VERIFY_LINK_LIFETIME)
-        # A link in a message begins with the configured address alone: a request's Host may be forged.
-        public = context.services.settings.public_url
-        if public:
-            link = link_to(public, VERIFY_PATH, token)
-            words = words_of("verify-email", language, code=code, minutes=minutes, link=link)
-        else:
-            words = words_of("verify-email-by-token", language, code=code, minutes=minutes, token=token)
+    words = await _words_with(context, db, user, channel, code)
+    elsewhere: bool = await db.value(
+        "SELECT logs_in_elsewhere(:name, :user_id)",
+        name=login_key(user.address(channel)),
+        user_id=user.user_id,
+    )
+    over: Literal["email", "sms"] = "sms" if channel == "mobile" else "email"
+    if is_known := elsewhere and user.status == "pending":
+        words = words_of("address-in-use", await language_of(db, user.user_id), channel=over)
     message = Message(
-        channel="sms" if channel == "mobile" else "email",
+        channel=over,
         to=user.address(channel),
+        # The same for both: whoever opened the account may read it in the list of its messages.
         template=f"verify-{channel}",
         subject=words.subject,
         text=words.text,
-        code=code,
+        code=None if is_known else code,
         expires_at=expires_at,
     )
     if refused:
-        await refuse_message(context, db, message, TOO_MANY_SMS)
+        await refuse_message(context, db, message, refused)
     else:
         await send_message(context, db, message)
     return expires_at
+
+
+async def _words_with(context: Context, db: Database, user: User, channel: Channel, code: str) -> Words:
+    """What brings the code; a mail has a link too."""
+    minutes = str(int(CODE_LIFETIME.total_seconds()) // 60)
+    language = await language_of(db, user.user_id)
+    if channel == "mobile":
+        return words_of("verify-mobile", language, channel="sms", code=code, minutes=minutes)
+    token, _ = await add_link(db, user.user_id, VERIFY_PURPOSE, VERIFY_LINK_LIFETIME)
+    # A link in a message begins with the configured address alone: a request's Host may be forged.
+    public = context.services.settings.public_url
+    if public:
+        link = link_to(public, VERIFY_PATH, token)
+        return words_of("verify-email", language, code=code, minutes=minutes, link=link)
+    return words_of("verify-email-by-token", language, code=code, minutes=minutes, token=token)
+
+
+async def _count_mail(context: Context, db: Database, user: User) -> bool:
+    """Count one more mail about a new account in the transaction that sends it; False when it must stay."""
+    return await context.services.limits.take_within(db, _MAILS_TO_AN_ADDRESS, login_key(user.email))

@@ -9,15 +9,13 @@ from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
-import msgspec
 from msgspec import Struct
 
 from kasuwa.base.context import Context
 from kasuwa.base.ids import new_code, new_token, token_hash
-from kasuwa.base.jobs import enqueue
 from kasuwa.base.limits import Quota
 from kasuwa.base.problems import TooManyRequests
-from kasuwa.domain.messages.jobs import SEND_SEALED_JOB
+from kasuwa.domain.messages.actions import send_unlisted
 from kasuwa.domain.messages.records import Message
 from kasuwa.domain.messages.texts import words_of
 from kasuwa.domain.proofs.codes import CODE_LIFETIME, TRIES_PER_CODE, allow_sending, require_sms_code
@@ -69,9 +67,7 @@ async def send_check(context: Context, channel: Channel, address: str, *, caller
             lifetime=CODE_LIFETIME,
             tries=TRIES_PER_CODE,
         )
-        # Its words are sealed: they carry the code.
-        sealed = context.services.sealer.seal(msgspec.json.encode(message))
-        await enqueue(db, SEND_SEALED_JOB, {"sealed": sealed.decode(), "until": expires_at.isoformat()})
+        await send_unlisted(context, db, message, expires_at)
     return Check(True, False, reference, expires_at, TRIES_PER_CODE)
 
 

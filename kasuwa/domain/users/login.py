@@ -13,7 +13,7 @@ from kasuwa.base.passwords import hash_password, is_outdated, verify_password
 from kasuwa.base.tries import Tries, forgive_tries, take_tries
 from kasuwa.domain.merchants.actions import open_session
 from kasuwa.domain.merchants.records import OpenedSession
-from kasuwa.domain.proofs.names import login_name
+from kasuwa.domain.proofs.names import is_address, login_name
 from kasuwa.domain.stores.queries import get_location
 from kasuwa.domain.users.actions import add_link, as_user, find_by_link, use_link
 from kasuwa.domain.users.errors import NotVerified, StoreNotOpen, WrongCredentials
@@ -47,8 +47,8 @@ async def log_in(
     """Open a session at each store the user may open, and one of the account.
 
     `second_factor` is a code, for a user who has turned that on.
-    Raises WrongCredentials, NotVerified (right password, nothing proved yet), SecondFactorRequired,
-    WrongSecondFactor, TooManyRequests.
+    Raises WrongCredentials, NotVerified (right password and user name, nothing proved yet),
+    SecondFactorRequired, WrongSecondFactor, TooManyRequests.
     """
     acting, user_id = await _prove(context, typed_name, password, second_factor, address)
     async with acting.transaction() as db:
@@ -148,9 +148,15 @@ async def _prove(
     await take_tries(services.pool, [at_account, at_address])
     known = await find_credentials(services.pool, name)
     is_right = await verify_password(None if known is None else known.password_hash, password)
-    # The status may be the merchant's, who is suspended or leaves.
-    if known is None or not is_right or known.status not in ("active", "pending"):
-        raise WrongCredentials("Check the user name and the password.")
+    # A merchant's app lets in its own people alone.
+    is_ours = known is not None and context.caller.merchant_id in (None, known.merchant_id)
+    # An address that nobody has proved does not log in, not even to be told so: whether it was free to be
+    # claimed would tell who has it. The status may be the merchant's, who is suspended or leaves.
+    let_in = ("active",) if is_address(name) else ("active", "pending")
+    if known is None or not is_ours or not is_right or known.status not in let_in:
+        raise WrongCredentials(
+            "Check the user name and the password. A new account is confirmed first, by what was sent to it."
+        )
     await forgive_tries(services.pool, {at_account: None, at_address: 1})
     if known.status == "pending":
         raise NotVerified("Confirm the registration with the code or the link that was sent, then log in.")

@@ -15,7 +15,7 @@ from kasuwa.base.passwords import hash_password, verify_password
 from kasuwa.base.problems import FieldFault
 from kasuwa.domain.merchants.actions import open_session
 from kasuwa.domain.merchants.records import OpenedSession
-from kasuwa.domain.messages.actions import refuse_message, send_message
+from kasuwa.domain.messages.actions import refuse_message, send_message, send_unlisted
 from kasuwa.domain.proofs.codes import (
     TOO_MANY_SMS,
     drop_codes,
@@ -56,12 +56,14 @@ async def ask_for_reset(context: Context, typed_name: str, channel: Channel, *, 
 
 
 async def run_send_reset(services: Services, merchant_id: UUID | None, payload: Any) -> None:
-    """Send the code that somebody asked for, if the name is a user's."""
+    """Send the code that somebody asked for, if the name is a user's; for a merchant's app, one of theirs."""
     order = ResetOrder.opened(services, payload)
     found = await find_login(services.pool, order.name)
     if found is None or order.lifetime <= timedelta(0):
         return
     tenant, user_id = found
+    if merchant_id not in (None, tenant):
+        return
     allowance = await services.limits.take(_RESETS_OF_A_USER, str(user_id))
     if not allowance.accepted:
         return
@@ -78,7 +80,11 @@ async def run_send_reset(services: Services, merchant_id: UUID | None, payload: 
         message = await compose(
             db, user, channel, "reset-password", code=code, expires_at=expires_at, values=values
         )
-        if refused:
+        if user.status == "pending":
+            # Whoever opened the account, or invited them, would learn by the list whose address it is not.
+            if not refused:
+                await send_unlisted(context, db, message, expires_at)
+        elif refused:
             await refuse_message(context, db, message, TOO_MANY_SMS)
         else:
             await send_message(context, db, message)
@@ -91,7 +97,10 @@ async def finish_reset(context: Context, typed_name: str, code: str, new_passwor
     name = login_name(typed_name, services.settings.country)
     # Hashed before anything is looked up: an unknown user costs the same.
     password_hash = await hash_password(new_password)
-    tenant, user_id = await find_login(services.pool, name) or (MerchantId(new_id()), new_id())
+    nobody = (MerchantId(new_id()), new_id())
+    tenant, user_id = await find_login(services.pool, name) or nobody
+    if context.caller.merchant_id not in (None, tenant):
+        tenant, user_id = nobody  # The app is another merchant's: it learns of no user of this one.
     acting = as_user(context, tenant, user_id)
     spent = await spend_try(context, tenant, user_id, "reset", code)
     async with acting.transaction() as db:

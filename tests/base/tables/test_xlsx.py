@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from kasuwa.base.tables import BadRow, Table, TableWrong, archives, open_table
+from kasuwa.base.tables import BadRow, Table, TableWrong, archives, open_table, xlsx
+from kasuwa.base.tables.records import MOST_CELL
 from kasuwa.base.tables.survey import survey
 
 BOOK = (
@@ -156,9 +157,49 @@ def test_a_crowd_of_names_is_not_made_into_objects(file: Path, monkeypatch: pyte
         rows_of(file)
 
 
-def test_far_columns_and_long_cells_are_refused(file: Path) -> None:
+def test_far_columns_are_refused(file: Path) -> None:
     with pytest.raises(TableWrong, match="more than 500 columns"):
         rows_of(write(file, sheet('<row r="2"><c r="XFD2"><v>1</v></c></row>')))
+
+
+def long_cell(length: int) -> str:
+    return f'<row r="2"><c r="A2" t="str"><v>{"abcdefgh" * (length // 8)}</v></c></row>'
+
+
+def test_a_cell_is_measured_by_its_characters_in_however_many_pieces_it_is_told(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (row,) = rows_of(write(file, sheet(long_cell(MOST_CELL))))
+    assert len(row[0]) == MOST_CELL
+    with pytest.raises(TableWrong, match="A cell of row 2 has more than 1048576 characters"):
+        rows_of(write(file, sheet(long_cell(MOST_CELL + 8))))
+    # The control: pieces, of which there are a hundred and thirty, do not tell.
+    monkeypatch.setattr(xlsx._Gathered, "add", lambda gathered, piece, what: gathered._parts.append(piece))
+    assert len(rows_of(write(file, sheet(long_cell(MOST_CELL + 8))))[0][0]) == MOST_CELL + 8
+
+
+def test_a_long_text_is_refused_where_many_share_it_and_so_is_a_row_of_long_texts(file: Path) -> None:
+    def shared(length: int) -> dict[str, str]:
+        return {"xl/sharedStrings.xml": f"<sst><si><t>{'x' * length}</t></si><si><t>b</t></si></sst>"}
+
+    cells = '<c t="s"><v>0</v></c>' * 5
+    with pytest.raises(TableWrong, match="A text of the book has more than"):
+        rows_of(write(file, sheet(), **shared(MOST_CELL + 1)))
+    with pytest.raises(TableWrong, match="Row 2 has more than 4194304 characters"):
+        rows_of(write(file, sheet(f'<row r="2">{cells}</row>'), **shared(MOST_CELL)))
+
+
+@pytest.mark.parametrize("way", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA], ids=["bzip2", "lzma"])
+def test_what_cannot_be_unpacked_in_parts_is_refused(file: Path, way: int) -> None:
+    """A few kilobytes of it may unpack to a gigabyte at once, whatever they say of their size."""
+    write(file, sheet())
+    with zipfile.ZipFile(file) as archive:
+        members = {info.filename: archive.read(info) for info in archive.infolist()}
+    with zipfile.ZipFile(file, "w", way) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    with pytest.raises(TableWrong, match="packed in an unusual way"):
+        rows_of(file)
 
 
 @pytest.mark.parametrize("kept", [30, 200, 700])

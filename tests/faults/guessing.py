@@ -1,0 +1,189 @@
+"""Guessing what is short: codes of users and of customers, of their resets, and a PIN at the till.
+
+Run: python -m tests.faults.guessing --guesses 10000
+With --broken forget-tries the secrets must be found.
+"""
+
+import argparse
+import asyncio
+import json
+import random
+import sys
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import httpx
+from msgspec import Struct
+
+from kasuwa.base.tries import Tries
+from tests.accounts import registration
+from tests.faults.enumeration import WITHOUT_WAITS
+from tests.faults.installation import Installation, new_folder
+from tests.shop import PASSWORD, Shop, new_developer_key, new_shop
+
+# How many come at a time, after the tries that are free.
+_AT_ONCE = 20
+_FREE = 5
+# A short run at the till would be a matter of luck: whether its right PIN comes when a wait has just ended.
+_SHORT = 1000
+_PIN = "4829"
+QUOTAS = {name: value for name, value in WITHOUT_WAITS.items() if name != "KASUWA_LOGIN_TRIES"}
+
+
+class Guessed(Struct, frozen=True, kw_only=True):
+    """What came of the guesses at one door: those that were let in, and those that only had to wait."""
+
+    door: str
+    guesses: int
+    hits: int
+    refused_unread: int
+
+    def said(self) -> str:
+        return f"{self.door}: {self.hits} of {self.guesses} guesses got in, {self.refused_unread} had to wait"
+
+
+class _Door(Struct, frozen=True, kw_only=True):
+    """Where a guess goes. `waits` is what makes guesses wait, where something does."""
+
+    name: str
+    path: str
+    headers: dict[str, str]
+    body: Callable[[str], dict[str, Any]]
+    secret: str
+    waits: Tries | None = None
+
+
+async def guess_everywhere(installation: Installation, *, guesses: int) -> list[Guessed]:
+    """So many guesses at each door, the right one among them, but not among those that are free."""
+    with installation.serving() as server:
+        async with installation.services() as services:
+            # The owner of the second one is who has forgotten their password.
+            shops = await new_shop(services), await new_shop(services)
+            key = await new_developer_key(services)
+        async with httpx.AsyncClient(base_url=server.url, timeout=60) as client:
+            return [
+                await _guess_at(installation, client, door, guesses)
+                async for door in _doors(installation, client, *shops, {"authorization": f"Bearer {key}"})
+            ]
+
+
+async def _doors(
+    installation: Installation, client: httpx.AsyncClient, shop: Shop, other: Shop, app: dict[str, str]
+) -> AsyncIterator[_Door]:
+    """Each with a secret made just now."""
+
+    async def ask(path: str, headers: dict[str, str], method: str = "POST", **body: Any) -> dict[str, Any]:
+        answer = await client.request(method, path, headers=headers, json=body)
+        assert answer.status_code == 200, answer.text
+        told: dict[str, Any] = answer.json()
+        return told
+
+    access, session = "/cloudapi/app/access/", {"sessiontoken": shop.session}
+    owner = registration()
+    account = await ask(f"{access}register", app, **owner)
+    proof = {"accountId": account["accountId"], "channel": "email"}
+    yield _Door(
+        name="a user's code",
+        path=f"{access}verify",
+        headers=app,
+        body=lambda code: {**proof, "code": code},
+        secret=await _mailed(installation, owner["email"], "verify-email"),
+    )
+    await ask(f"{access}resetpassword", app, username=other.email, channel="email")
+    yield _Door(
+        name="a user's reset",
+        path=f"{access}resetpassword",
+        headers=app,
+        body=lambda code: {"username": other.email, "code": code, "newPassword": "nine brown kettles"},
+        secret=await _mailed(installation, other.email, "reset-password"),
+    )
+    customers, buyer = f"/cloudapi/crm/{shop.store_id}/customers/", registration()["email"]
+    await ask(
+        f"{customers}register", session, email=buyer, firstname="Ada", lastname="Obi", password=PASSWORD
+    )
+    yield _Door(
+        name="a customer's code",
+        path=f"{customers}verifyemail",
+        headers=session,
+        body=lambda code: {"email": buyer, "code": code},
+        secret=await _mailed(installation, buyer, "customer-verify-email"),
+    )
+    await ask(f"{customers}resetpassword", session, username=buyer, channel="email")
+    yield _Door(
+        name="a customer's reset",
+        path=f"{customers}resetpassword",
+        headers=session,
+        body=lambda code: {"username": buyer, "code": code, "newPassword": "nine brown kettles"},
+        secret=await _mailed(installation, buyer, "reset-password"),
+    )
+    manage = f"/manage/{shop.store_id}/"
+    await ask(f"{manage}pin", session, "PUT", pin=_PIN, password=PASSWORD)
+    till = await ask(f"{manage}till", session)
+    yield _Door(
+        name="a PIN at the till",
+        path=f"{manage}till/enter",
+        headers={"tilltoken": till["tillToken"]},
+        body=lambda pin: {"userId": str(shop.user_id), "pin": pin},
+        secret=_PIN,
+        waits=Tries("pin", f"{shop.user_id}\n{shop.store_id}", _FREE),
+    )
+
+
+async def _mailed(installation: Installation, address: str, template: str) -> str:
+    """The code that has left for the address, once it has."""
+    outbox = installation.data / "outbox.jsonl"
+    for _ in range(600):
+        lines = outbox.read_text("utf-8").splitlines() if outbox.exists() else []
+        for line in map(json.loads, lines):
+            if (line["to"], line["template"]) == (address, template):
+                code: str = line["code"]
+                return code
+        await asyncio.sleep(0.1)
+    raise AssertionError(f"no {template} has come")
+
+
+async def _guess_at(
+    installation: Installation, client: httpx.AsyncClient, door: _Door, guesses: int
+) -> Guessed:
+    answers: list[int] = []
+    doorway = asyncio.Semaphore(_AT_ONCE)
+
+    async def guess(secret: str) -> None:
+        async with doorway:
+            answer = await client.post(door.path, headers=door.headers, json=door.body(secret))
+            answers.append(answer.status_code)
+
+    space = 10 ** len(door.secret)
+    wrong = [f"{(int(door.secret) + n) % space:0{len(door.secret)}d}" for n in range(1, guesses)]
+    later = [*wrong[_FREE:], door.secret]
+    random.shuffle(later)
+    for one in wrong[:_FREE]:
+        await guess(one)
+    if door.waits is not None and guesses < _SHORT:
+        async with installation.as_owner() as owner:
+            await owner.execute(
+                "UPDATE rate_bucket SET level = level + 8 WHERE bucket = $1", door.waits.bucket
+            )
+    await asyncio.gather(*(guess(one) for one in later))
+    assert len(answers) == guesses
+    return Guessed(
+        door=door.name, guesses=guesses, hits=answers.count(200), refused_unread=answers.count(429)
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--guesses", type=int, default=10_000)
+    parser.add_argument("--broken", default="")
+    options = parser.parse_args()
+    with new_folder() as folder:
+        installation = Installation(folder / "data", broken=options.broken, **QUOTAS)
+        guessed = asyncio.run(guess_everywhere(installation, guesses=options.guesses))
+    sys.stdout.write("".join(f"{one.said()}\n" for one in guessed))
+    hits = sum(one.hits for one in guessed)
+    sys.stdout.write(f"{hits} successes\n")
+    sys.exit(1 if hits else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -14,6 +14,7 @@ from kasuwa.base.http.openapi import load_contract
 from kasuwa.base.problems import Malformed
 
 ROOT = Path(__file__).parent.parent.parent
+OPEN_OPERATIONS = "tests/contract/open_operations.txt"
 DIALECTS = {
     "storeharmony": ("storeharmony",),
     "bigcommerce": ("bigcommerce",),
@@ -237,8 +238,12 @@ def contracts_of(dialect: str) -> tuple[ContractAnswers, ...]:
 
 def open_operations() -> set[tuple[str, str]]:
     """The operations that are not built yet, as (dialect, operation id)."""
-    lines = (Path(__file__).parent / "open_operations.txt").read_text(encoding="utf-8").splitlines()
-    words = [line.split() for line in lines if line and not line.startswith("#")]
+    return read_operations((ROOT / OPEN_OPERATIONS).read_text(encoding="utf-8"))
+
+
+def read_operations(text: str) -> set[tuple[str, str]]:
+    """A list of operations, one a line."""
+    words = [line.split() for line in text.splitlines() if line and not line.startswith("#")]
     return {(dialect, operation_id) for dialect, operation_id in words}
 
 

@@ -2,14 +2,20 @@
 
 import importlib
 import importlib.util
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.contract.harness import DIALECTS, METHODS, contracts_of, open_operations
-
-MAX_FILE = Path(__file__).parent / "open_operations.max"
-"""The most operations that may be open. Lower it when one is built; it is never raised."""
+from tests.contract.harness import (
+    DIALECTS,
+    METHODS,
+    OPEN_OPERATIONS,
+    ROOT,
+    contracts_of,
+    open_operations,
+    read_operations,
+)
 
 Operations = set[tuple[str, str]]
 
@@ -33,43 +39,67 @@ def built_operations() -> Operations:
     return found
 
 
-def find_faults(promised: Operations, built: Operations, still_open: Operations, open_max: int) -> list[str]:
-    """What is wrong between the promises, what is built and the list, in words."""
+def open_before(repository: Path = ROOT) -> Operations | None:
+    """What was open in this commit and in the one before it; None where there is no history to ask."""
+    before: Operations | None = None
+    for commit in ("HEAD", "HEAD^"):
+        command = ["git", "-C", str(repository), "show", f"{commit}:{OPEN_OPERATIONS}"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode == 0:
+            listed = read_operations(done.stdout)
+            before = listed if before is None else before & listed
+    return before
+
+
+def find_faults(
+    promised: Operations, built: Operations, still_open: Operations, before: Operations | None
+) -> list[str]:
+    """What is wrong between the promises, what is built, the list, and the list as it was, in words."""
+    new = set() if before is None else still_open - before
     return [
         *(f"{one} is neither built nor listed as open" for one in sorted(promised - built - still_open)),
         *(f"{one} is built and listed as open: take it off the list" for one in sorted(built & still_open)),
         *(f"{one} is listed as open but no contract has it" for one in sorted(still_open - promised)),
         *(f"{one} is built but no contract has it" for one in sorted(built - promised)),
-        *([f"{len(still_open)} are open, allowed are {open_max}"] if len(still_open) > open_max else []),
-        *(
-            [f"only {len(still_open)} are open: write that to {MAX_FILE.name}"]
-            if len(still_open) < open_max
-            else []
-        ),
+        *(f"{one} was not open before: build it with its promise" for one in sorted(new)),
     ]
 
 
 def test_each_operation_is_built_or_open_and_never_both() -> None:
-    open_max = int(MAX_FILE.read_text(encoding="utf-8"))
-    assert find_faults(promised_operations(), built_operations(), open_operations(), open_max) == []
+    faults = find_faults(promised_operations(), built_operations(), open_operations(), open_before())
+    assert faults == []
 
 
 A, B, C = ("storeharmony", "addItem"), ("storeharmony", "getItem"), ("shoplazza", "product_list")
 
 
 @pytest.mark.parametrize(
-    ("built", "still_open", "open_max", "fault"),
+    ("built", "still_open", "before", "fault"),
     [
-        ({A}, set(), 0, "neither built nor listed"),
-        ({A, B}, {B}, 1, "built and listed"),
-        ({A, B}, {C}, 1, "listed as open but no contract"),
-        ({A, B, C}, set(), 0, "built but no contract"),
-        ({A}, {B}, 0, "allowed are 0"),
-        ({A}, {B}, 2, "1 are open: write"),
+        ({A}, set(), {B}, "neither built nor listed"),
+        ({A, B}, {B}, {B}, "built and listed"),
+        ({A, B}, {C}, {C}, "listed as open but no contract"),
+        ({A, B, C}, set(), {C}, "built but no contract"),
+        ({A}, {B}, set(), "was not open before"),
     ],
+    ids=["missing", "both", "unknown", "unpromised", "grown"],
 )
 def test_each_way_to_break_the_list_is_found(
-    built: Operations, still_open: Operations, open_max: int, fault: str
+    built: Operations, still_open: Operations, before: Operations, fault: str
 ) -> None:
-    assert any(fault in one for one in find_faults({A, B}, built, still_open, open_max))
-    assert find_faults({A, B}, {A}, {B}, 1) == []
+    assert any(fault in one for one in find_faults({A, B}, built, still_open, before))
+    assert find_faults({A, B}, {A}, {B}, {A, B}) == []
+    assert find_faults({A, B}, {A}, {B}, None) == []
+
+
+def test_the_list_as_it_was_is_that_of_the_last_two_commits(tmp_path: Path) -> None:
+    assert open_before(tmp_path) is None
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@shop.example"]
+    subprocess.run([*git, "init", "--quiet"], check=True)
+    file = tmp_path / OPEN_OPERATIONS
+    file.parent.mkdir(parents=True)
+    for listed in ({A, B}, {A, C}, {A, B, C}):
+        file.write_text("".join(f"{api} {operation}\n" for api, operation in listed), encoding="utf-8")
+        subprocess.run([*git, "add", "."], check=True)
+        subprocess.run([*git, "commit", "--quiet", "--message", "list"], check=True)
+    assert open_before(tmp_path) == {A, C}

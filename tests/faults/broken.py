@@ -17,6 +17,7 @@ from typing import Any
 
 import msgspec
 
+from kasuwa.api.bigcommerce import dialect as bigcommerce
 from kasuwa.api.bigcommerce import images
 from kasuwa.api.storeharmony import pictures, stock
 from kasuwa.base import db, fetch, passwords
@@ -31,8 +32,10 @@ from kasuwa.base.http.protocol import GuardedProtocol
 from kasuwa.base.http.server import ServerOptions
 from kasuwa.base.http.streams import BegunStream
 from kasuwa.base.imaging import ALL_FORMATS, Imaging, Rendered
+from kasuwa.base.limits import Allowance, Limits, Quota
 from kasuwa.base.once import KeptAnswer
 from kasuwa.base.problems import NoSpace, Problem
+from kasuwa.base.rendering import messages
 from kasuwa.base.storage import FolderBlobs
 from kasuwa.domain.customers import login as customer_login
 from kasuwa.domain.customers import passwords as customer_resets
@@ -51,6 +54,8 @@ from kasuwa.domain.users import passwords as resets
 from kasuwa.domain.users.errors import WrongCredentials
 from kasuwa.domain.users.records import User
 from tests.base.fetch.staging import Watch
+
+SHORT_WINDOW_SECONDS = 4.0
 
 
 def answer_before_files() -> None:
@@ -165,6 +170,29 @@ def fail_on_bad_pictures() -> None:
     Imaging.render = careless  # type: ignore[method-assign]
 
 
+def fail_with_decoders() -> None:
+    """Nobody looks whether the process that has the picture is still there."""
+
+    async def trusting(self: Imaging, job: bytes) -> messages.Answer:
+        process = await self._take()
+        try:
+            return await process.ask(job)
+        finally:
+            self._busy.discard(process)
+            self._end(process)
+
+    Imaging._answer = trusting  # type: ignore[method-assign]
+
+
+def remove_nothing() -> None:
+    """An image is said to be removed, and stays."""
+
+    async def nothing(*_: Any) -> None:
+        return None
+
+    vars(images)["remove_picture"] = nothing
+
+
 def read_anything() -> None:
     """Bodies are turned into text without a look at what is in them."""
     vars(api)["decode"] = lambda content, *_, **__: json.loads(content)
@@ -251,6 +279,22 @@ def forget_tries() -> None:
     vars(tills)["take_tries"] = forget
 
 
+def short_windows() -> None:
+    """No fault: BigCommerce's window of thirty seconds is too long for a test of three of them."""
+    vars(bigcommerce)["WINDOW_SECONDS"] = SHORT_WINDOW_SECONDS
+
+
+def count_alone() -> None:
+    """Each worker counts the requests that it sees itself."""
+    short_windows()
+    take = Limits.take
+
+    async def alone(self: Limits, quota: Quota, subject: str, **options: bool) -> Allowance:
+        return await take(self, quota, f"{subject} {os.getpid()}", **options)
+
+    Limits.take = alone  # type: ignore[method-assign]
+
+
 def trust_file_names() -> None:
     """A picture is kept under the name that the caller gave it as well."""
     read = form.read_form
@@ -334,6 +378,8 @@ FAULTS: dict[str, Callable[[], None]] = {
     "end-at-once": end_at_once,
     "read-whole-bodies": read_whole_bodies,
     "fail-on-bad-pictures": fail_on_bad_pictures,
+    "fail-with-decoders": fail_with_decoders,
+    "remove-nothing": remove_nothing,
     "read-anything": read_anything,
     "let-errors-out": let_errors_out,
     "forget-full-disks": forget_full_disks,
@@ -343,6 +389,8 @@ FAULTS: dict[str, Callable[[], None]] = {
     "name-the-unknown": name_the_unknown,
     "forget-tries": forget_tries,
     "name-what-is-put-aside": name_what_is_put_aside,
+    "short-windows": short_windows,
+    "count-alone": count_alone,
     "trust-file-names": trust_file_names,
     "read-any-form": read_any_form,
     "watch-connections": watch_connections,

@@ -65,8 +65,11 @@ class RenderingProcess:
         assert pipe_in is not None
         assert pipe_out is not None
         try:
-            pipe_in.write(messages.LENGTH.pack(len(job)))
-            pipe_in.write(job)
+            try:
+                pipe_in.write(messages.LENGTH.pack(len(job)))
+                pipe_in.write(job)
+            except RuntimeError as error:  # what uvloop says of a pipe whose reader has died
+                raise ProcessLost("the pipe is closed", ended=True) from error
             await pipe_in.drain()
             length = messages.LENGTH.unpack(await pipe_out.readexactly(messages.LENGTH.size))[0]
             if length > messages.ANSWER_LIMIT_BYTES:

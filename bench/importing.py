@@ -1,4 +1,4 @@
-"""A file of products with variants, prices and stock, imported by the command, beside COPY of the same rows.
+"""A file of products with variants, prices and stock, imported by the command and by a worker, beside COPY.
 
 The floor writes what the import wrote (every table, with its indexes) from a file that PostgreSQL reads as
 fast as it can: no checks, no foreign keys, no cards to be rendered.
@@ -15,11 +15,12 @@ from contextlib import suppress
 from pathlib import Path
 
 import asyncpg
+import httpx
 from msgspec import Struct
 
 from bench.broken import slow_rows
 from bench.places import data_folder
-from bench.processes import peak_bytes
+from bench.processes import family_of, is_postgres, peak_bytes, serving, wait_idle
 from bench.shop import build_shop
 from bench.tables import Figure, Report
 from kasuwa.database import visiting_database
@@ -98,6 +99,26 @@ def _import_into(data: Path, rows: int, breaking: str) -> Imported:
     return import_file(data, str(shop.store_id), file)
 
 
+def _send_to_a_worker(data: Path, rows: int, breaking: str) -> Imported:
+    """The same over /manage: a new shop with one worker, from the sending until everything is in."""
+    shop = build_shop(data, products=2, sessions=1, breaking=breaking)
+    file = data / "products.csv"
+    write_file(file, rows)
+    headers = {"sessiontoken": shop.sessions[0], "content-type": "text/csv"}
+    with serving(data) as server:
+        wait_idle(server)
+        path = f"{server.url}/manage/{shop.store_id}/product-imports"
+        begun = time.perf_counter()
+        run = httpx.post(path, content=file.read_bytes(), headers=headers, timeout=60).json()
+        while run["status"] in ("waiting", "running"):
+            time.sleep(0.2)
+            run = httpx.get(f"{path}/{run['importId']}", headers=headers, timeout=60).json()
+        seconds = time.perf_counter() - begun
+        peak = max(peak_bytes(one.pid) for one in family_of(server.pid) if not is_postgres(one))
+    assert (run["status"], run["failed"]) == ("done", 0), run["faults"]
+    return Imported(run["rowsDone"] - 1, seconds, peak, run["created"])
+
+
 def import_file(data: Path, store_id: str, file: Path) -> Imported:
     words = [sys.executable, "-m", "kasuwa", "import", "products", str(file), "--store", store_id, "--json"]
     begun = time.perf_counter()
@@ -142,6 +163,8 @@ def measure(*, smoke: bool = False, broken: bool = False) -> Report:
         ours = _import_into(data, many, breaking)
         with visiting_database(read_settings({}, data=str(data))) as urls:
             floor = asyncio.run(_copy(urls.owner, data))
+    with data_folder() as data:
+        by_worker = _send_to_a_worker(data, many, breaking)
     rate = ours.rows / ours.seconds
     return Report(
         title=f"Import of {ours.rows} rows of CSV ({ours.created} products, two thirds of the rows variants)",
@@ -152,5 +175,10 @@ def measure(*, smoke: bool = False, broken: bool = False) -> Report:
             Figure(name="ratio to COPY", value=ours.seconds / floor, unit="times"),
             Figure(name="memory of the command", value=ours.peak_bytes / 2**20, unit="MB", limit=250),
             Figure(name=f"  at {one.rows} rows", value=one.peak_bytes / 2**20, unit="MB"),
+            Figure(
+                name="rows over /manage, one worker", value=by_worker.rows / by_worker.seconds, unit="per s"
+            ),
+            Figure(name="  beside the command", value=ours.seconds / by_worker.seconds, unit="times"),
+            Figure(name="memory of the worker", value=by_worker.peak_bytes / 2**20, unit="MB"),
         ],
     )

@@ -23,7 +23,7 @@ async def pictures() -> AsyncIterator[PictureServer]:
 @pytest.fixture(scope="session")
 async def fetching_web(worker_setup: WorkerSetup, pictures: PictureServer) -> AsyncIterator[Web]:
     """The application, allowed to fetch from the picture server."""
-    settings = msgspec.structs.replace(worker_setup.settings, fetch_allow=pictures.host)
+    settings = msgspec.structs.replace(worker_setup.settings, fetch_allow=pictures.allowed)
     async with running_web(msgspec.structs.replace(worker_setup, settings=settings)) as running:
         yield running
 

@@ -6,6 +6,7 @@ import httpx
 import pytest
 
 from kasuwa.base.ids import new_id
+from kasuwa.domain.merchants.authentication import KeyFacts
 from kasuwa.domain.permissions import KEY_SCOPES_OF_STORES, Role
 from tests.accounts import ACCESS, Account, messages_to
 from tests.client import Web
@@ -55,6 +56,15 @@ async def test_a_key_lets_in_people_of_its_merchant_alone_and_others_look_like_a
     assert {one.status_code for one in (foreign, wrong, unknown)} == {401}
     assert code_of(foreign) == code_of(wrong) == code_of(unknown)
     assert foreign.json()["detail"] == wrong.json()["detail"] == unknown.json()["detail"]
+
+
+async def test_a_key_that_forgets_its_merchant_is_found(
+    web: Web, shop: Shop, other_shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The control of the test above, and of those of another merchant's sessions and passwords."""
+    made = await make(web, shop, "open_session")
+    monkeypatch.setattr(KeyFacts, "merchant", None)
+    assert (await enter(web, made, other_shop.email)).status_code == 200
 
 
 async def test_it_is_shown_once_and_does_what_its_scopes_say(web: Web, shop: Shop) -> None:

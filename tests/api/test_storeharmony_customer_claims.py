@@ -13,6 +13,7 @@ from kasuwa.domain.customers.actions import register
 from kasuwa.domain.customers.claims import prove_address
 from kasuwa.domain.customers.errors import CustomerNameTaken, CustomerNotFound
 from kasuwa.domain.customers.records import NewCustomer
+from kasuwa.domain.messages.queries import read_messages_to
 from kasuwa.domain.proofs.records import Channel
 from tests.accounts import in_e164, messages_to
 from tests.api.test_storeharmony_customers import ask, code_for, person, pointers
@@ -200,6 +201,62 @@ async def test_a_code_that_went_to_a_lost_address_resets_nothing(web: Web, shop:
     reset = {"code": reset_code, "newPassword": "six tired donkeys"}
     for name in (hers["email"], first["customerId"]):
         await ask(web, shop, "resetpassword", reset | {"username": name}, status=422)
+
+
+async def after_registering(web: Web, shop: Shop, channel: Channel, address: str, code: str) -> list[Any]:
+    """What a stranger sees who registers with the address and then tries to have it."""
+    his = person(**{channel: address})
+    context = shop.owner.acting_as(shop.owner.caller)
+    new = NewCustomer(first_name="Ife", password="five quick foxes", email=his["email"], mobile=in_e164(his))
+    made = await register(context, new, address="203.0.113.9")
+    named = {channel: address, "customerId": str(made.customer_id)}
+    asked = await ask(web, shop, f"verify{channel}", named)
+    asked.pop("codeExpires")
+    guessed = await ask(web, shop, f"verify{channel}", named | {"code": code}, status=422)
+    await messages_to(web.services)
+    async with context.reading() as db:
+        sent = [
+            (one.template, one.channel, one.status) for one in await read_messages_to(db, made.customer_id)
+        ]
+    return [made.status, made.address(channel) == owned(his, channel), asked, guessed["type"], sent]
+
+
+@pytest.mark.parametrize("channel", ["email", "mobile"])
+async def test_whoever_registers_themselves_with_a_proved_address_sees_what_others_see_and_gets_no_code(
+    web: Web, shop: Shop, channel: Channel
+) -> None:
+    hers = person()
+    first = await ask(web, shop, "register", hers)
+    proof = {channel: hers[channel], "code": await code_for(web, owned(hers, channel))}
+    await ask(web, shop, f"verify{channel}", proof)
+    old = len(await messages_to(web.services, owned(hers, channel)))
+    seen_of_hers = await after_registering(web, shop, channel, hers[channel], "000000")
+    assert seen_of_hers == await after_registering(web, shop, channel, person()[channel], "000000")
+    told = (await messages_to(web.services, owned(hers, channel)))[old:]
+    assert [(one["code"], "yours there already" in one["text"]) for one in told] == [(None, True)] * 2
+    login = {"username": hers[channel], "password": hers["password"]}
+    assert (await ask(web, shop, "login", login))["customerId"] == first["customerId"]
+
+
+async def test_without_the_look_at_proofs_its_owner_would_be_sent_a_strangers_code(
+    web: Web, shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The control of the test above."""
+
+    async def broken(*args: object) -> bool:
+        return False
+
+    monkeypatch.setattr(actions, "is_proved_by_another", broken)
+    hers = person()
+    await ask(web, shop, "register", hers)
+    await ask(web, shop, "verifyemail", {"email": hers["email"], "code": await code_for(web, hers["email"])})
+    new = NewCustomer(first_name="Ife", username=f"ife.{shop.store_id.hex}", email=hers["email"])
+    made = await register(shop.owner, new, address="203.0.113.9")
+    code = await code_for(web, hers["email"])
+    assert code is not None
+    # What proves an address is still no way to a second owner of it.
+    stolen = {"email": hers["email"], "customerId": str(made.customer_id), "code": code}
+    await ask(web, shop, "verifyemail", stolen, status=404)
 
 
 async def test_many_who_claim_an_address_bring_a_guesser_few_codes(

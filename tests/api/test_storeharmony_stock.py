@@ -12,6 +12,7 @@ from kasuwa.base.context import Context
 from kasuwa.domain.catalogue.queries import get_product
 from kasuwa.domain.inventory.actions import set_packs
 from kasuwa.domain.inventory.records import Pack
+from kasuwa.domain.merchants.actions import join_store
 from kasuwa.domain.permissions import Role
 from tests.api.test_storeharmony_products import make, session, stock
 from tests.client import Web
@@ -262,3 +263,27 @@ async def test_a_hundred_buyers_at_once_get_what_there_is(web: Web, shop: Shop) 
     left = sorted(answer.json()["quantityAfter"] for answer in answers if answer.status_code == 200)
     assert left == list(range(40))
     assert await quantity_of(web, shop, item) == 0
+
+
+async def test_opening_stock_lies_where_somebody_may_write_it(web: Web, shop: Shop) -> None:
+    """Here and at every location of theirs; elsewhere it is refused like a location that nobody has."""
+    manager = await hire(shop, Role.MANAGER, shop.store_id)
+    headers = {"sessiontoken": manager.session}
+
+    async def created(where: UUID) -> tuple[int, str]:
+        elsewhere = [{"storeId": str(where), "quantity": 3}]
+        body = {"name": f"Lamp {uuid4()}", "prices": {"sellingPrice": 500}, "locationQuantities": elsewhere}
+        answer = await web.post(stock(shop), headers=headers, json=body)
+        return answer.status_code, answer.json().get("type", "").rpartition("#")[2]
+
+    assert await created(shop.second_store_id) == await created(uuid4()) == (422, "unknown-location")
+    async with shop.owner.transaction() as db:
+        await join_store(db, manager.user_id, shop.second_store_id, Role.CASHIER)
+    assert (await created(shop.second_store_id))[0] == 422
+    async with shop.owner.transaction() as db:
+        await db.execute(
+            "UPDATE membership SET role = 'MANAGER'"
+            " WHERE merchant_id = current_merchant() AND user_id = :user_id",
+            user_id=manager.user_id,
+        )
+    assert (await created(shop.second_store_id))[0] == 200

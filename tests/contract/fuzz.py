@@ -55,7 +55,7 @@ _BY_CODE = {"confirmSecondFactor": 0, "renewRecoveryCodes": 1}
 # 412: an If-Match made by chance names nothing that anybody has read.
 _ACCEPTED = ["2xx", "3xx", "401", "403", "404", "409", "412", "429"]
 # BigCommerce says 413 to a page that is too long.
-_REFUSED = ["400", "401", "403", "404", "405", "406", "409", "413", "415", "422", "428", "429"]
+_REFUSED = ["400", "401", "403", "404", "405", "406", "409", "412", "413", "415", "422", "428", "429"]
 _UNEXPECTED = ["get", "put", "post", "delete", "options", "patch", "trace"]
 
 

@@ -176,16 +176,17 @@ def _pairs(
     if caller.is_colleague:
         own = {name for operation, name in MERCHANTS_OWN if operation == entry.operation.operation_id}
         places = [place for place in places if place.name.lower() in STORE_BOUND - own]
-    wanted = [[place] for place in places]
+    identities = {place: entry.identity(place.name, place.pointer) for place in places}
+    # What is the same for everybody tells two calls apart only by what the first one did.
+    wanted = [[place] for place, one in identities.items() if one.of(victim) != one.unknown()]
     if len(places) > 1:
         wanted.append(list(places))
     for group in wanted:
         # Each from the recipe: a name that must be unique is another one in the second call.
         foreign, unknown = entry.call(caller.cast), entry.call(caller.cast)
         for place in group:
-            identity = entry.identity(place.name, place.pointer)
-            foreign = foreign.swapped(place, identity.of(victim))
-            unknown = unknown.swapped(place, identity.unknown())
+            foreign = foreign.swapped(place, identities[place].of(victim))
+            unknown = unknown.swapped(place, identities[place].unknown())
         foreign.headers |= _SAME_ID
         unknown.headers |= _SAME_ID
         yield group, foreign, unknown

@@ -94,6 +94,7 @@ def show(capsys: pytest.CaptureFixture[str], title: str, findings: Findings) -> 
         sys.stdout.write(f"\n{title}: {findings.summary()}\n")
 
 
+@pytest.mark.timeout(900)
 async def test_a_foreign_id_is_as_unknown_as_any_other(
     web: Web, superuser: Connection, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -104,6 +105,7 @@ async def test_a_foreign_id_is_as_unknown_as_any_other(
     assert findings.told == TELLS.keys()
 
 
+@pytest.mark.timeout(900)
 async def test_row_level_security_alone_keeps_merchants_apart(
     web: Web,
     superuser: Connection,

@@ -51,9 +51,12 @@ class StockMachine(RuleBasedStateMachine):
     urls: DatabaseUrls
     context: Context
     store_ids: tuple[UUID, UUID]
+    histories = 0
+    steps = 0
 
     def __init__(self) -> None:
         super().__init__()
+        type(self).histories += 1
         self.loop = asyncio.new_event_loop()
         self.shelves = [[Shelf(0), Shelf(3)], [Shelf(0), Shelf(3)]]
 
@@ -472,5 +475,6 @@ class StockMachine(RuleBasedStateMachine):
     @invariant()
     @precondition(lambda self: hasattr(self, "variant_ids"))
     def the_ledger_has_no_fault(self) -> None:
+        type(self).steps += 1
         sql = "SELECT fault FROM stock_faults() WHERE variant_id = ANY(:ids::uuid[])"
         assert self.run(self.db.values(sql, ids=list(self.variant_ids))) == []

@@ -20,6 +20,7 @@ VALUES: dict[str, dict[str, str]] = {
     "address-in-use": {},
     "customer-verify-email": {"code": "123456", "minutes": "10"},
     "customer-verify-mobile": {"code": "123456", "minutes": "10"},
+    "customer-address-in-use": {},
     "check-email": {"code": "123456", "minutes": "10"},
     "check-mobile": {"code": "123456", "minutes": "10"},
     "invitation-email": {"code": "123456", "until": "28/11 15:00 UTC"},

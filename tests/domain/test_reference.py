@@ -7,13 +7,14 @@ import secrets
 from collections.abc import Iterable
 from typing import Any
 
+import msgspec
 import naija_data
 import pycountry
 import pytest
 from py_nuban.banks import get_banks as xoro_banks  # type: ignore[import-untyped]
 
 from kasuwa.base.money import currencies
-from kasuwa.domain.reference.banks import all_banks, banks_called, find_bank, list_banks
+from kasuwa.domain.reference.banks import Bank, all_banks, banks_called, find_bank, list_banks
 from kasuwa.domain.reference.nuban import check_digit, is_nuban, nuban_prefix
 from kasuwa.domain.reference.regions import (
     UnknownPlace,
@@ -194,11 +195,37 @@ def test_every_bank_is_one_that_a_second_package_has_or_is_not_in_it_at_all() ->
     assert listed["305"]["name"] == "Opay"
 
 
+def core(name: str) -> str:
+    """What is left of a bank's name when each package has its own words for what it is."""
+    words = r"\b(?:microfinance|mfb|mortgage|merchant|bank|plc|limited|ltd|nigerian?|of|the|and)\b"
+    return re.sub(r"[^a-z0-9]", "", re.sub(words, "", name.casefold()))
+
+
+def other_network_codes(banks: Iterable[Bank]) -> tuple[int, list[str]]:
+    """How many banks a package has by name, and those of them to which it gives another network code."""
+    listed = {core(row["name"]): row["nibss_bank_code"] for row in xoro_banks()}
+    shared = [(bank.name, bank.nip, listed[core(bank.name)]) for bank in banks if core(bank.name) in listed]
+    found = [(name, ours, theirs) for name, ours, theirs in shared if ours and len(theirs) == 6]
+    return len(found), [name for name, ours, theirs in found if ours != theirs]
+
+
+def test_network_codes_are_those_that_another_package_has_for_the_name() -> None:
+    count, others = other_network_codes(all_banks())
+    assert count > 45
+    assert others == []
+    sparkle = next(bank for bank in all_banks() if bank.code == "51310")
+    wrong = msgspec.structs.replace(sparkle, nip="090999")
+    assert other_network_codes([sparkle, wrong]) == (2, [sparkle.name])
+
+
 def test_banks_have_one_code_each_and_names_that_fit_the_contract() -> None:
     banks = all_banks()
     assert len({bank.code for bank in banks}) == len(banks) == 133
     networks = [bank.nip for bank in banks if bank.nip]
-    assert len(set(networks)) == len(networks)
+    assert len(set(networks)) == len(networks) == 72
+    kinds = {"MICROFINANCE": "090", "PRIMARY_MORTGAGE": "070"}
+    later = [bank for bank in banks if bank.nip and bank.category in kinds]
+    assert all((bank.nip or "").startswith(kinds[bank.category]) for bank in later)
     assert all(len(bank.name) <= 120 and len(bank.short or "") <= 60 for bank in banks)
     assert all(re.fullmatch(r"\*\d{2,5}(\*\d+)*#", bank.ussd) for bank in banks if bank.ussd)
     # Five digits that are a microfinance bank's network code without its zero are nobody's CBN code.

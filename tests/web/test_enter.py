@@ -3,20 +3,23 @@
 import asyncio
 import re
 from collections.abc import AsyncIterator, Callable, Iterator
+from datetime import timedelta
 
 import httpx
 import pytest
 from playwright.async_api import Browser, Page
 
 from kasuwa.base.context import Context
+from kasuwa.base.ids import token_hash
 from kasuwa.cli.visiting import at_the_database
 from kasuwa.domain.users.actions import add_link
-from kasuwa.domain.users.login import ENTER_LINK_LIFETIME, ENTER_PURPOSE
+from kasuwa.domain.users.login import ENTER_LINK_LIFETIME, ENTER_PURPOSE, enter_by_link
 from kasuwa.settings import read_settings
 from tests.accounts import confirm, log_in, open_account
 from tests.cli.conftest import new_installation as new_installation
 from tests.cli.staging import Installation, Serving, serving
 from tests.client import Web
+from tests.conftest import SchemaOwner
 from tests.contract.proofs import begin_factor
 from tests.second_factors import code_now
 from tests.shop import PASSWORD, Shop, new_developer_key, new_shop
@@ -84,6 +87,56 @@ async def test_signing_out_ends_the_session(web: Web) -> None:
         assert (office.status_code, "not signed in" in office.text) == (401, True)
         again = await web.client.post("/office/leave", headers={"Cookie": cookie, "Content-Type": FORM})
         assert again.status_code == 200
+
+
+async def signed_in(web: Web) -> str:
+    """The token of a session of the pages; without their button, whose presses are counted."""
+    return (await enter_by_link(Context(web.services), await link_token(web))).token
+
+
+async def seen_after(
+    web: Web,
+    schema_owner: SchemaOwner,
+    path: str,
+    headers: dict[str, str],
+    *,
+    token: str,
+    **passed: timedelta,
+) -> int:
+    """The status of a call with the session, once so much time has passed since it began or was last used."""
+    await schema_owner.execute(
+        """
+        UPDATE session SET last_seen_at = now() - $2::interval, created_at = created_at - $3::interval,
+                           expires_at = expires_at - $3::interval
+        WHERE token_hash = $1
+        """,
+        token_hash(token),
+        passed.get("unused", timedelta(0)),
+        passed.get("age", timedelta(0)),
+    )
+    return (await web.client.get(path, headers=headers)).status_code
+
+
+async def test_the_pages_forget_somebody_after_half_an_hour_unused_and_after_twelve_hours(
+    web: Web, shop: Shop, schema_owner: SchemaOwner
+) -> None:
+    async def office(**passed: timedelta) -> int:
+        cookie = {"Cookie": f"kasuwa_office={token}"}
+        return await seen_after(web, schema_owner, "/office", cookie, token=token, **passed)
+
+    for unused, status in ((timedelta(minutes=29), 200), (timedelta(minutes=31), 401)):
+        token = await signed_in(web)
+        assert await office(unused=unused) == status
+    # However much it is used: what is used does not last longer.
+    token = await signed_in(web)
+    for _ in range(11):
+        assert await office(age=timedelta(hours=1)) == 200
+    assert await office(age=timedelta(minutes=59)) == 200
+    assert await office(age=timedelta(minutes=2)) == 401
+    # The control: as long does nothing to the session of an app.
+    path, headers = f"/cloudapi/app/{shop.store_id}/stock", {"sessiontoken": shop.session}
+    for passed in ({"unused": timedelta(minutes=31)}, {"age": timedelta(hours=13)}):
+        assert await seen_after(web, schema_owner, path, headers, token=shop.session, **passed) == 200
 
 
 async def test_a_session_of_the_pages_is_none_of_an_api_nor_the_other_way_round(web: Web, shop: Shop) -> None:

@@ -15,6 +15,7 @@ from kasuwa.domain.customers.claims import (
     allow_claim_code,
     claims_of,
     hold_claimants,
+    is_proved_by_another,
     lock_names,
     only_claim,
     prove_address,
@@ -56,9 +57,9 @@ async def register(context: Context, new: NewCustomer, *, address: str = "") -> 
     """Make a customer of the merchant, known at all of its stores, and send a code to each address.
 
     `address` is where the customer's own request came from, "" when the shop's people ask. To the shop an
-    address that another customer gave is taken: that one is to be found. To a customer it is no hindrance as
-    long as nobody has proved it: whoever proves it has it. Raises Invalid, WeakPassword, UsernameRefused,
-    CustomerNameTaken.
+    address that another customer gave is taken: that one is to be found. To a customer it is no hindrance:
+    whoever proves it first has it, and where somebody has, the address is told so instead of given a code.
+    Raises Invalid, WeakPassword, UsernameRefused, CustomerNameTaken.
     """
     context.require(Permission.CUSTOMER_WRITE)
     if not new.email and not new.mobile:
@@ -225,9 +226,9 @@ async def _keep(
 async def _take_names(
     db: Database, customer_id: UUID, username: str, email: str, mobile: str, *, is_shops: bool
 ) -> None:
-    """Let the customer be found by them. Raises CustomerNameTaken for a user name or a proved address.
+    """Let the customer be found by them. Raises CustomerNameTaken for a user name.
 
-    `is_shops`: the shop's people register them, for an address that only somebody else gave as well.
+    `is_shops`: the shop's people register them, who are told of an address that somebody else gave as well.
     """
     kinds = {login_key(username): "username"}
     kinds |= {login_key(name): kind for name, kind in ((email, "email"), (mobile, "mobile")) if name}
@@ -242,7 +243,7 @@ async def _take_names(
         FROM unnest(:names::text[], :kinds::text[]) AS n (name, kind)
         WHERE NOT EXISTS (SELECT FROM customer_name t
                           WHERE t.merchant_id = current_merchant() AND t.name = n.name
-                            AND (t.is_sure OR :is_shops))
+                            AND (:is_shops OR t.is_sure AND n.kind = 'username'))
         ORDER BY n.name
         ON CONFLICT (merchant_id, name) WHERE is_sure DO NOTHING
         RETURNING name
@@ -268,18 +269,17 @@ async def _send_code(
 ) -> datetime:
     """Issue a code for the address and queue its message; when the code ends.
 
-    `refused`: the message is noted, but does not leave.
+    An address that another customer has proved is told so and gets no code. The message is noted alike: what
+    is known of a customer may be read to them. `refused`: it is noted, but does not leave.
     """
     code, expires_at = await issue_code(context, db, customer.customer_id, channel, channel)
+    template = f"customer-verify-{channel}"
     message = await compose(
-        db,
-        customer,
-        channel,
-        f"customer-verify-{channel}",
-        code=code,
-        expires_at=expires_at,
-        minutes=_CODE_MINUTES,
+        db, customer, channel, template, code=code, expires_at=expires_at, minutes=_CODE_MINUTES
     )
+    if await is_proved_by_another(db, customer, channel):
+        told = await compose(db, customer, channel, "customer-address-in-use", expires_at=expires_at)
+        message = structs.replace(told, template=template)
     if refused:
         await refuse_message(context, db, message, TOO_MANY_SMS)
     else:

@@ -50,6 +50,19 @@ async def read_claims(context: Context, channel: Channel, owned: str) -> list[Cl
         )
 
 
+async def is_proved_by_another(db: Database, customer: Customer, channel: Channel) -> bool:
+    is_proved: bool = await db.value(
+        """
+        SELECT EXISTS (SELECT FROM customer_name
+                       WHERE merchant_id = current_merchant() AND name = :name AND is_sure
+                         AND customer_id <> :customer_id)
+        """,
+        name=login_key(customer.address(channel)),
+        customer_id=customer.customer_id,
+    )
+    return is_proved
+
+
 def claims_of(claims: Sequence[Claim], customer_id: UUID | None) -> Sequence[Claim]:
     """The claim of the customer, of the one who has proved the address, or all. Raises CustomerNotFound."""
     if customer_id is not None:
@@ -102,7 +115,7 @@ async def prove_address(context: Context, db: Database, customer_id: UUID, chann
     """Note in the open transaction that the address is the customer's, and take it from all others.
 
     Before any other write about the customer: all who claim the address are locked in one order. Raises
-    CustomerNotFound for whoever has lost the address or was erased in this moment.
+    CustomerNotFound for whoever has lost the address, was erased in this moment, or came after its proof.
     """
     await db.execute(
         """
@@ -120,9 +133,12 @@ async def prove_address(context: Context, db: Database, customer_id: UUID, chann
     name = login_key(before.address(channel))
     proved = await db.execute(
         """
-        UPDATE customer_name SET is_sure = true
+        UPDATE customer_name own SET is_sure = true
         WHERE merchant_id = current_merchant() AND name = :name AND kind = :channel
           AND customer_id = :customer_id
+          AND NOT EXISTS (SELECT FROM customer_name others
+                          WHERE others.merchant_id = own.merchant_id AND others.name = own.name
+                            AND others.customer_id <> own.customer_id AND others.is_sure)
         """,
         name=name,
         channel=channel,

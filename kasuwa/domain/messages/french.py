@@ -44,6 +44,16 @@ FRENCH: dict[str, Wording] = {
         sms="Pour confirmer ce numéro au magasin, tapez ou montrez le code $code. Il est valable $minutes"
         " minutes.",
     ),
+    "customer-address-in-use": Wording(
+        subject="Quelqu'un a donné votre adresse à un magasin",
+        text="Bonjour,\n\n"
+        "quelqu'un s'est inscrit dans un magasin avec cette adresse, qui y est déjà la vôtre. Rien n'a"
+        " changé, et cette personne n'en sait rien.\n\n"
+        "Si c'était vous, connectez-vous au magasin, ou demandez-y un nouveau mot de passe.\n\n"
+        "Si ce n'était pas vous, ignorez ce message.\n",
+        sms="Quelqu'un s'est inscrit dans un magasin avec ce numéro, qui y est déjà connu. Si c'était vous,"
+        " connectez-vous ou demandez un mot de passe.",
+    ),
     "check-email": Wording(
         subject="Votre code",
         text="Bonjour,\n\n"

@@ -61,6 +61,16 @@ ENGLISH: dict[str, Wording] = {
         subject="Confirm your mobile",
         sms="To confirm this number at the shop, type or show the code $code. It works for $minutes minutes.",
     ),
+    "customer-address-in-use": Wording(
+        subject="Somebody gave your address to a shop",
+        text="Hello,\n\n"
+        "somebody registered at a shop with this address, which is yours there already. Nothing has changed,"
+        " and they are not told.\n\n"
+        "If it was you, log in at the shop, or ask there for a new password if yours is lost.\n\n"
+        "If it was not you, ignore this message.\n",
+        sms="Somebody registered at a shop with this number, which is yours there already. If it was you,"
+        " log in or ask for a new password. Nothing has changed.",
+    ),
     "check-email": Wording(
         subject="Your code",
         text="Hello,\n\n"

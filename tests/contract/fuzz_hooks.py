@@ -8,8 +8,6 @@ import json
 import os
 from base64 import b64decode
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +21,6 @@ from tests.second_factors import code_now
 SEEDS: dict[str, Any] = json.loads(Path(os.environ["KASUWA_FUZZ_SEEDS"]).read_text(encoding="utf-8"))
 _LOG = Path(os.environ["KASUWA_FUZZ_LOG"])
 _calls: Counter[str] = Counter()
-# What the answers of sequences have named.
-_given: set[str] = set()
 
 
 @schemathesis.hook
@@ -33,14 +29,11 @@ def before_call(context: HookContext, case: "Case[Any]", kwargs: dict[str, Any])
 
     Of the good removals three of four are known to work: chance names heirs that do not exist.
     """
-    if case.meta is None:
+    if case.meta is None or case.meta.phase.name == TestPhase.STATEFUL:
         return
     name = case.operation.definition.raw["operationId"]
     _calls[name] += 1
     turn = _calls[name] % 4
-    if case.meta.phase.name == TestPhase.STATEFUL:
-        _begin_or_go_on(case, SEEDS["operations"][name], by_chance=turn == 3)
-        return
     is_removal = case.method.upper() == "DELETE"
     everything_good = case.meta.generation.mode.is_positive
     works = everything_good and (turn == 1 or (is_removal and turn != 0))
@@ -70,33 +63,6 @@ def before_call(context: HookContext, case: "Case[Any]", kwargs: dict[str, Any])
 
     if not case.meta.is_negative_at(ParameterLocation.BODY):
         case.body = _with_our_picture(case.body)
-
-
-def _begin_or_go_on(case: "Case[Any]", seeds: dict[str, Any], *, by_chance: bool) -> None:
-    """One step of a sequence: an id that an answer gave stays, chance's own gives way to one that exists."""
-    if not case.meta or not case.meta.generation.mode.is_positive:
-        return
-    case.path_parameters.update({k: v for k, v in SEEDS["always"].items() if k in case.path_parameters})
-    own = {key: value for key, value in case.path_parameters.items() if key not in SEEDS["always"]}
-    # All or none: the image of one product is none of another's.
-    if own and not any(str(value) in _given for value in own.values()):
-        case.path_parameters.update(_ids(case.method, seeds))
-    if case.method.upper() == "DELETE" and seeds["queries"]:
-        case.query = dict(_next(seeds["queries"]))
-    elif not by_chance:
-        case.query = {**(case.query or {}), **seeds["query"]}
-    if seeds["body"] is not None and not by_chance:
-        case.media_type, case.body = "application/json", copy.deepcopy(seeds["body"])
-    case.body = _with_our_picture(case.body)
-
-
-def _scalars(value: Any) -> Iterator[str]:
-    """Every text and number in an answer, as it would stand in a path."""
-    if isinstance(value, dict | list):
-        for one in value.values() if isinstance(value, dict) else value:
-            yield from _scalars(one)
-    elif isinstance(value, str | int):
-        yield str(value)
 
 
 def _with_our_picture(value: Any) -> Any:
@@ -132,6 +98,3 @@ def after_call(context: HookContext, case: "Case[Any]", response: Response) -> N
     line = {"operation": case.operation.definition.raw["operationId"], "status": response.status_code}
     with _LOG.open("a", encoding="utf-8") as log:
         log.write(json.dumps(line) + "\n")
-    if case.meta and case.meta.phase.name == TestPhase.STATEFUL and 200 <= response.status_code < 300:
-        with suppress(ValueError):
-            _given.update(_scalars(json.loads(response.content or b"null")))

@@ -5,10 +5,8 @@ from collections.abc import Iterator
 import pytest
 
 from tests.cli.staging import Installation
-from tests.contract.fuzz import PHASES, WIDE, Outcome, fuzz, refusals, server
+from tests.contract.fuzz import PHASES, Outcome, fuzz, refusals, server
 from tests.contract.recipes import built
-from tests.faults.installation import Installation as BrokenInstallation
-from tests.faults.installation import new_folder
 
 # Few, for the suite's time: `python -m tests.contract.fuzz` asks for a hundred of each operation.
 EXAMPLES = 2
@@ -34,8 +32,6 @@ def test_schemathesis_finds_no_fault(fuzzed_server: tuple[Installation, str], co
     assert outcome.code == 0, outcome.output
     assert outcome.unreached == [], "no 2xx from these: give them data that works in recipes.py"
     assert outcome.calls > 20 * len(outcome.operations)
-    if contract != "shoplazza-enveloped":  # the same operations, whose envelope hides every link
-        assert outcome.links > 5, "no sequence of operations went on: look at the stateful phase's output"
 
 
 def test_each_refusal_that_is_listed_is_of_a_built_operation() -> None:
@@ -51,17 +47,3 @@ def test_a_server_that_refuses_good_data_is_found(
     outcome = run(fuzzed_server, "shoplazza", "coverage")
     assert outcome.code == 1
     assert "Schema-valid request rejected" in outcome.output
-
-
-def test_a_run_without_sequences_is_found(fuzzed_server: tuple[Installation, str]) -> None:
-    assert run(fuzzed_server, "shoplazza", "examples").links == 0
-
-
-def test_a_server_that_gives_what_was_removed_is_found() -> None:
-    """The control of the sequences: an image is made, removed, and still there."""
-    with new_folder() as folder:
-        broken = BrokenInstallation(folder / "0", broken="remove-nothing", **WIDE)
-        with broken.serving() as running:
-            [outcome] = fuzz(broken, running.url, examples=EXAMPLES, phases="stateful", only=["bigcommerce"])
-    assert outcome.code == 1
-    assert "Deleted resource still available" in outcome.output

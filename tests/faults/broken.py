@@ -184,15 +184,6 @@ def fail_with_decoders() -> None:
     Imaging._answer = trusting  # type: ignore[method-assign]
 
 
-def remove_nothing() -> None:
-    """An image is said to be removed, and stays."""
-
-    async def nothing(*_: Any) -> None:
-        return None
-
-    vars(images)["remove_picture"] = nothing
-
-
 def read_anything() -> None:
     """Bodies are turned into text without a look at what is in them."""
     vars(api)["decode"] = lambda content, *_, **__: json.loads(content)
@@ -379,7 +370,6 @@ FAULTS: dict[str, Callable[[], None]] = {
     "read-whole-bodies": read_whole_bodies,
     "fail-on-bad-pictures": fail_on_bad_pictures,
     "fail-with-decoders": fail_with_decoders,
-    "remove-nothing": remove_nothing,
     "read-anything": read_anything,
     "let-errors-out": let_errors_out,
     "forget-full-disks": forget_full_disks,

@@ -46,8 +46,8 @@ def data_folder() -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def database_urls(data_folder: Path) -> Iterator[DatabaseUrls]:
-    """The run's own PostgreSQL, migrated."""
-    with serving_database(read_settings({}, data=str(data_folder))) as urls:
+    """The run's own PostgreSQL, migrated, with connections for every application that a test may open."""
+    with serving_database(read_settings({}, data=str(data_folder), workers=4)) as urls:
         yield urls
 
 

@@ -20,22 +20,23 @@ from tests.second_factors import code_now
 
 SEEDS: dict[str, Any] = json.loads(Path(os.environ["KASUWA_FUZZ_SEEDS"]).read_text(encoding="utf-8"))
 _LOG = Path(os.environ["KASUWA_FUZZ_LOG"])
-_calls: Counter[str] = Counter()
+_calls: Counter[tuple[str, bool]] = Counter()
 
 
 @schemathesis.hook
 def before_call(context: HookContext, case: "Case[Any]", kwargs: dict[str, Any]) -> None:
-    """Every second good case names things that exist; every fourth has a body that is known to work.
+    """Every second good case names things that exist; the first of four has a body that is known to work.
 
     Of the good removals three of four are known to work: chance names heirs that do not exist.
     """
     if case.meta is None or case.meta.phase.name == TestPhase.STATEFUL:
         return
     name = case.operation.definition.raw["operationId"]
-    _calls[name] += 1
-    turn = _calls[name] % 4
     is_removal = case.method.upper() == "DELETE"
     everything_good = case.meta.generation.mode.is_positive
+    # Counted apart: however many bad ones come before it, the first good one works.
+    _calls[name, everything_good] += 1
+    turn = _calls[name, everything_good] % 4
     works = everything_good and (turn == 1 or (is_removal and turn != 0))
     seeds = SEEDS["operations"][name]
     if case.path_parameters and not case.meta.is_negative_at(ParameterLocation.PATH):

@@ -38,7 +38,7 @@ from tests.client import ORIGIN
 from tests.conftest import picture_bytes
 from tests.contract.callers import Caller, right_caller
 from tests.contract.cast import Cast, new_cast
-from tests.contract.recipes import STORE_BOUND, Entry, built
+from tests.contract.recipes import Entry, built
 
 HERE = Path(__file__).parent
 REFUSED = HERE / "valid_data_refused.toml"
@@ -52,6 +52,8 @@ WIDE = {
 PHASES = "examples,coverage,fuzzing,stateful"
 # Operations whose body is a code of the second factor: the present step's, and the one after it.
 _BY_CODE = {"confirmSecondFactor": 0, "renewRecoveryCodes": 1}
+# What stands in the path of every operation.
+_SAME_IN_ALL = frozenset({"storeid", "store_hash", "accountid"})
 # 412: an If-Match made by chance names nothing that anybody has read.
 _ACCEPTED = ["2xx", "3xx", "401", "403", "404", "409", "412", "429"]
 # BigCommerce says 413 to a page that is too long.
@@ -231,7 +233,7 @@ def _credentials(entry: Entry, caller: Caller) -> dict[str, str]:
 def _ids(entry: Entry, cast: Cast) -> dict[str, str | int]:
     """What the operation's own path names; stores and accounts are the same in all."""
     names = re.findall(r"\{(\w+)\}", entry.operation.path)
-    return {name: entry.identity(name).of(cast) for name in names if name not in STORE_BOUND}
+    return {name: entry.identity(name).of(cast) for name in names if name not in _SAME_IN_ALL}
 
 
 def _query(entry: Entry, cast: Cast) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """The database of an installation: the embedded one or one by address, ready to use."""
 
 import asyncio
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from urllib.parse import quote, urlsplit, urlunsplit
@@ -17,6 +18,7 @@ from kasuwa.base.secrets import Sealer, read_keys, role_password
 from kasuwa.settings import Settings
 
 PROBE = b"kasuwa"
+_PATIENCE_S = (0.1, 0.2, 0.5, 1.0, 2.0, 4.0)
 MIGRATIONS = resource_folder("migrations")
 
 
@@ -82,7 +84,15 @@ def _by_address(settings: Settings) -> DatabaseUrls:
 
 
 def _prepared(settings: Settings, urls: DatabaseUrls) -> DatabaseUrls:
-    asyncio.run(_prepare(settings, urls))
+    for wait_s in (*(() if settings.database_url else _PATIENCE_S), None):
+        try:
+            asyncio.run(_prepare(settings, urls))
+            break
+        except (OSError, asyncpg.PostgresConnectionError, asyncpg.CannotConnectNowError):
+            # An embedded server that ended once it was ready is started again by its keeper.
+            if wait_s is None:
+                raise
+            time.sleep(wait_s)
     return urls
 
 

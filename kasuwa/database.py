@@ -18,6 +18,13 @@ from kasuwa.base.secrets import Sealer, read_keys, role_password
 from kasuwa.settings import Settings
 
 PROBE = b"kasuwa"
+# What a connection says of a server that is not there, or not yet again.
+_ENDED = (
+    FileNotFoundError,
+    ConnectionError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.CannotConnectNowError,
+)
 _PATIENCE_S = (0.1, 0.2, 0.5, 1.0, 2.0, 4.0)
 MIGRATIONS = resource_folder("migrations")
 
@@ -88,7 +95,7 @@ def _prepared(settings: Settings, urls: DatabaseUrls) -> DatabaseUrls:
         try:
             asyncio.run(_prepare(settings, urls))
             break
-        except (OSError, asyncpg.PostgresConnectionError, asyncpg.CannotConnectNowError):
+        except _ENDED:
             # An embedded server that ended once it was ready is started again by its keeper.
             if wait_s is None:
                 raise

@@ -17,7 +17,7 @@ LOCKED := requirements/uv.txt requirements/runtime.txt tools/set_up.py pyproject
 help:
 	@echo 'make serve   run the shop on http://127.0.0.1:8000   (ARGS="--port 9000" is passed on)'
 	@echo 'make test    every check and test, as the continuous integration runs them   (ARGS="tests/api -k picture": only those)'
-	@echo 'make check   style, types, imports, locks: no tests'
+	@echo 'make check   style, types, imports, locks, the rules of the project: no other tests'
 	@echo 'make format  put the code into our style'
 	@echo 'make lock    resolve requirements/*.in again   (ARGS=--upgrade: to the newest versions)'
 	@echo 'make bench   the measurements that docs/ quotes   (ARGS are passed on)'

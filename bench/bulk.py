@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 
+from bench.broken import slow_rows
 from bench.client import Work, ask, post
 from bench.importing import FILE_HEADER, import_file
 from bench.places import data_folder
@@ -17,6 +18,8 @@ from bench.shop import BenchShop, build_shop
 from bench.tables import Figure, Report
 
 EACH = 500
+# Only in the shop that the API fills: the command is what it is compared with.
+_BROKEN = slow_rows("product", ms=1)
 _FIRST = 1000  # past the numbers of the shop's own products
 _TEXT = "Made in Aba from local material; sturdy, and easy to clean."
 
@@ -50,11 +53,11 @@ def _write_file(path: Path, products: int) -> None:
             writer.writerow(["", sku, *cells])
 
 
-def measure(*, smoke: bool = False) -> Report:
+def measure(*, smoke: bool = False, broken: bool = False) -> Report:
     """Products a second by the API and by the command."""
     products = 2 * EACH if smoke else 20_000
     with data_folder() as data:
-        shop = build_shop(data, products=2, sessions=1)
+        shop = build_shop(data, products=2, sessions=1, breaking=_BROKEN if broken else "")
         with serving(data, storeharmony_requests_per_second=1_000_000) as server:
             wait_idle(server)
             calls = [
@@ -76,6 +79,6 @@ def measure(*, smoke: bool = False) -> Report:
             Figure(name="by the API, one worker", value=by_api, unit="products per s"),
             Figure(name="  all processes", value=used.total_ms / products, unit="CPU-ms"),
             Figure(name="by the command, its start included", value=by_command, unit="products per s"),
-            Figure(name="the command beside the API", value=by_command / by_api, unit="times"),
+            Figure(name="the command beside the API", value=by_command / by_api, unit="times", limit=1.25),
         ],
     )

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -82,11 +82,20 @@ class Used(Struct, frozen=True):
 
 def used_by(*pids: int) -> Used:
     """What the families of these processes have used since they began."""
-    family = [process for pid in pids for process in family_of(pid)]
+    family = _settled_family(pids)
     return Used(
         sum(process.cpu_ms for process in family if is_postgres(process)),
         sum(process.cpu_ms for process in family if not is_postgres(process)),
     )
+
+
+def _settled_family(pids: Sequence[int]) -> list[Process]:
+    """All of them, at a moment at which none ended: its time would be neither its own nor its parent's."""
+    seen: list[Process] = []
+    while True:
+        before, seen = seen, [process for pid in pids for process in family_of(pid)]
+        if [process.pid for process in before] == [process.pid for process in seen]:
+            return seen
 
 
 def memory_of(pid: int) -> Memory:

@@ -128,7 +128,8 @@ async def open_services(setup: WorkerSetup) -> AsyncIterator[Services]:
     imaging = Imaging(
         processes=settings.picture_processes,
         sizes=settings.picture_sizes(),
-        observe_seconds=metrics.imaging_seconds.labels("done").observe,
+        observe=lambda outcome, seconds: metrics.imaging_seconds.labels(outcome).observe(seconds),
+        on_lost=metrics.imaging_losses.inc,
     )
     fetcher = Fetcher(
         allow=words(settings.fetch_allow), user_agent=settings.fetch_user_agent, count=_count_fetch

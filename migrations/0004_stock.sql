@@ -51,6 +51,8 @@ CREATE TABLE stock_balance (
   allow_negative boolean NOT NULL DEFAULT false,
   -- No longer sold, or only by its variants: then it is empty and stays so, whoever has read its id before.
   closed boolean NOT NULL DEFAULT false,
+  -- Of a product with variants, which may have a level for all of them together.
+  is_part boolean NOT NULL DEFAULT false,
   -- How many decimals a quantity may have: those of the product's unit.
   decimals smallint NOT NULL DEFAULT 3 CHECK (decimals BETWEEN 0 AND 3),
   reorder_level numeric(18, 3) CHECK (reorder_level >= 0),
@@ -116,6 +118,16 @@ END $$;
 CREATE TRIGGER follow_unit AFTER UPDATE OF unit ON product
   FOR EACH ROW WHEN (unit_decimals(OLD.unit) <> unit_decimals(NEW.unit)) EXECUTE FUNCTION follow_unit();
 
+CREATE FUNCTION follow_kind() RETURNS trigger
+LANGUAGE plpgsql AS $$
+BEGIN
+  UPDATE stock_balance SET is_part = NEW.kind = 'variant'
+  WHERE merchant_id = NEW.merchant_id AND product_id = NEW.product_id;
+  RETURN NULL;
+END $$;
+CREATE TRIGGER follow_kind AFTER UPDATE OF kind ON product
+  FOR EACH ROW WHEN (OLD.kind <> NEW.kind) EXECUTE FUNCTION follow_kind();
+
 -- A movement is of one state of its balance; the chain runs over all of them.
 CREATE TABLE stock_movement (
   merchant_id uuid NOT NULL,
@@ -173,17 +185,19 @@ CREATE INDEX stock_batch_next ON stock_batch (merchant_id, store_id, variant_id,
   WHERE quantity > 0;
 CALL protect_tenant('stock_batch');
 
--- A serial number is one unit's of a variant, wherever it lies; one that has gone may come back.
+-- A serial number is one unit's of a variant, wherever it lies; one that has gone may come back. While it lies
+-- somewhere it says in which batch, if in one.
 CREATE TABLE stock_serial (
   merchant_id uuid NOT NULL,
   variant_id uuid NOT NULL,
   serial text NOT NULL,
   store_id uuid,
+  batch_no text,
   PRIMARY KEY (merchant_id, variant_id, serial),
   FOREIGN KEY (merchant_id, variant_id) REFERENCES variant (merchant_id, variant_id),
   FOREIGN KEY (merchant_id, store_id) REFERENCES store (merchant_id, store_id)
 );
-CREATE INDEX stock_serial_here ON stock_serial (merchant_id, store_id, variant_id) WHERE store_id IS NOT NULL;
+CREATE INDEX stock_serial_here ON stock_serial (merchant_id, store_id, variant_id, batch_no) WHERE store_id IS NOT NULL;
 CALL protect_tenant('stock_serial');
 
 -- A carton of 24: how many units of the variant one pack holds.
@@ -232,6 +246,69 @@ CREATE TRIGGER tell_low_stock BEFORE UPDATE ON stock_balance
   WHEN (NEW.is_low <> coalesce(NOT NEW.closed AND NEW.on_hand - NEW.reserved <= NEW.reorder_level, false))
   EXECUTE FUNCTION tell_low_stock();
 
+-- A product with variants of which all together are at or below the level of the product itself, and told so. The
+-- level stands at the balance of the variant that is not sold.
+CREATE TABLE stock_low_product (
+  merchant_id uuid NOT NULL,
+  store_id uuid NOT NULL,
+  variant_id uuid NOT NULL,
+  PRIMARY KEY (merchant_id, store_id, variant_id),
+  FOREIGN KEY (merchant_id, store_id, variant_id)
+    REFERENCES stock_balance (merchant_id, store_id, variant_id) ON DELETE CASCADE
+);
+CALL protect_tenant('stock_low_product');
+
+-- What lies of all variants of a product beside the level of the product itself; without one, no row.
+CREATE FUNCTION product_level(of_merchant uuid, at_store uuid, of_product uuid)
+RETURNS TABLE (variant_id uuid, available numeric, reorder_level numeric)
+LANGUAGE sql STABLE AS $$
+  SELECT p.variant_id, (
+    SELECT sum(b.on_hand - b.reserved) FROM stock_balance b
+    WHERE b.merchant_id = of_merchant AND b.product_id = of_product AND b.store_id = at_store
+  ), p.reorder_level
+  FROM stock_balance p
+  WHERE p.merchant_id = of_merchant AND p.product_id = of_product AND p.store_id = at_store
+    AND p.closed AND p.reorder_level IS NOT NULL
+$$;
+
+-- At the commit, when the transaction waits for no balance any more: one lock for a merchant's products, so that of two
+-- who sell two variants at once the second sees what the first left, and nobody waits in a circle.
+CREATE FUNCTION tell_low_product() RETURNS trigger
+LANGUAGE plpgsql AS $$
+DECLARE
+  p record;
+BEGIN
+  IF NOT NEW.closed
+     AND NOT EXISTS (SELECT FROM product_level(NEW.merchant_id, NEW.store_id, NEW.product_id)) THEN
+    RETURN NULL;
+  END IF;
+  PERFORM pg_advisory_xact_lock(hashtextextended(NEW.merchant_id::text || '/low', 0));
+  SELECT * INTO p FROM product_level(NEW.merchant_id, NEW.store_id, NEW.product_id);
+  IF p.available <= p.reorder_level THEN
+    INSERT INTO stock_low_product (merchant_id, store_id, variant_id)
+    VALUES (NEW.merchant_id, NEW.store_id, p.variant_id) ON CONFLICT DO NOTHING;
+    IF FOUND THEN
+      INSERT INTO stock_low_event (merchant_id, event_id, store_id, variant_id, product_id, at, available, reorder_level)
+      VALUES (NEW.merchant_id, new_id(), NEW.store_id, p.variant_id, NEW.product_id, clock_timestamp(), p.available,
+              p.reorder_level);
+    END IF;
+  ELSE
+    DELETE FROM stock_low_product l
+    WHERE l.merchant_id = NEW.merchant_id AND l.store_id = NEW.store_id
+      AND l.variant_id = coalesce(p.variant_id, NEW.variant_id);
+  END IF;
+  RETURN NULL;
+END $$;
+CREATE CONSTRAINT TRIGGER tell_low_product AFTER UPDATE ON stock_balance
+  DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
+  WHEN (NEW.is_part AND (NEW.on_hand - NEW.reserved <> OLD.on_hand - OLD.reserved OR NEW.closed <> OLD.closed
+        OR NEW.reorder_level IS DISTINCT FROM OLD.reorder_level OR NOT OLD.is_part))
+  EXECUTE FUNCTION tell_low_product();
+CREATE CONSTRAINT TRIGGER tell_new_low_product AFTER INSERT ON stock_balance
+  DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
+  WHEN (NEW.is_part AND (NEW.on_hand <> 0 OR NEW.closed AND NEW.reorder_level IS NOT NULL))
+  EXECUTE FUNCTION tell_low_product();
+
 CREATE FUNCTION movement_hash(m stock_movement) RETURNS bytea
 LANGUAGE sql STABLE PARALLEL SAFE
 AS $$
@@ -273,6 +350,7 @@ DECLARE
   batch_name text;
   expiry date;
   today date;
+  named numeric;         -- how many of a batch, or of what is in none, have serial numbers
   part integer;
   states text[];
   deltas numeric[];
@@ -296,14 +374,14 @@ BEGIN
       is_moved := false;
       SELECT * INTO b FROM stock_balance s
       WHERE s.merchant_id = current_merchant() AND s.store_id = w.store_id AND s.variant_id = w.variant_id
-      FOR UPDATE;
+      FOR NO KEY UPDATE;
     END IF;
     <<one>>
     BEGIN
       -- What comes in begins to be counted here.
       IF b.seq IS NULL AND (coalesce(w.change, w.target) > 0 OR w.beyond = 'shortfall') THEN
-        INSERT INTO stock_balance (merchant_id, store_id, variant_id, product_id, decimals)
-        SELECT v.merchant_id, s.store_id, v.variant_id, v.product_id, unit_decimals(p.unit)
+        INSERT INTO stock_balance (merchant_id, store_id, variant_id, product_id, decimals, is_part)
+        SELECT v.merchant_id, s.store_id, v.variant_id, v.product_id, unit_decimals(p.unit), p.kind = 'variant'
         FROM variant v
         JOIN product p ON p.merchant_id = v.merchant_id AND p.product_id = v.product_id
         JOIN store s ON s.merchant_id = v.merchant_id AND s.store_id = w.store_id
@@ -312,7 +390,7 @@ BEGIN
         ON CONFLICT (merchant_id, store_id, variant_id) DO NOTHING;
         SELECT * INTO b FROM stock_balance s
         WHERE s.merchant_id = current_merchant() AND s.store_id = w.store_id AND s.variant_id = w.variant_id
-        FOR UPDATE;
+        FOR NO KEY UPDATE;
       END IF;
       IF b.seq IS NULL THEN
         SELECT CASE WHEN count(*) = 0 THEN 'not_stocked' ELSE 'not_enough' END, '0' INTO r.fault, r.told
@@ -378,7 +456,7 @@ BEGIN
         IF w.state = 'on_hand' AND going > 0 AND b.serials > greatest(b.on_hand - going, 0) THEN
           r.fault := 'serials_needed'; r.told := b.serials;
         END IF;
-      ELSIF cardinality(w.serials) <> abs(delta) OR lacking > 0 THEN
+      ELSIF (SELECT count(DISTINCT n) FROM unnest(w.serials) n) <> abs(delta) OR lacking > 0 THEN
         r.fault := 'serials_counted'; r.told := trim_scale(abs(delta));
       ELSIF enters THEN
         SELECT 'serial_here', min(s.serial) INTO r.fault, r.told FROM stock_serial s
@@ -399,27 +477,62 @@ BEGIN
       states := '{}'; deltas := '{}'; batches := '{}'; expiries := '{}';
       batch_name := coalesce(nullif(w.batch_no, ''), to_char(w.expires_on, 'YYYY-MM-DD'));
       expiry := w.expires_on;
-      IF w.state = 'on_hand' AND going > 0 AND (b.batched > 0 OR batch_name IS NOT NULL) THEN
-        IF w.spare_expired THEN
-          SELECT (here AT TIME ZONE s.time_zone)::date INTO today FROM store s
-          WHERE s.merchant_id = b.merchant_id AND s.store_id = b.store_id;
-        END IF;
+      named := 0;
+      IF w.spare_expired AND w.state = 'on_hand' AND going > 0 THEN
+        SELECT (here AT TIME ZONE s.time_zone)::date INTO today FROM store s
+        WHERE s.merchant_id = b.merchant_id AND s.store_id = b.store_id;
+      END IF;
+      IF w.state = 'on_hand' AND going > 0 AND w.serials IS NOT NULL THEN
+        -- What has a name leaves the batch that it lies in.
         FOR batch IN
-          SELECT s.batch_no, s.expires_on, s.quantity FROM stock_batch s
+          SELECT n.batch_no, s.expires_on, count(*) AS quantity, min(n.serial) AS serial
+          FROM stock_serial n
+          LEFT JOIN stock_batch s ON s.merchant_id = n.merchant_id AND s.store_id = n.store_id
+            AND s.variant_id = n.variant_id AND s.batch_no = n.batch_no
+          WHERE n.merchant_id = b.merchant_id AND n.variant_id = b.variant_id AND n.serial = ANY (w.serials)
+          GROUP BY n.batch_no, s.expires_on, s.received_at
+          ORDER BY s.expires_on, s.received_at, n.batch_no
+        LOOP
+          CONTINUE WHEN w.spare_expired AND batch.expires_on < today;
+          IF batch_name <> coalesce(batch.batch_no, '') THEN
+            r.fault := 'serial_other_batch'; r.told := batch.serial;
+          END IF;
+          states := states || w.state; deltas := deltas || -batch.quantity::numeric;
+          batches := batches || batch.batch_no; expiries := expiries || batch.expires_on;
+          going := going - batch.quantity;
+        END LOOP;
+        IF going > 0 THEN
+          r.fault := 'expired'; r.told := trim_scale(-delta - going);
+        END IF;
+      ELSIF w.state = 'on_hand' AND going > 0 AND (b.batched > 0 OR batch_name IS NOT NULL) THEN
+        FOR batch IN
+          SELECT s.batch_no, s.expires_on, s.quantity - CASE WHEN b.serials = 0 THEN 0 ELSE (
+            SELECT count(*) FROM stock_serial n
+            WHERE n.merchant_id = b.merchant_id AND n.store_id = b.store_id AND n.variant_id = b.variant_id
+              AND n.batch_no = s.batch_no) END AS quantity
+          FROM stock_batch s
           WHERE s.merchant_id = b.merchant_id AND s.store_id = b.store_id AND s.variant_id = b.variant_id
             AND s.quantity > 0 AND (batch_name IS NULL OR s.batch_no = batch_name)
             AND (w.spare_expired IS NOT TRUE OR s.expires_on IS NULL OR s.expires_on >= today)
           ORDER BY s.expires_on, s.received_at, s.batch_no
         LOOP
           EXIT WHEN going = 0;
+          CONTINUE WHEN batch.quantity <= 0;
           states := states || w.state; deltas := deltas || -least(batch.quantity, going);
           batches := batches || batch.batch_no; expiries := expiries || batch.expires_on;
           going := going - least(batch.quantity, going);
         END LOOP;
-        IF going > 0 AND batch_name IS NOT NULL THEN
-          r.fault := 'not_enough_in_batch'; r.told := trim_scale(-delta - lacking - going);
-        ELSIF going > b.on_hand - b.batched AND w.spare_expired AND NOT b.allow_negative THEN
-          r.fault := 'expired'; r.told := trim_scale(-delta - lacking - going + b.on_hand - b.batched);
+        IF going > 0 AND b.serials > 0 AND (batch_name IS NOT NULL OR w.spare_expired) THEN
+          SELECT count(*) INTO named FROM stock_serial n
+          WHERE n.merchant_id = b.merchant_id AND n.store_id = b.store_id AND n.variant_id = b.variant_id
+            AND n.batch_no IS NOT DISTINCT FROM batch_name;
+        END IF;
+        IF going > 0 AND batch_name IS NOT NULL AND named >= going THEN
+          r.fault := 'serials_needed'; r.told := named;
+        ELSIF going > 0 AND batch_name IS NOT NULL THEN
+          r.fault := 'not_enough_in_batch'; r.told := trim_scale(-delta - lacking - going + named);
+        ELSIF going > b.on_hand - b.batched - named AND w.spare_expired AND NOT b.allow_negative THEN
+          r.fault := 'expired'; r.told := trim_scale(-delta - lacking - going + b.on_hand - b.batched - named);
         END IF;
       ELSIF enters AND batch_name IS NOT NULL THEN
         SELECT s.expires_on, s.quantity INTO batch FROM stock_batch s
@@ -465,8 +578,16 @@ BEGIN
         m.quantity := deltas[part];
         m.batch_no := batches[part];
         m.expires_on := expiries[part];
-        m.serials := CASE WHEN part = coalesce(array_position(states, 'on_hand'), 1)
-                          THEN coalesce(w.serials, '{}') ELSE '{}' END;
+        m.serials := CASE
+          WHEN w.serials IS NULL THEN '{}'
+          WHEN enters OR w.state <> 'on_hand' THEN
+            CASE WHEN part = coalesce(array_position(states, 'on_hand'), 1) THEN w.serials ELSE '{}' END
+          WHEN m.state = 'on_hand' THEN ARRAY(
+            SELECT n.serial FROM stock_serial n
+            WHERE n.merchant_id = b.merchant_id AND n.variant_id = b.variant_id AND n.serial = ANY (w.serials)
+              AND n.batch_no IS NOT DISTINCT FROM m.batch_no
+            ORDER BY n.serial)
+          ELSE '{}' END;
         m.before := CASE m.state WHEN 'on_hand' THEN b.on_hand WHEN 'reserved' THEN b.reserved
                                  WHEN 'in_transit' THEN b.in_transit WHEN 'damaged' THEN b.damaged ELSE b.shortfall END;
         m.after := m.before + m.quantity;
@@ -517,9 +638,10 @@ BEGIN
         IF m.state = w.state THEN r.after := m.after; END IF;
       END LOOP;
       IF w.serials IS NOT NULL AND enters THEN
-        INSERT INTO stock_serial AS s (merchant_id, variant_id, serial, store_id)
-        SELECT b.merchant_id, b.variant_id, n, b.store_id FROM unnest(w.serials) n ORDER BY n
-        ON CONFLICT (merchant_id, variant_id, serial) DO UPDATE SET store_id = excluded.store_id
+        INSERT INTO stock_serial AS s (merchant_id, variant_id, serial, store_id, batch_no)
+        SELECT b.merchant_id, b.variant_id, n, b.store_id, batch_name FROM unnest(w.serials) n ORDER BY n
+        ON CONFLICT (merchant_id, variant_id, serial) DO UPDATE
+          SET store_id = excluded.store_id, batch_no = excluded.batch_no
           WHERE s.store_id IS NULL;
         GET DIAGNOSTICS part = ROW_COUNT;
         IF part <> cardinality(w.serials) THEN
@@ -528,7 +650,7 @@ BEGIN
         END IF;
         b.serials := b.serials + part;
       ELSIF w.serials IS NOT NULL AND w.state = 'on_hand' THEN
-        UPDATE stock_serial s SET store_id = NULL
+        UPDATE stock_serial s SET store_id = NULL, batch_no = NULL
         WHERE s.merchant_id = b.merchant_id AND s.variant_id = b.variant_id AND s.serial = ANY (w.serials);
         b.serials := b.serials - cardinality(w.serials);
       END IF;
@@ -572,11 +694,11 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION move_stock_of IS 'For a statement that is a transaction of its own: tenant and movements in one message.';
 
--- Where the movements say that each serial number lies.
+-- Where the movements say that each serial number lies, and in which batch: that of the last one that brought it.
 CREATE FUNCTION serials_by_movements()
-RETURNS TABLE (merchant_id uuid, store_id uuid, variant_id uuid, serial text)
+RETURNS TABLE (merchant_id uuid, store_id uuid, variant_id uuid, serial text, batch_no text)
 LANGUAGE sql STABLE AS $$
-  SELECT m.merchant_id, m.store_id, m.variant_id, n.serial
+  SELECT m.merchant_id, m.store_id, m.variant_id, n.serial, (array_agg(m.batch_no ORDER BY m.seq DESC))[1]
   FROM stock_movement m CROSS JOIN LATERAL unnest(m.serials) n (serial)
   WHERE m.state = 'on_hand' AND m.serials <> '{}'
   GROUP BY 1, 2, 3, 4 HAVING sum(sign(m.quantity)) > 0
@@ -598,7 +720,7 @@ RETURNS TABLE (merchant_id uuid, store_id uuid, variant_id uuid, on_hand numeric
                serials bigint, seq bigint, head bytea)
 LANGUAGE sql STABLE AS $$
   SELECT s.merchant_id, s.store_id, s.variant_id, s.on_hand, s.reserved, s.in_transit, s.damaged, s.shortfall,
-         s.cost_value, l.average_cost, s.batched, coalesce(n.serials, 0), s.seq, l.hash
+         s.cost_value, l.average_cost, s.batched, s.serials, s.seq, l.hash
   FROM (
     SELECT m.merchant_id, m.store_id, m.variant_id, max(m.seq) AS seq, sum(m.value_change) AS cost_value,
            coalesce(sum(m.quantity) FILTER (WHERE m.state = 'on_hand'), 0) AS on_hand,
@@ -606,19 +728,19 @@ LANGUAGE sql STABLE AS $$
            coalesce(sum(m.quantity) FILTER (WHERE m.state = 'in_transit'), 0) AS in_transit,
            coalesce(sum(m.quantity) FILTER (WHERE m.state = 'damaged'), 0) AS damaged,
            coalesce(sum(m.quantity) FILTER (WHERE m.state = 'shortfall'), 0) AS shortfall,
-           coalesce(sum(m.quantity) FILTER (WHERE m.state = 'on_hand' AND m.batch_no IS NOT NULL), 0) AS batched
+           coalesce(sum(m.quantity) FILTER (WHERE m.state = 'on_hand' AND m.batch_no IS NOT NULL), 0) AS batched,
+           coalesce(sum(sign(m.quantity) * cardinality(m.serials)) FILTER (WHERE m.state = 'on_hand'), 0)::bigint
+             AS serials
     FROM stock_movement m GROUP BY 1, 2, 3
   ) s
   JOIN stock_movement l USING (merchant_id, store_id, variant_id, seq)
-  LEFT JOIN (
-    SELECT h.merchant_id, h.store_id, h.variant_id, count(*) AS serials FROM serials_by_movements() h GROUP BY 1, 2, 3
-  ) n USING (merchant_id, store_id, variant_id)
 $$;
 
 -- Every fault of the current rows: a chain that does not close, a balance that is not its movements.
+-- Without nested loops, here and below: the planner takes what was grouped for one row, and would look at all for each.
 CREATE FUNCTION stock_faults()
 RETURNS TABLE (merchant_id uuid, store_id uuid, variant_id uuid, fault text)
-LANGUAGE sql STABLE AS $$
+LANGUAGE sql STABLE SET enable_nestloop = off AS $$
   WITH chain AS (
     SELECT m AS row, m.merchant_id, m.store_id, m.variant_id, m.seq, m.before, m.hash, m.previous_hash,
            lag(m.hash, 1, '\x'::bytea) OVER w AS expected_previous,
@@ -650,18 +772,26 @@ LANGUAGE sql STABLE AS $$
   WHERE coalesce(b.quantity, 0) <> coalesce(t.quantity, 0) OR b.expires_on IS DISTINCT FROM t.expires_on
   UNION ALL
   SELECT merchant_id, store_id, variant_id, 'serial number ' || serial || ' is not where its movements left it'
-  FROM (SELECT s.merchant_id, s.store_id, s.variant_id, s.serial FROM stock_serial s WHERE s.store_id IS NOT NULL) s
+  FROM (
+    SELECT s.merchant_id, s.store_id, s.variant_id, s.serial, s.batch_no FROM stock_serial s WHERE s.store_id IS NOT NULL
+  ) s
   FULL JOIN serials_by_movements() t USING (merchant_id, store_id, variant_id, serial)
-  WHERE s.serial IS NULL OR t.serial IS NULL
+  WHERE s.serial IS NULL OR t.serial IS NULL OR s.batch_no IS DISTINCT FROM t.batch_no
   UNION ALL
   SELECT b.merchant_id, b.store_id, b.variant_id, 'the balance says of itself wrongly whether it is low'
   FROM stock_balance b
   WHERE b.is_low <> coalesce(NOT b.closed AND b.on_hand - b.reserved <= b.reorder_level, false)
+  UNION ALL
+  SELECT b.merchant_id, b.store_id, b.variant_id, 'the product says of itself wrongly whether it is low'
+  FROM stock_balance b
+  LEFT JOIN stock_low_product l USING (merchant_id, store_id, variant_id)
+  LEFT JOIN LATERAL product_level(b.merchant_id, b.store_id, b.product_id) p ON p.variant_id = b.variant_id
+  WHERE b.is_part AND b.closed AND (l.variant_id IS NOT NULL) <> coalesce(p.available <= p.reorder_level, false)
 $$;
 
 -- Makes every balance what its movements say; the movements themselves are the truth.
 CREATE FUNCTION rebuild_stock() RETURNS bigint
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SET enable_nestloop = off AS $$
 DECLARE
   changed bigint;
 BEGIN
@@ -690,15 +820,16 @@ BEGIN
   ON CONFLICT (merchant_id, store_id, variant_id, batch_no) DO UPDATE SET
     quantity = excluded.quantity, expires_on = excluded.expires_on
     WHERE s.quantity <> excluded.quantity OR s.expires_on IS DISTINCT FROM excluded.expires_on;
-  UPDATE stock_serial s SET store_id = NULL
+  WITH there AS MATERIALIZED (SELECT * FROM serials_by_movements())
+  UPDATE stock_serial s SET store_id = NULL, batch_no = NULL
   WHERE s.store_id IS NOT NULL AND NOT EXISTS (
-    SELECT FROM serials_by_movements() t
+    SELECT FROM there t
     WHERE t.merchant_id = s.merchant_id AND t.variant_id = s.variant_id AND t.serial = s.serial
       AND t.store_id = s.store_id);
-  INSERT INTO stock_serial AS s (merchant_id, variant_id, serial, store_id)
-  SELECT t.merchant_id, t.variant_id, t.serial, t.store_id FROM serials_by_movements() t
-  ON CONFLICT (merchant_id, variant_id, serial) DO UPDATE SET store_id = excluded.store_id
-    WHERE s.store_id IS DISTINCT FROM excluded.store_id;
+  INSERT INTO stock_serial AS s (merchant_id, variant_id, serial, store_id, batch_no)
+  SELECT t.merchant_id, t.variant_id, t.serial, t.store_id, t.batch_no FROM serials_by_movements() t
+  ON CONFLICT (merchant_id, variant_id, serial) DO UPDATE SET store_id = excluded.store_id, batch_no = excluded.batch_no
+    WHERE (s.store_id, s.batch_no) IS DISTINCT FROM (excluded.store_id, excluded.batch_no);
   RETURN changed;
 END $$;
 COMMENT ON FUNCTION rebuild_stock IS 'How many balances were not what they had to be. Nothing moves meanwhile.';

@@ -93,6 +93,6 @@ BEGIN
   PERFORM set_config('app.merchant_id', '', true);
 END $$;
 
-UPDATE stock_balance b SET closed = true
+UPDATE stock_balance b SET is_part = true, closed = b.closed OR v.position = 0
 FROM variant v JOIN product p USING (merchant_id, product_id)
-WHERE v.merchant_id = b.merchant_id AND v.variant_id = b.variant_id AND v.position = 0 AND p.kind = 'variant';
+WHERE v.merchant_id = b.merchant_id AND v.variant_id = b.variant_id AND p.kind = 'variant';

@@ -64,3 +64,42 @@ AS $$
     ORDER BY m.seq DESC LIMIT 1
   ), 0)
 $$;
+
+-- These change what the books say and nothing on the shelf.
+CREATE FUNCTION is_correction(kind text) RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+AS $$ SELECT kind IN ('opening', 'set', 'counted', 'imported') $$;
+
+-- The last movement of a balance until an instant; 0 before the first.
+CREATE FUNCTION stock_seq_at(at_store uuid, of_variant uuid, instant timestamptz) RETURNS bigint
+LANGUAGE sql STABLE PARALLEL SAFE
+AS $$
+  SELECT coalesce((
+    SELECT m.seq FROM stock_movement m
+    WHERE m.merchant_id = current_merchant() AND m.store_id = at_store AND m.variant_id = of_variant AND m.at <= instant
+    ORDER BY m.seq DESC LIMIT 1
+  ), 0)
+$$;
+
+-- What a count of that instant is compared with: the books as they were then and as they have been corrected since.
+CREATE FUNCTION stock_expected(at_store uuid, of_variant uuid, wanted_state text, instant timestamptz) RETURNS numeric
+LANGUAGE sql STABLE PARALLEL SAFE
+AS $$
+  SELECT stock_as_at(at_store, of_variant, wanted_state, instant) + coalesce((
+    SELECT sum(m.quantity) FROM stock_movement m
+    WHERE m.merchant_id = current_merchant() AND m.store_id = at_store AND m.variant_id = of_variant
+      AND m.seq > (SELECT stock_seq_at(at_store, of_variant, instant))
+      AND m.state = wanted_state AND is_correction(m.kind)
+  ), 0)
+$$;
+
+-- Whether something was put on the shelf or taken from it between two instants.
+CREATE FUNCTION shelf_moved(at_store uuid, of_variant uuid, since timestamptz, until timestamptz) RETURNS boolean
+LANGUAGE sql STABLE PARALLEL SAFE
+AS $$
+  SELECT EXISTS (
+    SELECT FROM stock_movement m
+    WHERE m.merchant_id = current_merchant() AND m.store_id = at_store AND m.variant_id = of_variant
+      AND m.seq > (SELECT stock_seq_at(at_store, of_variant, since)) AND m.at <= until
+      AND m.state IN ('on_hand', 'shortfall') AND m.quantity <> 0 AND NOT is_correction(m.kind))
+$$;

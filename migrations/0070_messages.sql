@@ -2,6 +2,8 @@
 
 ALTER TABLE message
   ADD COLUMN masked_to text NOT NULL DEFAULT '',
+  -- Where whoever caused it was at work; null where nobody was.
+  ADD COLUMN store_id uuid,
   ADD COLUMN has_code boolean NOT NULL DEFAULT false,
   -- After this its words are of no use: its code has run out.
   ADD COLUMN expires_at timestamptz,

@@ -9,19 +9,19 @@ from msgspec import Struct
 from kasuwa.base.context import Services
 from kasuwa.base.ids import new_id
 from tests.client import Web
+from tests.mobiles import as_dialled, new_mobile
 
 ACCESS = "/cloudapi/app/access/"
 
 
 def registration(**changes: Any) -> dict[str, Any]:
     """A body for registerNewStore with addresses that nobody else has."""
-    number = new_id().int % 10**8
     return {
         "firstname": "Ngozi",
         "lastname": "Eze",
         "password": "seven green baskets",
         "email": f"ngozi.{new_id().hex}@shop.example",
-        "mobile": f"080{number:08d}",
+        "mobile": as_dialled(new_mobile()),
         "storeName": "Ngozi Fabrics",
         "storeCountryCode": "NG",
         "acceptTerms": True,

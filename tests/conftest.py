@@ -1,9 +1,10 @@
 """What every test stands on: one real PostgreSQL for the run, and a merchant of its own for each test."""
 
 import io
+import os
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
 from typing import TypeAlias
 
@@ -17,6 +18,7 @@ from kasuwa.database import DatabaseUrls, sealing_keys, serving_database
 from kasuwa.handover import WorkerSetup
 from kasuwa.settings import read_settings
 from tests.client import Web, running_web
+from tests.installed import Installed, keeping_installed
 from tests.shop import Shop, new_shop
 
 SchemaOwner: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
@@ -35,6 +37,28 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=rank)
 
 
+# What these try is not which branches there are; measured, they would take a third longer.
+_UNMEASURED = ("tests/faults/", "tests/contract/", "tests/test_bench.py")
+_FOR_CHILDREN = "COVERAGE_PROCESS_CONFIG"
+_put_away: dict[str, str] = {}
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Coverage, of this process and of those it starts, only where a test's folder is measured."""
+    plugin = item.config.pluginmanager.get_plugin("_cov")
+    controller = getattr(plugin, "cov_controller", None)
+    if controller is not None:
+        measured = not item.nodeid.startswith(_UNMEASURED)
+        if controller.started and not measured:
+            controller.pause()
+            _put_away[_FOR_CHILDREN] = os.environ.pop(_FOR_CHILDREN)
+        elif measured and not controller.started:
+            os.environ.update(_put_away)
+            controller.resume()
+    return (yield)
+
+
 @pytest.fixture(scope="session")
 def data_folder() -> Iterator[Path]:
     """A data folder of the run's own; short, and reachable for PostgreSQL's plain user."""
@@ -49,6 +73,13 @@ def database_urls(data_folder: Path) -> Iterator[DatabaseUrls]:
     """The run's own PostgreSQL, migrated, with connections for every application that a test may open."""
     with serving_database(read_settings({}, data=str(data_folder), workers=4)) as urls:
         yield urls
+
+
+@pytest.fixture(scope="session")
+def installed() -> Iterator[Installed]:
+    """Data folders for tests of processes of their own, without the seconds of a first start."""
+    with keeping_installed() as found:
+        yield found
 
 
 @pytest.fixture(scope="session")

@@ -17,6 +17,7 @@ from kasuwa.domain.merchants.keys import create_key
 from kasuwa.domain.merchants.records import NewOwner, NewStore
 from kasuwa.domain.merchants.switching import operating_for
 from kasuwa.domain.permissions import KEY_SCOPES, PERMISSIONS_OF_ROLE, Role
+from tests.mobiles import new_mobile
 
 # Argon2 of "correct horse battery staple", made once: hashing is slow on purpose.
 PASSWORD = "correct horse battery staple"
@@ -57,12 +58,11 @@ async def new_shop(services: Services, *, name: str = "Ada's Corner", currency: 
     """A new merchant with two stores, an owner who is logged in, and API tokens."""
     mark = new_id().hex
     email = f"ada.{mark}@shop.example"
-    mobile = f"+23480{int(mark[-12:], 16) % 10**8:08d}"
     store = NewStore(name=name, country_code="NG", country="Nigeria", currency=currency)
     owner = NewOwner(
         username=email,
         email=email,
-        mobile=mobile,
+        mobile=new_mobile(),
         first_name="Ada",
         last_name="Obi",
         password_hash=PASSWORD_HASH,
@@ -93,7 +93,7 @@ async def new_shop(services: Services, *, name: str = "Ada's Corner", currency: 
         second_store_id=second.store_id,
         user_id=founded.user_id,
         email=email,
-        mobile=mobile,
+        mobile=new_mobile(),
         session=session.token,
         store_hash=token.store_hash,
         token=token.access_token,

@@ -9,7 +9,14 @@ from collections.abc import Mapping
 
 from kasuwa.app import APIS
 from kasuwa.base.http.contract import Operation
-from kasuwa.domain.permissions import KEY_SCOPES, PERMISSIONS_OF_ROLE, PERMISSIONS_OF_SCOPE, Permission, Role
+from kasuwa.domain.permissions import (
+    KEY_SCOPES,
+    NOT_BY_PIN,
+    PERMISSIONS_OF_ROLE,
+    PERMISSIONS_OF_SCOPE,
+    Permission,
+    Role,
+)
 from tools.set_up import ROOT
 
 PAGE = ROOT / "docs" / "permissions.md"
@@ -18,6 +25,7 @@ CALLERS = (
     "owner",
     "manager",
     "cashier",
+    "owner by PIN",
     "read token",
     "write token",
     "app key",
@@ -25,13 +33,22 @@ CALLERS = (
     "customer",
     "nobody",
 )
-"""An owner, manager or cashier has a session at the store; a token has the scope of its name; an app key has
-every scope; a till is one that nobody is at; a customer is the shop's, logged in there."""
+"""An owner, manager or cashier has a session at the store; by PIN is one that was opened at a till; a token
+has the scope of its name; an app key has every scope; a till is one that nobody is at; a customer is the
+shop's, logged in there."""
 
 KEY_CALLERS = tuple(sorted(KEY_SCOPES))
 """Developer keys with one scope each."""
 
-_ROLES: Mapping[str, Role] = {"owner": Role.OWNER, "manager": Role.MANAGER, "cashier": Role.CASHIER}
+BY_PIN = "owner by PIN"
+_ROLES: Mapping[str, Role] = {
+    "owner": Role.OWNER,
+    "manager": Role.MANAGER,
+    "cashier": Role.CASHIER,
+    BY_PIN: Role.OWNER,
+}
+SESSIONS = tuple(_ROLES)
+"""Those of the callers who come with a person's session."""
 _SCOPES: Mapping[str, str] = {"read token": "read_product", "write token": "write_product"}
 
 HEAD = """\
@@ -41,8 +58,9 @@ A session belongs to a person at a store and brings the permissions of their rol
 store and has the scope `read_product` or `write_product`. An app key is a developer key. `yes` is an answer,
 `401` says that these are no credentials of this operation, `403` that they do not suffice. Only what is built
 is listed. `+ app key` after the permission: a person's session needs an app key beside it. A till is its
-token alone, before anybody has entered by PIN; a customer has logged in at the shop. This page is written by
-`python -m tools.document_permissions`.
+token alone, before anybody has entered by PIN; `owner by PIN` has: four digits prove enough to sell and
+count, not to change people, proofs or where the money goes. A customer has logged in at the shop. This page
+is written by `python -m tools.document_permissions`.
 """
 
 KEYS_HEAD = """
@@ -70,8 +88,10 @@ def _cell_of(schemes: set[str], dialect: str, operation: Operation, caller: str)
     if "sessiontoken" in schemes:
         if caller not in _ROLES:
             return "401"
-        held = PERMISSIONS_OF_ROLE[_ROLES[caller]]
-        return "yes" if operation.permission is None or operation.permission in held else "403"
+        held = PERMISSIONS_OF_ROLE[_ROLES[caller]] - (NOT_BY_PIN if caller == BY_PIN else frozenset())
+        if operation.permission is None:
+            return "403" if caller == BY_PIN and _is_of_the_account(operation) else "yes"
+        return "yes" if operation.permission in held else "403"
     if "tilltoken" in schemes:
         return "yes" if caller == "till" else "401"
     if "customerToken" in schemes:
@@ -81,6 +101,11 @@ def _cell_of(schemes: set[str], dialect: str, operation: Operation, caller: str)
     if caller not in _SCOPES:
         return "401"
     return "yes" if _permission_of(operation) in PERMISSIONS_OF_SCOPE[_SCOPES[caller]] else "403"
+
+
+def _is_of_the_account(operation: Operation) -> bool:
+    """Whether it changes what is the person's own and asks no permission for that, but a log-in."""
+    return not operation.safe and operation.scope is None
 
 
 def key_cell(operation: Operation, scope: str) -> str:

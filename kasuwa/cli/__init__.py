@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+import kasuwa
 from kasuwa.cli.letting_in import key_app, token_app
 from kasuwa.cli.options import Data, Json
 from kasuwa.cli.output import fail
@@ -17,6 +18,22 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+def _say_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"kasuwa {kasuwa.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _before_all(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_say_version, is_eager=True, help="Say which version this is."),
+    ] = False,
+) -> None:
+    pass
 
 
 @app.command()

@@ -164,7 +164,7 @@ async def found_shop(context: Context, password_hash: str) -> DemoShop:
     owner = NewOwner(
         username=USERNAME,
         email=EMAIL,
-        mobile="+2348000000000",
+        mobile="+2348030000000",
         first_name="Amina",
         last_name="Bello",
         password_hash=password_hash,

@@ -14,7 +14,7 @@ from kasuwa.cli.output import fail, say, say_json, warn
 from kasuwa.cli.visiting import in_a_store
 from kasuwa.domain.exchange.exports import EXPORTS, failed_rows
 from kasuwa.domain.exchange.imports import begin_import, run_import
-from kasuwa.domain.exchange.pictures import PictureOutcome, import_pictures
+from kasuwa.domain.exchange.pictures import PictureOutcome, check_archive, import_pictures
 from kasuwa.domain.exchange.records import ImportOptions, ImportRun
 from kasuwa.settings import Settings
 
@@ -35,6 +35,9 @@ def import_products(
     for wanted in (file, pictures):
         if wanted is not None and not wanted.is_file():
             fail(f"there is no file {wanted}")
+    if pictures is not None:
+        # Before any row: a zip that cannot be read would leave an import that is never done.
+        check_archive(pictures)
     target = failed or file.with_name(f"{file.stem}.failed.csv")
 
     async def act(acting: Context) -> tuple[ImportRun, dict[str, int]]:
@@ -42,13 +45,17 @@ def import_products(
         if run.rows_done:
             warn(f"goes on after row {run.rows_done}, where it stopped")
         progress = _Progress(run)
-        run = await run_import(acting, run, file, watch=progress.show)
+        counts: dict[str, int] = {}
+
+        async def show_pictures() -> None:
+            progress.end()
+            if pictures is not None and not options.dry_run:
+                counts.update(await import_pictures(acting, pictures, watch=_tell_picture))
+
+        run = await run_import(acting, run, file, watch=progress.show, afterwards=show_pictures)
         progress.end()
         if run.failed_rows:
             await _write(target, failed_rows(acting, run.import_id))
-        counts: dict[str, int] = {}
-        if pictures is not None and run.status == "done" and not options.dry_run:
-            counts = await import_pictures(acting, pictures, watch=_tell_picture)
         return run, counts
 
     # A part's rows go as soon as it is written, without cycles: looking for some after each 700 new objects

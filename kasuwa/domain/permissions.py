@@ -1,5 +1,6 @@
 """What a caller may do, and which role or scope brings it."""
 
+from collections.abc import Collection
 from enum import StrEnum
 
 from msgspec import Struct
@@ -99,6 +100,26 @@ KEY_SCOPES = frozenset(
 )
 # Whether strangers may found a merchant here is the operator's to say.
 KEY_SCOPES_OF_STORES = KEY_SCOPES - {"register_store"}
+
+
+def permissions_of_membership(role: str, extra: Collection[str], *, is_at_till: bool) -> frozenset[str]:
+    """What somebody may do at a location: by their role there and what they were given besides it.
+
+    A PIN at a till does not prove enough for all of that.
+    """
+    brought = PERMISSIONS_OF_ROLE.get(role, frozenset())
+    permissions = brought.union(extra) if extra else brought
+    return permissions - NOT_BY_PIN if is_at_till else permissions
+
+
+# Of a membership `m`, with the parameters that `holding()` gives.
+HOLDS_PERMISSION = "(m.role = ANY(:roles::text[]) OR :permission = ANY(m.extra_permissions))"
+
+
+def holding(permission: Permission) -> dict[str, object]:
+    """What HOLDS_PERMISSION asks for: the roles that bring the permission, or itself given besides a role."""
+    roles = [str(role) for role, brought in PERMISSIONS_OF_ROLE.items() if permission in brought]
+    return {"roles": roles, "permission": permission}
 
 
 def permissions_of_scopes(scopes: list[str]) -> frozenset[str]:

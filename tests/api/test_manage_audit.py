@@ -6,7 +6,12 @@ import pytest
 
 from kasuwa.domain.catalogue.actions import ProductChange, create_product, update_product
 from kasuwa.domain.catalogue.records import NewProduct, NewVariant, OpeningStock, Price
+from kasuwa.domain.permissions import Role
+from kasuwa.domain.stores import reach
+from tests.banking import body as bank_body
 from tests.client import Web
+from tests.contract.cast import hire
+from tests.people import edit, new_person, users_of
 from tests.shop import Shop
 
 Json = dict[str, Any]
@@ -90,3 +95,53 @@ async def test_another_shops_trail_is_not_there(web: Web, shop: Shop, other_shop
         "GET", f"/manage/{other_shop.store_id}/audit", headers={"sessiontoken": shop.session}
     )
     assert answer.status_code == 404
+
+
+# By location --------------------------------------------------------------------------------------
+
+
+async def told_elsewhere(web: Web, shop: Shop) -> tuple[set[str], str]:
+    """The actions that the manager of the second store reads, and all that they are told of the first one."""
+    owner, new = {"sessiontoken": shop.session}, new_person(email=f"zq.{shop.email}")
+    added = await web.post(users_of(shop.store_id), headers=owner, json=new)
+    assert added.is_success, added.text
+    changed = await edit(web, shop, added.json()["userId"], firstname="Zqada")
+    assert changed.is_success, changed.text
+    bank = await web.post(
+        f"/cloudapi/app/{shop.store_id}/admin/banks",
+        headers=owner,
+        json=bank_body(userBankAccName="ZQ HOLDER LTD"),
+    )
+    assert bank.is_success, bank.text
+    manager = await hire(shop, Role.MANAGER, shop.second_store_id)
+    place, headers = f"/manage/{shop.second_store_id}", {"sessiontoken": manager.session}
+    trail, messages = [
+        await web.call("GET", f"{place}/{name}", params={"size": "200"}, headers=headers)
+        for name in ("audit", "messages")
+    ]
+    listed = await web.call("GET", f"/manage/{shop.store_id}/messages", headers=owner)
+    [letter] = [one for one in listed.json()["data"] if one["to"].startswith("z***")]
+    again = await web.call("POST", f"{place}/messages/{letter['messageId']}/resend", headers=headers)
+    assert again.status_code in (404, 409), again.text
+    seen = {entry["action"] for entry in trail.json()["data"]}
+    return seen, trail.text + messages.text + ("there" if again.status_code == 409 else "")
+
+
+async def test_a_manager_reads_the_trail_of_their_own_location(web: Web, shop: Shop) -> None:
+    seen, told = await told_elsewhere(web, shop)
+    assert [word for word in ("zq", "ZQ HOLDER", "Zqada", "z***", "there") if word in told] == []
+    assert "bank.create" not in seen
+    whole = {entry["action"] for entry in (await trail(web, shop, size="200"))["data"]}
+    assert {"bank.create", "user.change"} <= whole
+
+
+async def test_it_is_the_reach_that_keeps_them_apart(
+    web: Web, shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reach.Reach, "conditions", [])
+    monkeypatch.setattr(reach.Reach, "values", {})
+    seen, told = await told_elsewhere(web, shop)
+    assert [word for word in ("ZQ HOLDER", "Zqada", "z***", "there") if word not in told] == []
+    assert "bank.create" in seen
+    # Whoever reads of them there reads no address of theirs.
+    assert f"zq.{shop.email}" not in told

@@ -12,6 +12,7 @@ from kasuwa.domain.permissions import Role
 from tests.accounts import messages_to
 from tests.client import Web
 from tests.contract.cast import hire
+from tests.mobiles import new_mobile
 from tests.shop import Shop
 
 Json = dict[str, Any]
@@ -144,7 +145,7 @@ async def test_who_left_a_mobile_alone_is_told_by_sms_and_who_left_nothing_is_no
             " WHERE merchant_id = current_merchant() AND user_id = :user_id",
             user_id=staff.user_id,
         )
-    mobile = f"+234803{new_id().int % 10**7:07d}"
+    mobile = new_mobile()
     await complain(web, shop, session=staff.session, user_id=staff.user_id, contactMobile=mobile)
     complaint = await only_one(web, shop)
     await set_status(web, shop, complaint["complaintId"], "CLOSED", "Done.")
@@ -159,7 +160,7 @@ async def test_who_left_a_mobile_alone_is_told_by_sms_and_who_left_nothing_is_no
 
 
 async def test_an_sms_beyond_the_roof_is_noted_and_does_not_leave(web: Web, shop: Shop) -> None:
-    mobile = f"+234803{new_id().int % 10**7:07d}"
+    mobile = new_mobile()
     await complain(web, shop, contactMobile=mobile)
     async with shop.owner.transaction() as db:
         await db.execute("UPDATE complaint SET contact_email = '' WHERE merchant_id = current_merchant()")

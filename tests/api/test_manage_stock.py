@@ -6,6 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.api.variant_calls import make
 from tests.client import Web
 from tests.shop import Shop
 
@@ -103,6 +104,74 @@ async def test_five_thousand_lines_go_at_once_and_one_more_is_refused(web: Web, 
     assert (answer.json()["changed"], answer.json()["refused"]) == (5000, 0)
     assert await quantity_of(web, shop, rice) == 5000
     assert (await change(web, shop, [{"sku": "RICE", "change": 1}] * 5001)).status_code == 422
+
+
+# What the line at each hundredth place is: its words, and the pointer of its fault.
+REFUSED = (
+    ({"sku": "NONE", "change": 1}, "sku"),
+    ({"sku": "RICE", "change": -9000}, "quantity"),
+    ({"sku": "RICE", "change": 0.5}, "quantity"),
+    ({"sku": "BEANS", "quantity": 1, "expectedQuantity": 7}, "expectedQuantity"),
+    ({"sku": "SHIRT", "change": 1}, "sku"),
+    ({"sku": "ADVICE", "change": 1}, "sku"),
+)
+
+
+async def test_five_thousand_lines_with_refusals_among_them_have_each_its_own_result(
+    web: Web, shop: Shop
+) -> None:
+    rice, beans = await product(web, shop, "RICE", 0, unit="each"), await product(web, shop, "BEANS", 5)
+    await make(web, shop, sku="SHIRT")
+    await product(web, shop, "ADVICE", 0, trackQuantity=False)
+    lines: list[Json] = [{"sku": "RICE", "change": 1}] * 5000
+    refused = {place: REFUSED[place // 100 % len(REFUSED)] for place in range(0, 5000, 100)}
+    for place, (line, _) in refused.items():
+        lines[place] = line
+    answer = await change(web, shop, lines)
+    assert answer.status_code == 200, answer.text
+    body = answer.json()
+    assert (body["changed"], body["refused"]) == (4950, 50)
+    assert [row["index"] for row in body["rows"]] == list(range(5000))
+    assert {row["index"]: row["errors"][0]["pointer"] for row in body["rows"] if row["errors"]} == {
+        place: f"/lines/{place}/{field}" for place, (_, field) in refused.items()
+    }
+    done = [row for row in body["rows"] if row["status"] == "done"]
+    assert [row["after"] - row["before"] for row in done] == [1] * 4950
+    assert [row["before"] for row in done] == list(range(4950))
+    assert (await quantity_of(web, shop, rice), await quantity_of(web, shop, beans)) == (4950, 5)
+
+
+@pytest.mark.parametrize("place", [0, 2500, 4999], ids=["first", "middle", "last"])
+async def test_one_bad_line_of_five_thousand_leaves_everything_as_it_was(
+    web: Web, shop: Shop, place: int
+) -> None:
+    rice, beans = await product(web, shop, "RICE", 3), await product(web, shop, "BEANS", 5)
+    lines: list[Json] = [{"sku": "RICE", "change": 1}] * 5000
+    lines[place] = {"sku": "BEANS", "change": -6}
+    answer = await change(web, shop, lines, allOrNothing=True)
+    assert answer.status_code == 409
+    assert [error["pointer"] for error in answer.json()["errors"]] == [f"/lines/{place}/quantity"]
+    assert (await quantity_of(web, shop, rice), await quantity_of(web, shop, beans)) == (3, 5)
+    async with shop.owner.reading() as db:
+        assert await db.value("SELECT count(*)::int FROM stock_movement") == 2
+
+
+@pytest.mark.parametrize(
+    ("sku", "status", "code"), [("SHIRT", 422, "has_variants"), ("ADVICE", 409, "not_tracked")]
+)
+async def test_what_is_not_counted_itself_cannot_be_changed(
+    web: Web, shop: Shop, sku: str, status: int, code: str
+) -> None:
+    await product(web, shop, "RICE", 10)
+    await make(web, shop, sku="SHIRT")
+    await product(web, shop, "ADVICE", 0, trackQuantity=False)
+    lines = [{"sku": "RICE", "change": 1}, {"sku": sku, "change": 1}]
+    answer = await change(web, shop, lines)
+    assert [row["status"] for row in answer.json()["rows"]] == ["done", "refused"]
+    assert [(e["pointer"], e["code"]) for e in answer.json()["rows"][1]["errors"]] == [("/lines/1/sku", code)]
+    answer = await change(web, shop, lines, allOrNothing=True)
+    assert answer.status_code == status
+    assert [(e["pointer"], e["code"]) for e in answer.json()["errors"]] == [("/lines/1/sku", code)]
 
 
 @pytest.mark.parametrize(

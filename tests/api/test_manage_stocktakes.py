@@ -10,6 +10,7 @@ import pytest
 from kasuwa.base import db
 from kasuwa.domain.permissions import Role
 from tests.api.test_manage_stock import change, product, quantity_of
+from tests.api.variant_calls import make
 from tests.client import Web
 from tests.contract.cast import hire
 from tests.shop import Shop
@@ -235,3 +236,65 @@ async def test_stocktakes_and_their_lines_are_told_page_by_page(web: Web, shop: 
         rest = await owner.told("GET", path, params={"size": 2, "cursor": first["nextCursor"]})
         assert [one[name] for one in first["data"] + rest["data"]] == wanted
         assert (len(first["data"]), rest["nextCursor"]) == (2, None)
+
+
+async def test_what_is_not_counted_itself_is_refused_at_the_count(
+    web: Web, shop: Shop, owner: Counter
+) -> None:
+    await make(web, shop, sku="SHIRT")
+    advice = await product(web, shop, "ADVICE", 4)
+    stocktake = await owner.told("POST", body={})
+    await untrack(web, shop, advice)
+    for sku, code in (("SHIRT", "has_variants"), ("ADVICE", "not_tracked")):
+        (row,) = (await owner.count(stocktake, sku, 3))["rows"]
+        assert [(error["pointer"], error["code"]) for error in row["errors"]] == [("/sku", code)]
+    (row,) = (await owner.count(stocktake, "ANK-M", 3))["rows"]
+    assert row["errors"] == []
+    closed = await owner.told("POST", f"/{stocktake['stocktakeId']}/close", {"uncounted": "zero"})
+    assert closed["unbooked"] == 0
+    async with shop.owner.reading() as db:
+        left = "SELECT on_hand::int FROM stock_balance WHERE product_id = :id"
+        assert await db.value(left, id=advice["itemId"]) == 4  # nobody could count it
+
+
+async def untrack(web: Web, shop: Shop, item: Json) -> None:
+    path = f"/cloudapi/app/{shop.store_id}/stock/{item['itemId']}"
+    headers = {"sessiontoken": shop.session}
+    answer = await web.put(path, json={"trackQuantity": False}, headers=headers)
+    assert answer.status_code == 200, answer.text
+
+
+async def test_what_nobody_tracks_since_it_was_counted_is_named_and_not_booked(
+    web: Web, shop: Shop, owner: Counter
+) -> None:
+    advice = await product(web, shop, "ADVICE", 4)
+    await product(web, shop, "RICE", 4)
+    stocktake = await owner.told("POST", body={})
+    for sku in ("ADVICE", "RICE"):
+        await owner.count(stocktake, sku, 3)
+    assert [line.get("problem") for line in await owner.lines(stocktake)] == [None, None]
+    await untrack(web, shop, advice)
+    closed = await owner.told("POST", f"/{stocktake['stocktakeId']}/close", {})
+    assert closed["unbooked"] == 1
+    named = {line["sku"]: (line["booked"], line["problem"]) for line in await owner.lines(stocktake)}
+    assert named["RICE"] == (-1, None)
+    booked, problem = named["ADVICE"]
+    assert booked == 0
+    assert "trackQuantity" in problem
+
+
+async def test_a_thousand_counts_with_refusals_among_them_have_each_its_own_result(
+    web: Web, shop: Shop, owner: Counter
+) -> None:
+    await product(web, shop, "RICE", 0)
+    stocktake = await owner.told("POST", body={})
+    counts = [
+        {"sku": "NONE" if place % 100 == 0 else "RICE", "quantity": 1, "zone": str(place)}
+        for place in range(1000)
+    ]
+    told = await owner.told("POST", f"/{stocktake['stocktakeId']}/counts", {"counts": counts})
+    assert (told["accepted"], told["refused"]) == (990, 10)
+    assert [row["index"] for row in told["rows"] if row["errors"]] == list(range(0, 1000, 100))
+    await owner.told("POST", f"/{stocktake['stocktakeId']}/close", {})
+    async with shop.owner.reading() as db:
+        assert await db.value("SELECT on_hand::int FROM stock_balance") == 990

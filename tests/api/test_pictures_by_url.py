@@ -255,3 +255,76 @@ async def test_a_server_that_saves_the_rest_would_be_noticed(
     await creating_at_bigcommerce(bc)([pictures.closed_url()])
     with pytest.raises(AssertionError):
         assert await stored(shop) == before
+
+
+# A rendering that does not come to an end -----------------------------------------------------------
+
+
+@asynccontextmanager
+async def stuck(web: Web, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[asyncio.Event]:
+    """Whatever arrives is rendered once the event is set, at the latest at the end."""
+    freed, render = asyncio.Event(), web.services.imaging.render
+
+    async def wait_and_render(*values: Any) -> Any:
+        await freed.wait()
+        return await render(*values)
+
+    monkeypatch.setattr(web.services.imaging, "render", wait_and_render)
+    try:
+        yield freed
+    finally:
+        freed.set()
+
+
+def check_busy(answer: httpx.Response) -> None:
+    assert answer.status_code == 503, answer.text
+    assert answer.headers["Retry-After"] == "2"
+    assert "rendered in time" in answer.text
+
+
+@pytest.mark.usefixtures("hurried")
+async def test_what_arrived_and_is_not_rendered_in_time_is_for_another_try_at_shoplazza(
+    slz: Shoplazza, product_id: str, pictures: PictureServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with stuck(slz.web, monkeypatch):
+        check_busy(await creating_at_shoplazza(slz)([pictures.good(70)]))
+        body = {"image": {"src": pictures.good(71)}}
+        check_busy(await slz.call("POST", f"/products/{product_id}/images", json=body))
+
+
+@pytest.mark.usefixtures("hurried")
+async def test_what_arrived_and_is_not_rendered_in_time_is_for_another_try_at_bigcommerce(
+    bc: BigCommerceCalls, pictures: PictureServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = (await bc.post("/catalog/products", NEW)).json()["data"]
+    async with stuck(bc.web, monkeypatch):
+        check_busy(await bc.post(f"/catalog/products/{made['id']}/images", {"image_url": pictures.good(72)}))
+        # The product is kept, and its answer names the picture that is not.
+        images = [{"image_url": pictures.good(73)}]
+        partly = await bc.post("/catalog/products", NEW | {"name": "Lamp", "images": images})
+    assert partly.status_code == 207, partly.text
+    assert "Too many pictures are being rendered" in partly.text
+
+
+@pytest.mark.usefixtures("hurried")
+async def test_it_is_the_time_of_all_together_that_ends_it(
+    fetching_web: Web, shop: Shop, pictures: PictureServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Endless:
+        """asyncio whose time-outs never come."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(asyncio, name)
+
+        @staticmethod
+        def timeout(_: float) -> asyncio.Timeout:
+            return asyncio.timeout(None)
+
+    monkeypatch.setattr(keeping, "asyncio", Endless())
+    slz = Shoplazza(fetching_web, "/openapi/2022-01", shop.token)
+    async with stuck(fetching_web, monkeypatch) as freed:
+        creating = asyncio.create_task(creating_at_shoplazza(slz)([pictures.good(74)]))
+        done, _ = await asyncio.wait([creating], timeout=3)
+        assert not done
+        freed.set()
+        assert slz.data(await creating)["product"]["images"]

@@ -8,9 +8,11 @@ import pytest
 from kasuwa.base.ids import new_id
 from kasuwa.domain.merchants.actions import open_session
 from kasuwa.domain.permissions import Role
+from tests.api.test_manage_tills import PIN, entered, open_till, set_pin
 from tests.banking import body, new_account, new_number, wrong_number
 from tests.client import Web
 from tests.contract.cast import hire
+from tests.people import edit
 from tests.shop import Shop
 
 Json = dict[str, Any]
@@ -368,3 +370,42 @@ async def test_an_account_out_of_use_cannot_be_a_wallets(web: Web, shop: Shop) -
     account = await new_account(shop.owner, active=False)
     answer = await wallet(web, shop, internalAccountNo=str(account.bank_account_id))
     assert (answer.status_code, answer.json()["type"]) == (409, "/docs/problems#bank-account-inactive")
+
+
+# Who sees a number --------------------------------------------------------------------------------
+
+
+async def number_in_profile(web: Web, shop: Shop, user_id: object, session: str) -> str:
+    path = f"/cloudapi/user/{user_id}/store/{shop.store_id}"
+    answer = await web.get(path, headers={"sessiontoken": session})
+    assert answer.status_code == 200, answer.text
+    [shown] = answer.json()["bankAccounts"]
+    return str(shown["userBankAccNo"])
+
+
+async def test_a_pin_shows_no_number_even_to_the_owner(web: Web, shop: Shop) -> None:
+    number = (await add(web, shop))["userBankAccNo"]
+    till = await open_till(web, shop)
+    await set_pin(web, shop, PIN, shop.session)
+    by_pin = await entered(web, shop, till, shop.user_id)
+    assert (await web.get(banks(shop), headers={"sessiontoken": by_pin})).status_code == 403
+    assert await number_in_profile(web, shop, shop.user_id, by_pin) == f"******{number[-4:]}"
+    assert await number_in_profile(web, shop, shop.user_id, shop.session) == number
+
+
+async def test_what_somebody_was_given_besides_their_role_counts_everywhere(web: Web, shop: Shop) -> None:
+    account = await add(web, shop)
+    cashier = await hire(shop, Role.CASHIER, shop.store_id)
+    masked = await number_in_profile(web, shop, cashier.user_id, cashier.session)
+    assert masked == f"******{account['userBankAccNo'][-4:]}"
+    granted = await edit(web, shop, cashier.user_id, extraPermissions=["bank.read", "bank.write"])
+    assert granted.is_success, granted.text
+    seen = await number_in_profile(web, shop, cashier.user_id, cashier.session)
+    assert seen == account["userBankAccNo"]
+    here_now = {"sessiontoken": cashier.session}
+    path = f"/cloudapi/user/{cashier.user_id}/bank/{account['bankId']}"
+    one = await web.get(path, headers=here_now)
+    assert (one.status_code, one.json().get("userBankAccNo")) == (200, account["userBankAccNo"]), one.text
+    wallet_path = f"/cloudapi/user/{cashier.user_id}/setDefaultWalletBank"
+    chosen = await web.post(wallet_path, headers=here_now, json={"internalAccountNo": account["bankId"]})
+    assert chosen.status_code == 200, chosen.text

@@ -72,6 +72,10 @@ async def test_a_complaint_is_kept_with_its_files_under_a_ticket(
         ({"contactMobile": "12345678"}, "/contactMobile"),
         ({"attachments": [attachment(b"GIF89a")]}, "/attachments/0/contentType"),
         (
+            {"attachments": [attachment(b"RIFF\x24\x00\x00\x00WAVEfmt ", content_type="image/webp")]},
+            "/attachments/0/contentType",
+        ),
+        (
             {"attachments": [attachment(b"\x89PNG\r\n\x1a\n"), attachment(b"MZ", "application/pdf")]},
             "/attachments/1/contentType",
         ),

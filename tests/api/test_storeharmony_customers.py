@@ -13,6 +13,7 @@ from kasuwa.domain.messages.actions import choose_language
 from tests.accounts import in_e164, messages_to, other_code
 from tests.client import Web
 from tests.conftest import SchemaOwner
+from tests.mobiles import as_dialled, new_mobile
 from tests.shop import Shop
 
 Json = dict[str, Any]
@@ -27,7 +28,7 @@ def person(**changes: Any) -> Json:
         "username": f"efe.{mark}",
         "password": "four slow canoes",
         "email": f"efe.{mark}@shop.example",
-        "mobile": f"0803{int(mark[-12:], 16) % 10**7:07d}",
+        "mobile": as_dialled(new_mobile()),
     } | changes
 
 

@@ -354,11 +354,6 @@ async def test_a_repeat_with_the_same_key_makes_one_product(web: Web, shop: Shop
     assert (await web.get(stock(shop), headers=session(shop))).json()["totalElements"] == 1
 
 
-async def test_an_operation_that_is_not_built_says_so(web: Web, shop: Shop) -> None:
-    answer = await web.get(stock(shop, "/prices"), headers=session(shop))
-    assert answer.status_code in (200, 501)
-
-
 async def test_unknown_paths_and_methods_answer_in_the_apis_words(web: Web, shop: Shop) -> None:
     path = await web.get("/cloudapi/app/nothing/here/at/all")
     method = await web.call("PATCH", stock(shop))

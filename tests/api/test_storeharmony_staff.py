@@ -11,6 +11,7 @@ from kasuwa.domain.permissions import Role
 from tests.accounts import ACCESS, log_in, messages_to
 from tests.client import Web
 from tests.contract.cast import hire
+from tests.mobiles import as_dialled, new_mobile
 from tests.people import add, code_of, edit, hire_at_both, new_person, remove, stock_status, users_of
 from tests.shop import Shop
 
@@ -78,9 +79,9 @@ async def test_a_password_alone_works_when_the_address_is_proved(
 
 
 async def test_a_mobile_alone_is_enough(web: Web, shop: Shop, app_headers: dict[str, str]) -> None:
-    number = f"0803{new_id().int % 10**7:07d}"
-    added = (await add(web, shop, email=None, mobile=number)).json()
-    assert (added["email"], added["mobile"]) == (None, f"+234{number[1:]}")
+    number = new_mobile()
+    added = (await add(web, shop, email=None, mobile=as_dialled(number))).json()
+    assert (added["email"], added["mobile"]) == (None, number)
     [sms] = await messages_to(web.services, added["mobile"])
     assert (sms["channel"], sms["template"]) == ("sms", "invitation-mobile")
     body = {"username": number, "code": sms["code"], "newPassword": "seven green baskets"}

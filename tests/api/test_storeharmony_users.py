@@ -13,7 +13,7 @@ from tests.accounts import ACCESS, log_in, messages_to
 from tests.client import Web
 from tests.conftest import SchemaOwner, picture_bytes
 from tests.contract.cast import hire
-from tests.people import code_of, hire_at_both, stock_status
+from tests.people import code_of, edit, hire_at_both, stock_status
 from tests.shop import PASSWORD, Shop
 
 
@@ -307,13 +307,21 @@ async def test_a_currency_that_goods_are_booked_in_stays(web: Web, shop: Shop) -
     assert (await web.post(path, headers=headers, json=body | {"currency": "NGN"})).status_code == 200
 
 
-async def test_only_an_owner_of_that_location_changes_its_vat(web: Web, shop: Shop) -> None:
+async def test_vat_needs_its_permission_at_that_very_location(web: Web, shop: Shop) -> None:
     manager, there = await hire_at_both(shop, Role.MANAGER)
     body = {"taxRate": 5, "vatType": "exclusive", "currency": "NGN"}
-    for store_id, session in ((shop.store_id, manager.session), (shop.second_store_id, there)):
+
+    async def status(store_id: object, session: str) -> int:
         path = f"/cloudapi/user/{manager.user_id}/store/{store_id}/financialInfo"
-        answer = await web.post(path, headers={"sessiontoken": session}, json=body)
-        assert answer.status_code == 403
+        return (await web.post(path, headers={"sessiontoken": session}, json=body)).status_code
+
+    assert await status(shop.store_id, manager.session) == 403
+    assert await status(shop.second_store_id, there) == 403
+    given = await edit(web, shop, manager.user_id, extraPermissions=["store.write"])
+    assert given.status_code == 200, given.text
+    assert await status(shop.store_id, manager.session) == 200
+    assert await status(shop.second_store_id, manager.session) == 403
+    assert await status(shop.second_store_id, there) == 403
     # An owner here who is a cashier there.
     async with shop.owner.transaction() as db:
         await db.execute(

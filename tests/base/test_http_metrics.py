@@ -1,4 +1,4 @@
-"""Each number moves when its event happens, and only then."""
+"""What is counted is what a scrape shows, and nothing else moves. Of the events: the tests of each part."""
 
 import asyncio
 from collections.abc import Callable
@@ -19,6 +19,7 @@ MOVES: dict[str, Callable[[], object]] = {
     "kasuwa_http_in_flight": lambda: metrics.in_flight.inc(),
     'kasuwa_http_refused_total{reason="test"}': lambda: metrics.refused_connections.labels("test").inc(),
     "kasuwa_db_pool_wait_seconds_count": lambda: metrics.db_pool_wait_seconds.observe(0.01),
+    "kasuwa_imaging_losses_total": lambda: metrics.imaging_losses.inc(),
     'kasuwa_imaging_seconds_count{outcome="test"}': lambda: metrics.imaging_seconds.labels("test").observe(1),
     'kasuwa_fetch_refused_total{reason="test"}': lambda: metrics.refused_fetches.labels("test").inc(),
     'kasuwa_messages_total{channel="test",outcome="sent"}': (

@@ -6,6 +6,7 @@ import select
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import httpx
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from kasuwa.base.http.protocol import GuardedProtocol
 from tests.base.http_serving import quick_protocol, serving
 from tests.base.http_toy import make_app
+from tests.numbers import number_of
 
 CALLERS = 200
 
@@ -49,6 +51,14 @@ def _read_all(sock: socket.socket) -> bytes:
 
 def _status(answer: bytes) -> int:
     return int(answer.split(b" ", 2)[1]) if answer else 0
+
+
+@contextmanager
+def _counted(reason: str) -> Iterator[None]:
+    """What happens within is one refusal for this reason."""
+    before = number_of("kasuwa_http_refused_total", reason=reason)
+    yield
+    assert number_of("kasuwa_http_refused_total", reason=reason) == before + 1
 
 
 def _toy_error(answer: bytes) -> dict[str, object]:
@@ -114,7 +124,8 @@ async def test_negative_control_the_stock_protocol_holds_them_all(first: bytes, 
 
 
 def test_a_slow_head_is_told_408_in_the_words_of_its_api(port: int) -> None:
-    answer = _talk(port, b"GET /openapi/x?token=1 HTTP/1.1\r\nHost: a\r\n")
+    with _counted("408"):
+        answer = _talk(port, b"GET /openapi/x?token=1 HTTP/1.1\r\nHost: a\r\n")
     assert _status(answer) == 408
     assert _toy_error(answer)["path"] == "/openapi/x"
 
@@ -126,7 +137,8 @@ def test_a_slow_body_is_told_408_and_never_looks_whole(port: int) -> None:
 
 
 def test_a_silent_connection_is_closed_without_an_answer(port: int) -> None:
-    assert _talk(port) == b""
+    with _counted("silent"):
+        assert _talk(port) == b""
 
 
 def test_an_idle_connection_is_closed_after_its_answer(port: int) -> None:
@@ -172,7 +184,8 @@ def _read_slowly(port: int, size_bytes: int, seconds: float) -> bool:
 
 
 def test_a_slow_reader_is_closed(port: int) -> None:
-    assert _read_slowly(port, 30_000_000, seconds=15)
+    with _counted("slow-reader"):
+        assert _read_slowly(port, 30_000_000, seconds=15)
 
 
 def test_a_slow_reader_is_closed_where_the_kernel_does_not_count(
@@ -248,7 +261,8 @@ HEAD_OVER_LIMIT = {
 
 @pytest.mark.parametrize("rest", HEAD_OVER_LIMIT.values(), ids=HEAD_OVER_LIMIT)
 def test_a_head_over_16_kb_is_431(port: int, rest: bytes) -> None:
-    assert _status(_talk(port, b"GET /ping HTTP/1.1\r\nHost: a\r\n" + rest)) == 431
+    with _counted("431"):
+        assert _status(_talk(port, b"GET /ping HTTP/1.1\r\nHost: a\r\n" + rest)) == 431
 
 
 def test_a_head_in_small_pieces_just_under_the_limit_passes(port: int) -> None:

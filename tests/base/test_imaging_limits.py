@@ -126,7 +126,8 @@ async def test_a_bomb_is_refused_with_the_limit_in_the_text_and_costs_little(
 
 LIVE = {
     "PNG of 15,000 by 15,000": (zeros_png(15_000, 15_000), "MB"),
-    "JPEG of 10,000 scans": (BOMBS["JPEG of 10,000 scans"][0], "s"),
+    # As many as a file within the limit of bytes has room for: fewer are near the edge on a fast machine.
+    "JPEG of 15,000 scans": (jpeg_of_scans(15_000), "s"),
     "zTXt of 100 MB": (BOMBS["zTXt of 100 MB"][0], "MB"),
     "iCCP of 100 MB": (BOMBS["iCCP of 100 MB"][0], "MB"),
     "iTXt of 100 MB": (BOMBS["iTXt of 100 MB"][0], "MB"),

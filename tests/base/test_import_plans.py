@@ -36,6 +36,13 @@ _FILL = """
              'on_hand', 100, g * 100, (g + 1) * 100, 0,
              ARRAY(SELECT 'S-' || lpad((g * 100 + n)::text, 6, '0') FROM generate_series(1, 100) n),
              '', '', '', '', '', '', '', '', '' FROM generate_series(0, {each} / 100 - 1) g;
+    -- And as many of other goods: the table is never so small that reading it whole costs nothing.
+    INSERT INTO stock_movement (merchant_id, store_id, variant_id, seq, movement_id, product_id, at, kind,
+                                state, quantity, before, after, value_change, serials, actor, device,
+                                reason, reference, note, party, request_id, previous_hash, hash)
+      SELECT '{merchant}', '{store}', id, 0, gen_random_uuid(), id, now(), 'quantity_added', 'on_hand',
+             1, 0, 1, 0, '{{}}', '', '', '', '', '', '', '', '', ''
+      FROM (SELECT gen_random_uuid() AS id FROM generate_series(1, {each})) other;
 """
 
 

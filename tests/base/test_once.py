@@ -13,7 +13,6 @@ import pytest
 
 from kasuwa.base import once as keys
 from kasuwa.base.context import Services
-from kasuwa.base.db import Database
 from kasuwa.base.once import KeptAnswer, KeyReused, Once, StillRunning, packed
 from kasuwa.base.secrets import Sealer, new_key
 from kasuwa.database import DatabaseUrls
@@ -21,6 +20,7 @@ from kasuwa.handover import WorkerSetup
 from tests.base.database import connected, superuser_url
 from tests.base.keyed_process import Order
 from tests.client import Web
+from tests.locks import until_somebody_waits
 from tests.shop import Shop
 
 TYPE = "application/problem+json"
@@ -143,13 +143,6 @@ async def test_while_another_process_holds_the_key_it_is_409_with_retry_after(
     assert (waiting.status_code, waiting.headers["retry-after"]) == (409, "5")
     assert waiting.json()["type"].endswith("#still-running")
     assert (await create(web, shop, "key-held-elsewhere")).status_code == 200
-
-
-async def until_somebody_waits(db: Database) -> None:
-    """Until a transaction waits for a lock of this one."""
-    blocked = "SELECT EXISTS (SELECT FROM pg_locks WHERE pg_backend_pid() = ANY (pg_blocking_pids(pid)))"
-    while not await db.value(blocked):  # noqa: ASYNC110 - the database rings no bell
-        await asyncio.sleep(0.02)
 
 
 async def test_while_this_process_holds_the_key_it_is_409_with_retry_after(

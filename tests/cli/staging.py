@@ -77,10 +77,13 @@ class Serving:
 
 
 @contextmanager
-def serving(installation: Installation, *words: str) -> Iterator[Serving]:
-    """`kasuwa serve` on a free port; at the end SIGTERM, and it must end with 0."""
+def serving(installation: Installation, *words: str, module: str = "kasuwa") -> Iterator[Serving]:
+    """`kasuwa serve` on a free port; at the end SIGTERM, and it must end with 0.
+
+    `module` is what is run in place of the command: the negative controls build a fault in.
+    """
     process = subprocess.Popen(
-        [sys.executable, "-m", "kasuwa", "serve", "--port", "0", *words],
+        [sys.executable, "-m", module, "serve", "--port", "0", *words],
         env=installation.environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

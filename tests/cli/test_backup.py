@@ -44,7 +44,7 @@ def archive(full: Full, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_backups_under_load_come_back_whole(
-    full: Full, archive: Path, new_installation: Callable[[], Installation], tmp_path: Path
+    full: Full, archive: Path, new_installation: Callable[..., Installation], tmp_path: Path
 ) -> None:
     # After `archive`: that one holds the shop without the load.
     files = [tmp_path / f"{number}.backup" for number in range(2)]
@@ -56,7 +56,7 @@ def test_backups_under_load_come_back_whole(
     assert load.faults == []
     assert len(load.acknowledged) > before[1] > 0
     for file, least in zip(files, before, strict=True):
-        target = new_installation()
+        target = new_installation(empty=True)
         told = json.loads(target.ask("restore", str(file), "--json"))
         assert told["ok"] is True
         assert told["doctor"]["ok"] is True
@@ -65,9 +65,9 @@ def test_backups_under_load_come_back_whole(
 
 
 def test_a_restored_shop_serves_its_pictures_and_keeps_its_log_ins(
-    archive: Path, full: Full, new_installation: Callable[[], Installation]
+    archive: Path, full: Full, new_installation: Callable[..., Installation]
 ) -> None:
-    target = new_installation()
+    target = new_installation(empty=True)
     target.ask("restore", str(archive))
     with serving(target) as running:
         answer = httpx.get(
@@ -107,9 +107,9 @@ def test_one_changed_bit_anywhere_is_refused(archive: Path, tmp_path: Path) -> N
 
 
 def test_a_refused_archive_touches_nothing(
-    archive: Path, new_installation: Callable[[], Installation], tmp_path: Path
+    archive: Path, new_installation: Callable[..., Installation], tmp_path: Path
 ) -> None:
-    target = new_installation()
+    target = new_installation(empty=True)
     cut = tmp_path / "cut.backup"
     cut.write_bytes(archive.read_bytes()[:-1000])
     foreign = tmp_path / "photographs.tar"
@@ -132,9 +132,9 @@ def test_an_archive_of_a_newer_version_is_refused(archive: Path) -> None:
 
 
 def test_a_shop_is_not_replaced_without_force_and_kept_aside_with_it(
-    archive: Path, new_installation: Callable[[], Installation]
+    archive: Path, new_installation: Callable[..., Installation]
 ) -> None:
-    target = new_installation()
+    target = new_installation(empty=True)
     target.ask("restore", str(archive))
     refused = target.run("restore", str(archive))
     assert refused.returncode == 1
@@ -149,18 +149,18 @@ def test_a_shop_is_not_replaced_without_force_and_kept_aside_with_it(
 
 
 def test_the_sealing_key_comes_along_only_when_asked(
-    full: Full, archive: Path, new_installation: Callable[[], Installation], tmp_path: Path
+    full: Full, archive: Path, new_installation: Callable[..., Installation], tmp_path: Path
 ) -> None:
     key = (full.installation.data / "secret.key").read_text().split()
     with tarfile.open(archive) as tar:
         assert "secret.key" not in tar.getnames()
-    without = new_installation()
+    without = new_installation(empty=True)
     told = json.loads(without.ask("restore", str(archive), "--json"))
     assert told["sealed_is_lost"] is True
     guarded = tmp_path / "guarded.backup"
     full.installation.ask("backup", str(guarded), "--with-key")
     assert guarded.stat().st_mode & 0o077 == 0
-    target = new_installation()
+    target = new_installation(empty=True)
     told = json.loads(target.ask("restore", str(guarded), "--json"))
     assert told["sealed_is_lost"] is False
     assert (target.data / "secret.key").read_text().split() == key

@@ -15,7 +15,6 @@ import pytest
 
 from kasuwa.app import card_code, open_services
 from kasuwa.base.context import Context
-from kasuwa.base.http import metrics
 from kasuwa.base.secrets import Sealer, new_key
 from kasuwa.cli.doctor.examination import ServerRuns, examine
 from kasuwa.cli.doctor.report import Report
@@ -40,6 +39,7 @@ from tests.cli.breaking import BROKEN_ROWS, BROKEN_SEALED, BROKEN_STORES
 from tests.cli.staging import Installation, add_product
 from tests.conftest import picture_bytes
 from tests.contract.proofs import begin_factor
+from tests.numbers import number_of
 from tests.shop import Shop, new_shop
 from tests.transfers import at_store
 
@@ -378,7 +378,6 @@ async def test_another_sealing_key_is_found(settings: Settings, urls: DatabaseUr
 async def test_the_daily_job_counts_the_faults_of_every_ledger(
     settings: Settings, urls: DatabaseUrls, merchant_id: str
 ) -> None:
-    counter = metrics.ledger_faults.labels("stock")
     async with superuser(settings, urls) as connection, everything(settings, urls) as services:
         await enqueue_daily(services)
         await enqueue_daily(services)
@@ -387,10 +386,10 @@ async def test_the_daily_job_counts_the_faults_of_every_ledger(
         for kind in (DAILY_JOB, LEDGER_JOB):
             # As if its hour had come: each day's job has the day in its key.
             await connection.execute("UPDATE job SET run_at = now(), unique_key = NULL WHERE kind = $1", kind)
-            before = counter._value.get()
+            before = number_of("kasuwa_ledger_faults_total", ledger="stock")
             while await services.jobs.run_due():
                 pass
-        assert counter._value.get() - before == 2
+        assert number_of("kasuwa_ledger_faults_total", ledger="stock") == before + 2
         await connection.execute("UPDATE stock_movement SET device = '' WHERE kind = 'opening'")
         # The next day's is in the queue already, and no ledger's job is left.
         assert await connection.fetchval("SELECT count(*) FROM job WHERE kind = $1", DAILY_JOB) == 1

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from kasuwa.cli.visiting import everything, in_the_shop
 from kasuwa.database import DatabaseUrls, serving_database
 from kasuwa.settings import Settings, read_settings
 from tests.cli.staging import Installation
+from tests.conftest import picture_bytes
 from tests.shop import Shop, new_shop
 
 ROWS = 2500
@@ -92,6 +94,55 @@ async def test_a_killed_import_goes_on_where_it_stopped(
     assert (await run(installation, "doctor", "--json"))["ok"] is True
 
 
+def pictures_of(archive: Path, rows: int) -> None:
+    with zipfile.ZipFile(archive, "w") as out:
+        for n in range(rows):
+            out.writestr(f"S-{n}.png", picture_bytes("PNG", seed=n))
+
+
+async def test_an_import_that_is_killed_amid_its_pictures_goes_on_with_them(
+    installation: Installation, urls: DatabaseUrls, shop: Shop, tmp_path: Path
+) -> None:
+    file, archive, rows = tmp_path / "shop.csv", tmp_path / "pictures.zip", 40
+    file.write_text("\n".join(["sku,name,price", *(f"S-{n},Item {n},5" for n in range(rows)), "X,Bad,cheap"]))
+    pictures_of(archive, rows)
+    store = ("--store", str(shop.store_id))
+    words = ("import", "products", str(file), "--pictures", str(archive), *store, "--json")
+    process = subprocess.Popen(  # noqa: ASYNC220 - it is killed below
+        [sys.executable, "-m", "kasuwa", *words], env=installation.environment, stdout=subprocess.DEVNULL
+    )
+    shown = "SELECT count(*) FROM product_picture WHERE merchant_id = $1"
+    try:
+        while await count(urls, shown, shop) < 3:
+            assert process.poll() is None
+            await asyncio.sleep(0.02)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    before = await count(urls, shown, shop)
+    assert 3 <= before < rows
+    done = await asyncio.to_thread(installation.run, *words)
+    answer = json.loads(done.stdout)
+    assert (answer["status"], answer["created"], answer["failed"]) == ("done", rows, 1), answer["faults"]
+    assert answer["pictures"] == {"shown": rows - before, "skipped": before, "failed": 0}
+    assert await count(urls, shown, shop) == rows
+    assert await count(urls, "SELECT count(*) FROM import_run WHERE merchant_id = $1", shop) == 1
+    # The one row that failed before the kill is told and written now.
+    assert (done.returncode, (tmp_path / "shop.failed.csv").read_text("utf-8-sig").count("\n")) == (1, 2)
+
+
+def test_a_zip_that_cannot_be_read_is_refused_before_any_row(
+    installation: Installation, shop: Shop, tmp_path: Path
+) -> None:
+    file, archive = tmp_path / "shop.csv", tmp_path / "pictures.zip"
+    file.write_text("sku,name,price\nA,Malt,5\n")
+    archive.write_bytes(b"nothing")
+    words = ("import", "products", str(file), "--store", str(shop.store_id))
+    done = installation.run(*words, "--pictures", str(archive))
+    assert (done.returncode, done.stdout, "damaged archive" in done.stderr) == (1, "", True)
+    assert "products created 1" in installation.run(*words).stdout
+
+
 def test_what_failed_is_told_and_written_to_a_file(
     installation: Installation, shop: Shop, tmp_path: Path
 ) -> None:
@@ -112,7 +163,7 @@ def test_what_failed_is_told_and_written_to_a_file(
 
 
 def test_the_store_may_be_left_out_where_there_is_only_one(
-    new_installation: Callable[[], Installation], tmp_path: Path
+    new_installation: Callable[..., Installation], tmp_path: Path
 ) -> None:
     installation, file, out = new_installation(), tmp_path / "shop.csv", tmp_path / "out.csv"
     file.write_text("sku,name,price\nA,Malt,5\n")

@@ -28,8 +28,8 @@ RANDOM_KEY = "q7l0c3XfQdS4mHnWv1b8yJr2kZp9uTe6oGiAaNxLsCE="
 
 
 @pytest.fixture(scope="module")
-def installation(new_installation: Callable[[], Installation]) -> Installation:
-    return new_installation()
+def installation(new_installation: Callable[..., Installation]) -> Installation:
+    return new_installation(empty=True)
 
 
 @pytest.fixture(scope="module")
@@ -144,9 +144,9 @@ def test_nobody_else_can_read_what_the_workers_are_told(demo: Serving) -> None:
 
 
 def test_the_second_start_shows_the_same_log_in_and_fills_nothing(
-    new_installation: Callable[[], Installation],
+    new_installation: Callable[..., Installation],
 ) -> None:
-    installation = new_installation()
+    installation = new_installation(empty=True)
     with serving(installation, "--demo") as first:
         first.wait_for(r"Shoplazza:\n +curl .*\n")
     with serving(installation) as second:
@@ -171,9 +171,9 @@ def test_a_second_server_on_the_same_data_says_who_has_it(demo: Serving, install
 
 
 def test_a_taken_port_is_told_with_the_way_out(
-    demo: Serving, new_installation: Callable[[], Installation]
+    demo: Serving, new_installation: Callable[..., Installation]
 ) -> None:
-    done = new_installation().run("serve", "--port", demo.url.rpartition(":")[2])
+    done = new_installation(empty=True).run("serve", "--port", demo.url.rpartition(":")[2])
     assert done.returncode == 1
     assert "--port 0" in done.stderr
 
@@ -189,8 +189,8 @@ def test_keys_and_tokens_are_made_while_the_server_runs(demo: Serving, installat
     assert "X-Auth-Token" in installation.ask(*words)
 
 
-def test_data_of_a_newer_version_is_refused_in_words(new_installation: Callable[[], Installation]) -> None:
-    installation = new_installation()
+def test_data_of_a_newer_version_is_refused_in_words(new_installation: Callable[..., Installation]) -> None:
+    installation = new_installation(empty=True)
     installation.ask("key", "create", "--name", "till")
     settings = read_settings({}, data=str(installation.data))
 

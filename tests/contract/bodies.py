@@ -11,6 +11,7 @@ from tests import banking
 from tests.conftest import picture_bytes
 from tests.contract.cast import Cast
 from tests.contract.proofs import PIN
+from tests.mobiles import as_dialled, new_mobile
 from tests.second_factors import code_now
 
 Json = dict[str, Any]
@@ -24,7 +25,7 @@ def _registration(_: Cast) -> Json:
         "username": f"ngozi.{mark}",
         "password": "seven green baskets",
         "email": f"ngozi.{mark}@shop.example",
-        "mobile": f"0803{int(mark[-12:], 16) % 10**7:07d}",
+        "mobile": as_dialled(new_mobile()),
         "storeName": "Ngozi Fabrics",
         "storeCountryCode": "NG",
         "acceptTerms": True,
@@ -39,7 +40,7 @@ def _new_customer(cast: Cast) -> Json:
         "username": f"efe.{mark}",
         "password": "four slow canoes",
         "email": f"efe.{mark}@shop.example",
-        "mobile": f"0803{int(mark[-12:], 16) % 10**7:07d}",
+        "mobile": as_dialled(new_mobile()),
         "address": f"{cast.mark} lane",
         "birthday": 29,
         "birthmonth": 2,
@@ -375,7 +376,7 @@ FILES: dict[tuple[str, str], tuple[bytes, str]] = {
 QUERIES: dict[tuple[str, str], Callable[[Cast], dict[str, str]]] = {
     ("manage", "addBanner"): lambda cast: {"itemid": str(cast.product_id), "title": f"{cast.mark} days"},
     ("manage", "listStockAsAt"): lambda cast: {"at": "2031-01-01T00:00:00Z"},
-    ("storeharmony", "verifyMobile"): lambda cast: {"mobile": f"0803{new_id().int % 10**7:07d}"},
+    ("storeharmony", "verifyMobile"): lambda cast: {"mobile": as_dialled(new_mobile())},
     ("storeharmony", "verifyEmailAddress"): lambda cast: {"email": f"{new_id().hex}@shop.example"},
     ("storeharmony", "findBySKU"): lambda cast: {"sku": cast.sku},
     ("storeharmony", "listProductsPricesForRecentChanges"): lambda cast: {"since": "2026-01-01T00:00:00Z"},

@@ -48,6 +48,7 @@ from tests.banking import new_account
 from tests.client import ORIGIN
 from tests.conftest import picture_bytes
 from tests.contract.proofs import ways_in
+from tests.mobiles import new_mobile
 from tests.shop import Shop, new_shop
 
 _COUNTERS = ("product", "variant", "product_picture", "category")
@@ -228,7 +229,7 @@ async def _customers(mark: str, shop: Shop, password_hash: str) -> list[Customer
         last_name=f"{mark} umar",
         street=f"{mark} lane",
         email=f"efe.{mark}@shop.example",
-        mobile=f"+234803{secrets.randbelow(10**7):07d}",
+        mobile=new_mobile(),
     )
     second = NewCustomer(first_name=f"{mark} doomed", email=f"doomed.{mark}@shop.example")
     customers = [await register(shop.owner, new) for new in (first, second)]

@@ -49,7 +49,13 @@ WIDE = {
     "KASUWA_SHOPLAZZA_STORE_BURST": "1000000",
     "KASUWA_LOGIN_TRIES": "1000000",
 }
-PHASES = "examples,coverage,fuzzing,stateful"
+# For each operation, with names that nobody else has: whoever needs more meets names that are taken.
+BODIES = 50
+# Of the stateful phase: chains of about six steps. Fewer seldom come to a removal and what follows.
+CHAINS = 30
+PHASES = "examples,coverage,fuzzing"
+# Apart, in a shop of its own: the other phases remove what its chains begin with.
+STATEFUL = "stateful"
 # Operations whose body is a code of the second factor: the present step's, and the one after it.
 _BY_CODE = {"confirmSecondFactor": 0, "renewRecoveryCodes": 1}
 # What stands in the path of every operation.
@@ -62,7 +68,11 @@ _UNEXPECTED = ["get", "put", "post", "delete", "options", "patch", "trace"]
 
 
 class Outcome(Struct):
-    """What one contract's run came to. `reached` counts the 2xx answers of each operation."""
+    """What one contract's run came to.
+
+    `reached` counts the 2xx answers of each operation. `lives` is what became of each thing that a step of a
+    chain has made, as the later steps that name it: `GET 2xx`, `DELETE 2xx`, `GET 404`.
+    """
 
     contract: str
     code: int
@@ -70,9 +80,25 @@ class Outcome(Struct):
     calls: int
     reached: Counter[str]
     operations: set[str]
+    lives: list[list[str]]
 
     def summary(self) -> str:
-        return f"{self.contract}: {len(self.operations)} operations, {self.calls} calls, exit {self.code}"
+        used, whole = sum(map(bool, self.lives)), len(self.whole_lives)
+        chains = f"{len(self.lives)} ids made by steps, {used} named later, {whole} to the end, "
+        return (
+            f"{self.contract}: {len(self.operations)} operations, {self.calls} calls, "
+            f"{chains if self.lives else ''}exit {self.code}"
+        )
+
+    @property
+    def whole_lives(self) -> list[list[str]]:
+        """Of those that were removed and asked for once more, and nobody found them."""
+        return [life for life in self.lives if "DELETE 2xx" in life and life[-1].endswith("404")]
+
+    @property
+    def passed(self) -> bool:
+        """Whether no check failed; 2 is what Schemathesis says when there was no chain to try."""
+        return self.code == 0 or (self.code == 2 and not self.calls)
 
     @property
     def unreached(self) -> list[str]:
@@ -86,12 +112,15 @@ def refusals() -> dict[tuple[str, str], str]:
 
 
 @contextmanager
-def server() -> Iterator[tuple[Installation, str]]:
-    """`kasuwa serve` on a data folder of its own, with wide quotas."""
+def server(broken: str = "") -> Iterator[tuple[Installation, str]]:
+    """`kasuwa serve` on a data folder of its own, with wide quotas.
+
+    `broken` names a fault of tests.faults.broken to build in.
+    """
     with tempfile.TemporaryDirectory(prefix="kasuwa-fuzz-", ignore_cleanup_errors=True) as folder:
         Path(folder).chmod(0o755)
-        installation = Installation(Path(folder), WIDE)
-        with serving(installation) as running:
+        installation = Installation(Path(folder), {**WIDE, "BROKEN_BY_TEST": broken})
+        with serving(installation, module="tests.faults.broken" if broken else "kasuwa") as running:
             assert running.process.stdout is not None
             # Unread, its log would fill the pipe and hold the server up.
             drain = threading.Thread(target=running.process.stdout.read, daemon=True)
@@ -126,7 +155,7 @@ def _run(
         work = Path(folder)
         (work / "seeds.json").write_text(json.dumps(seeds), encoding="utf-8")
         (work / "schema.json").write_text(json.dumps(_document(entries)), encoding="utf-8")
-        (work / "schemathesis.toml").write_text(_configuration(entries), encoding="utf-8")
+        (work / "schemathesis.toml").write_text(_configuration(entries, examples), encoding="utf-8")
         log = work / "log.jsonl"
         log.touch()
         command = [sys.executable, "-m", "schemathesis.cli", "--config-file", str(work / "schemathesis.toml")]
@@ -148,7 +177,24 @@ def _run(
         lines = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
     reached = Counter(line["operation"] for line in lines if 200 <= line["status"] < 300)
     operations = {entry.operation.operation_id for entry in entries}
-    return Outcome(name, done.returncode, done.stdout + done.stderr, len(lines), reached, operations)
+    output = done.stdout + done.stderr
+    return Outcome(name, done.returncode, output, len(lines), reached, operations, _lives(lines))
+
+
+def _lives(lines: list[dict[str, Any]]) -> list[list[str]]:
+    lives: dict[str, list[str]] = {}
+    for line in lines:
+        if not line["is_step"]:
+            continue
+        works = 200 <= line["status"] < 300
+        for name in line["named"]:
+            if name in lives:
+                lives[name].append(f"{line['method']} {'2xx' if works else line['status']}")
+        if works and line["method"] == "POST":
+            for name in line["answered"]:
+                if name not in line["named"]:
+                    lives.setdefault(name, [])
+    return list(lives.values())
 
 
 def _document(entries: list[Entry]) -> dict[str, Any]:
@@ -161,7 +207,7 @@ def _document(entries: list[Entry]) -> dict[str, Any]:
     }
 
 
-def _configuration(entries: list[Entry]) -> str:
+def _configuration(entries: list[Entry], examples: int) -> str:
     """Where good data may be refused, 400 and 422 are answers too."""
     listed = refusals()
     # BigCommerce answers 501 to PATCH: that is documented, and its own tests ask for it.
@@ -170,6 +216,7 @@ def _configuration(entries: list[Entry]) -> str:
         # A NUL cannot be kept in a text; the tests of hostile bodies send it everywhere.
         "[generation]\nallow-x00 = false",
         f"[phases.coverage]\nunexpected-methods = {json.dumps(methods)}",
+        f"[phases.stateful.generation]\nmax-examples = {max(examples, CHAINS)}",
         "[checks]",
         f"positive_data_acceptance.expected-statuses = {json.dumps(_ACCEPTED)}",
         f"negative_data_rejection.expected-statuses = {json.dumps(_REFUSED)}",
@@ -206,7 +253,7 @@ def _seeds(installation: Installation, url: str, entries: list[Entry], examples:
             "ids": [_ids(entry, cast) for cast in shown],
             "query": _query(entry, caller.cast),
             "queries": [_query(entry, cast) for cast in shown[1:]] if call.query else [],
-            "body": None if call.json is UNSET else call.json,
+            "bodies": [] if call.json is UNSET else [entry.call(caller.cast).json for _ in range(BODIES)],
             "file": None if call.content is UNSET else b64encode(call.content).decode(),
         }
     cast = caller.cast
@@ -263,17 +310,15 @@ async def _with_another_product(cast: Cast, number: int) -> Cast:
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--examples", type=int, default=100)
-    parser.add_argument("--phases", default=PHASES)
     parser.add_argument("--contract", action="append", default=[])
     options = parser.parse_args(arguments)
     failed = 0
     with server() as (installation, url):
-        runs = fuzz(
-            installation, url, examples=options.examples, phases=options.phases, only=options.contract
-        )
-        for outcome in runs:
-            failed += outcome.code != 0 or bool(outcome.unreached)
-            sys.stdout.write(f"{outcome.output}\n{outcome.summary()}\n")
+        for phases in (PHASES, STATEFUL):
+            runs = fuzz(installation, url, examples=options.examples, phases=phases, only=options.contract)
+            for outcome in runs:
+                failed += not outcome.passed or (phases == PHASES and bool(outcome.unreached))
+                sys.stdout.write(f"{outcome.output}\n{outcome.summary()}\n")
     return 1 if failed else 0
 
 

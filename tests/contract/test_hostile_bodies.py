@@ -87,8 +87,9 @@ async def superuser(database_urls: DatabaseUrls) -> AsyncIterator[Connection]:
         yield connection
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 async def cast(web: Web) -> Cast:
+    """The shop of all whose calls are refused or read."""
     return await new_cast(web.services)
 
 
@@ -133,8 +134,8 @@ async def test_a_hostile_body_is_refused_and_writes_nothing(
 
 
 @pytest.mark.parametrize("entry", [one for one in WITH_BODY if one.key not in FILES], ids=str)
-async def test_odd_numbers_never_break_anything(web: Web, cast: Cast, entry: Entry) -> None:
-    call = await good_call(web, entry, cast)
+async def test_odd_numbers_never_break_anything(web: Web, entry: Entry) -> None:
+    call = await good_call(web, entry, await new_cast(web.services))
     for name, content in spoilt_leaves(call.json, {}, _PERHAPS).items():
         answer = await send(web, call, content, "application/json")
         assert answer.status_code < 500, f"{name}: {answer.text[:300]}"
@@ -153,8 +154,9 @@ async def test_a_reading_call_does_not_mind_an_odd_content_type(web: Web, cast: 
     assert odd.status_code == plain.status_code
 
 
-async def test_rows_that_change_are_seen(web: Web, superuser: Connection, cast: Cast) -> None:
+async def test_rows_that_change_are_seen(web: Web, superuser: Connection) -> None:
     """The control: the same look at the rows tells a body that works from one that does not."""
+    cast = await new_cast(web.services)
     entry = next(one for one in WITH_BODY if one.key == ("storeharmony", "createSimpleProduct"))
     before = await rows_of(superuser, cast)
     answer = await (await good_call(web, entry, cast)).send(web)

@@ -2,11 +2,13 @@
 
 import importlib
 import importlib.util
+import re
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from tests.client import Web
 from tests.contract.harness import (
     DIALECTS,
     METHODS,
@@ -63,6 +65,28 @@ def find_faults(
         *(f"{one} is built but no contract has it" for one in sorted(built - promised)),
         *(f"{one} was not open before: build it with its promise" for one in sorted(new)),
     ]
+
+
+def addresses(one: tuple[str, str]) -> list[tuple[str, str]]:
+    """The method and address of an operation, once for each contract that has it."""
+    dialect, operation_id = one
+    return [
+        (method, re.sub(r"\{\w+\}", "1", contract.document["servers"][0]["url"] + path))
+        for contract in contracts_of(dialect)
+        for path, item in contract.document["paths"].items()
+        for method in METHODS
+        if method in item and item[method]["operationId"] == operation_id
+    ]
+
+
+@pytest.mark.parametrize("one", sorted(open_operations()), ids=" ".join)
+async def test_what_is_not_built_says_so_in_the_words_of_its_api(web: Web, one: tuple[str, str]) -> None:
+    called = addresses(one)
+    assert called
+    for method, address in called:
+        answer = await web.call(method.upper(), address)
+        assert answer.status_code == 501, answer.text
+        assert answer.json()["detail"] == "This operation is not built yet."
 
 
 def test_each_operation_is_built_or_open_and_never_both() -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.cli.staging import Installation
-from tests.contract.fuzz import PHASES, Outcome, fuzz, refusals, server
+from tests.contract.fuzz import PHASES, STATEFUL, Outcome, fuzz, refusals, server
 from tests.contract.recipes import built
 
 # Few, for the suite's time: `python -m tests.contract.fuzz` asks for a hundred of each operation.
@@ -34,6 +34,18 @@ def test_schemathesis_finds_no_fault(fuzzed_server: tuple[Installation, str], co
     assert outcome.calls > 20 * len(outcome.operations)
 
 
+# Shoplazza's enveloped answers are the same ones; in the envelope Schemathesis sees no ids, and so no chains.
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("contract", [name for name in CONTRACTS if name != "shoplazza-enveloped"])
+def test_chains_of_calls_find_no_fault(fuzzed_server: tuple[Installation, str], contract: str) -> None:
+    outcome = run(fuzzed_server, contract, STATEFUL)
+    assert outcome.code == 0, outcome.output
+    assert any(outcome.lives), "no step named what an earlier one has made"
+    # In the large contracts chains are many, and few of them come to a removal and what follows.
+    if contract in ("bigcommerce", "shoplazza"):
+        assert outcome.whole_lives, outcome.lives
+
+
 def test_each_refusal_that_is_listed_is_of_a_built_operation() -> None:
     stale = refusals().keys() - {entry.key for entry in built()}
     assert stale == set(), "take these off valid_data_refused.toml"
@@ -47,3 +59,29 @@ def test_a_server_that_refuses_good_data_is_found(
     outcome = run(fuzzed_server, "shoplazza", "coverage")
     assert outcome.code == 1
     assert "Schema-valid request rejected" in outcome.output
+
+
+FOUND = [
+    "ST101 Server error",
+    "ST108 Response violates schema",
+    "ST401 API accepts requests without authentication",
+    "ST301 Deleted resource still available",
+]
+
+
+@pytest.mark.timeout(600)
+def test_a_server_that_breaks_its_promises_is_found() -> None:
+    with server("break-promises") as (installation, url):
+        runs = [run((installation, url), "shoplazza", phases) for phases in (PHASES, STATEFUL)]
+    said = "".join(outcome.output for outcome in runs)
+    assert [words for words in FOUND if words not in said] == []
+
+
+def test_a_chain_that_is_told_nothing_lives_no_life(
+    fuzzed_server: tuple[Installation, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The control: where steps are left to chance, nothing of ours is made, and so none of it is removed."""
+    monkeypatch.setenv("KASUWA_FUZZ_CHAINS_BY_CHANCE", "1")
+    outcome = run(fuzzed_server, "bigcommerce", STATEFUL)
+    assert outcome.calls > 0
+    assert outcome.whole_lives == []

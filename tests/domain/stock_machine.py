@@ -145,7 +145,7 @@ class StockMachine(RuleBasedStateMachine):
         wanted = self.line(store, thing, change=-quantity)
         if not shelf.may_go_below and quantity > shelf.free:
             self.refused(NotEnoughStock, wanted)
-        elif shelf.serials and len(shelf.serials) > max(shelf.on_hand - quantity, ZERO):
+        elif shelf.needs_names(quantity):
             self.refused(SerialElsewhere, wanted)
         else:
             shelf.take(quantity, shelf.next_lots())
@@ -337,11 +337,13 @@ class StockMachine(RuleBasedStateMachine):
     def sell_from_a_batch(self, store: int, thing: int, quantity: Decimal, name: str) -> None:
         shelf = self.shelf(store, thing)
         lots = [lot for lot in shelf.lots if lot.name == name and lot.quantity > 0]
-        if shelf.serials or (not shelf.may_go_below and quantity > shelf.free):
+        if shelf.needs_names(quantity) or (not shelf.may_go_below and quantity > shelf.free):
             return
         wanted = self.line(store, thing, change=-quantity, batch_no=name)
         if quantity > sum((lot.quantity for lot in lots), ZERO):
             self.refused(NotEnoughStock, wanted)
+        elif quantity > sum((shelf.unnamed(lot) for lot in lots), ZERO):
+            self.refused(SerialElsewhere, wanted)
         else:
             shelf.take(quantity, lots)
             self.move(wanted)
@@ -349,26 +351,33 @@ class StockMachine(RuleBasedStateMachine):
     @rule(store=stores, thing=things, quantity=wholes)
     def sell_what_is_good(self, store: int, thing: int, quantity: Decimal) -> None:
         shelf = self.shelf(store, thing)
-        if shelf.serials or (not shelf.may_go_below and quantity > shelf.free):
+        if shelf.needs_names(quantity) or (not shelf.may_go_below and quantity > shelf.free):
             return
         wanted = self.line(store, thing, change=-quantity, spare_expired=True)
-        spoilt = sum((lot.quantity for lot in shelf.lots if lot.expires_on == BAD), ZERO)
-        if not shelf.may_go_below and quantity > shelf.on_hand - spoilt:
+        spoilt = sum((shelf.unnamed(lot) for lot in shelf.lots if lot.expires_on == BAD), ZERO)
+        if not shelf.may_go_below and quantity > shelf.on_hand - len(shelf.serials) - spoilt:
             self.refused(NotEnoughStock, wanted)
         else:
             shelf.take(quantity, shelf.next_lots(on=TODAY))
             self.move(wanted)
 
-    @rule(store=stores, names=st.sets(st.sampled_from("ABCDEF"), min_size=1, max_size=3))
-    def named_units_come_in(self, store: int, names: set[str]) -> None:
-        serials = tuple(sorted(names))
-        wanted = self.line(store, 0, change=Decimal(len(names)), serials=serials)
-        if names & (self.shelf(0, 0).serials | self.shelf(1, 0).serials):
+    @rule(
+        store=stores,
+        names=st.sets(st.sampled_from("ABCDEF"), min_size=1, max_size=3),
+        lot=st.sampled_from([None, ("old", BAD), ("new", GOOD), ("ageless", NEVER)]),
+    )
+    def named_units_come_in(self, store: int, names: set[str], lot: tuple[str, date | None] | None) -> None:
+        shelf, quantity = self.shelf(store, 0), Decimal(len(names))
+        name, expires_on = lot or (None, None)
+        wanted = self.line(
+            store, 0, change=quantity, serials=tuple(sorted(names)), batch_no=name, expires_on=expires_on
+        )
+        if names & (self.shelf(0, 0).serials.keys() | self.shelf(1, 0).serials.keys()):
             self.refused(SerialElsewhere, wanted)
-        else:
-            self.shelf(store, 0).serials |= names
-            self.shelf(store, 0).put("on_hand", Decimal(len(names)))
-            self.move(wanted)
+            return
+        shelf.serials |= dict.fromkeys(names, name)
+        shelf.receive(name, expires_on, quantity, None)
+        self.move(wanted)
 
     @rule(store=stores, names=st.sets(st.sampled_from("ABCDEF"), min_size=1, max_size=3))
     def named_units_go(self, store: int, names: set[str]) -> None:
@@ -376,13 +385,19 @@ class StockMachine(RuleBasedStateMachine):
         wanted = self.line(store, 0, change=Decimal(-len(names)), serials=tuple(sorted(names)))
         if not shelf.may_go_below and len(names) > shelf.free:
             self.refused(NotEnoughStock, wanted)
-        elif not names <= shelf.serials:
+        elif not names <= shelf.serials.keys():
             if shelf.movements:
                 self.refused(SerialElsewhere, wanted)
         else:
-            shelf.serials -= names
-            shelf.take(Decimal(len(names)), shelf.next_lots())
+            shelf.take_named(names)
             self.move(wanted)
+
+    @rule(store=stores, gone=st.sampled_from("EF"))
+    def named_units_come_in_two_batches_and_one_goes(self, store: int, gone: str) -> None:
+        self.a_batch_comes_in(store, 0, Decimal(1), None, ("old", BAD))
+        self.named_units_come_in(store, {"E"}, ("old", BAD))
+        self.named_units_come_in(store, {"F"}, ("new", GOOD))
+        self.named_units_go(store, {gone})
 
     @rule(store=stores, quantity=wholes)
     def take_a_part_of_what_is_counted(self, store: int, quantity: Decimal) -> None:
@@ -453,6 +468,9 @@ class StockMachine(RuleBasedStateMachine):
                 """
                 SELECT b.store_id, b.variant_id, b.on_hand, b.reserved, b.in_transit, b.damaged, b.shortfall,
                        b.cost_value, b.average_cost, b.serials, b.seq, b.is_low,
+                       ARRAY(SELECT n.serial || ' ' || coalesce(n.batch_no, 'None') FROM stock_serial n
+                             WHERE n.merchant_id = b.merchant_id AND n.store_id = b.store_id
+                               AND n.variant_id = b.variant_id ORDER BY n.serial) AS named,
                        (SELECT count(*) FROM stock_low_event e WHERE e.merchant_id = b.merchant_id
                           AND e.store_id = b.store_id AND e.variant_id = b.variant_id) AS times_low,
                        ARRAY(SELECT (s.batch_no, s.quantity)::text FROM stock_batch s

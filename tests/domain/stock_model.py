@@ -43,7 +43,8 @@ class Shelf:
     worth: Decimal = ZERO
     average: Decimal | None = None
     lots: list[Lot] = field(default_factory=list)
-    serials: set[str] = field(default_factory=set)
+    # The lot of each, if it lies in one.
+    serials: dict[str, str | None] = field(default_factory=dict)
     level: Decimal | None = None
     is_low: bool = False
     times_low: int = 0
@@ -82,10 +83,27 @@ class Shelf:
         else:
             self.worth = after * (self.average or ZERO)
 
+    def needs_names(self, quantity: Decimal) -> bool:
+        """Whether so many cannot go without one that has a name."""
+        return len(self.serials) > max(self.on_hand - quantity, ZERO)
+
+    def unnamed(self, lot: Lot) -> Decimal:
+        return lot.quantity - list(self.serials.values()).count(lot.name)
+
+    def take_named(self, names: set[str]) -> None:
+        """Off the shelf, each out of the lot that it lies in."""
+        gone = [self.serials.pop(name) for name in names]
+        for lot in self.next_lots():
+            if part := gone.count(lot.name):
+                lot.quantity -= part
+                self.put("on_hand", Decimal(-part))
+        if part := gone.count(None):
+            self.put("on_hand", Decimal(-part))
+
     def take(self, quantity: Decimal, lots: list[Lot]) -> None:
-        """Off the shelf, out of these lots in their order, the rest out of none."""
+        """Off the shelf, out of these lots in their order, the rest out of none; what has a name stays."""
         for lot in lots:
-            part = min(lot.quantity, quantity)
+            part = min(self.unnamed(lot), quantity)
             if part:
                 lot.quantity -= part
                 quantity -= part
@@ -99,7 +117,12 @@ class Shelf:
         good = [lot for lot in held if on is None or lot.expires_on is None or lot.expires_on >= on]
         return sorted(good, key=lambda lot: (lot.expires_on or date.max, lot.received))
 
-    def receive(self, name: str, expires_on: date | None, quantity: Decimal, cost: Decimal | None) -> None:
+    def receive(
+        self, name: str | None, expires_on: date | None, quantity: Decimal, cost: Decimal | None
+    ) -> None:
+        if name is None:
+            self.put("on_hand", quantity, cost)
+            return
         lot = next((lot for lot in self.lots if lot.name == name), None)
         if lot is None:
             lot = Lot(name, expires_on, ZERO, self.movements)
@@ -121,6 +144,7 @@ def said(shelf: Shelf) -> dict[str, Any]:
         "cost_value": shelf.worth,
         "average_cost": shelf.average,
         "serials": len(shelf.serials),
+        "named": sorted(f"{serial} {lot}" for serial, lot in shelf.serials.items()),
         "seq": shelf.movements,
         "is_low": shelf.is_low,
         "times_low": shelf.times_low,

@@ -354,9 +354,9 @@ async def test_what_a_role_brings_holds_at_its_own_store_only(shop: Shop) -> Non
 async def test_who_may_not_read_accounts_sees_their_numbers_masked(shop: Shop) -> None:
     account = await new_account(shop.owner)
     await new_account(shop.owner, active=False)
-    (shown,) = await accounts_shown(shop.owner, shop.store_id, Role.CASHIER)
+    (shown,) = await accounts_shown(shop.owner, shop.store_id, PERMISSIONS_OF_ROLE[Role.CASHIER])
     assert shown.number == "******" + account.number[-4:]
-    (shown,) = await accounts_shown(shop.owner, shop.store_id, Role.MANAGER)
+    (shown,) = await accounts_shown(shop.owner, shop.store_id, PERMISSIONS_OF_ROLE[Role.MANAGER])
     assert shown.number == account.number
 
 

@@ -4,7 +4,13 @@ import pytest
 
 from kasuwa.base.problems import Invalid
 from kasuwa.domain.reference import contacts
-from kasuwa.domain.reference.contacts import find_mobile, read_any_number, read_email, read_mobile
+from kasuwa.domain.reference.contacts import (
+    find_mobile,
+    read_any_number,
+    read_email,
+    read_mobile,
+    read_number,
+)
 
 NUMBERS = [
     ("0803 123 4567", "NG", "+2348031234567"),
@@ -40,6 +46,14 @@ NUMBERS = [
     ("0803123456789012", "NG", None),
     ("0803 123 4567 ext. 9", "NG", None),
     ("call me", "NG", None),
+    # Nobody's mobile: a premium line, one of a satellite, free ones, one of a company, a landline.
+    ("+1 900 234 5678", "NG", None),
+    ("+44 9012 345678", "NG", None),
+    ("+870 773 111 632", "NG", None),
+    ("+800 1234 5678", "NG", None),
+    ("0800 000 0000", "NG", None),
+    ("0700 123 4567", "NG", None),
+    ("020 7946 0018", "GB", None),
 ]
 
 
@@ -63,6 +77,13 @@ def test_a_number_that_only_has_the_length_is_refused_at_its_field() -> None:
     assert read_any_number("08231234567", "NG", "/mobile") == "+2348231234567"
 
 
+def test_a_shop_is_called_at_any_number_that_there_is() -> None:
+    for written, read in {"0800 000 0000": "+2348000000000", "+44 20 7946 0018": "+442079460018"}.items():
+        assert read_number(written, "NG", "/helpline") == read
+    with pytest.raises(Invalid):
+        read_number("08231234567", "NG", "/helpline")
+
+
 ADDRESSES = [
     "ada@shop.example",
     "Ada.Obi+shop@shop.example",
@@ -79,6 +100,11 @@ ADDRESSES = [
     "taro太郎@shop.example",
     "kim김@shop.example",
     "አበበ@shop.example",
+    "علي٣@shop.example",
+    "сара@почта.рф",
+    "ɗan.ƙasa.ɓauna@shop.example",
+    "kɔfi.ŋutɔ@shop.example",
+    "ışık@shop.example",
 ]
 # The letters that look like Latin ones are named: nobody sees them.
 MIXED = {
@@ -94,6 +120,13 @@ MIXED = {
     "domain-as-it-is-sent": "ada@xn--shp-ted.example",
     "top-level-domain": "ada@shop.\N{CYRILLIC SMALL LETTER IE}xample",
     "full-width": "\N{FULLWIDTH LATIN SMALL LETTER A}da@shop.example",
+    "a-name-that-looks-latin": "\N{CYRILLIC SMALL LETTER ES}\N{CYRILLIC SMALL LETTER O}@shop.example",
+    "a-name-in-greek": "\N{GREEK SMALL LETTER ALPHA}\N{GREEK SMALL LETTER NU}@shop.example",
+    "a-domain-that-looks-latin": "ada@\N{CYRILLIC SMALL LETTER A}\N{CYRILLIC SMALL LETTER ER}.example",
+    "small-capital": "\N{LATIN LETTER SMALL CAPITAL L}agos@shop.example",
+    "phonetic-a": "\N{LATIN SMALL LETTER ALPHA}da@shop.example",
+    "phonetic-g": "la\N{LATIN SMALL LETTER SCRIPT G}os@shop.example",
+    "digit-of-another-script": "ada\N{ARABIC-INDIC DIGIT THREE}@shop.example",
     "nothing-between": "a\N{ZERO WIDTH NON-JOINER}da@shop.example",
 }
 

@@ -31,6 +31,7 @@ from kasuwa.domain.exchange.runs import read_run
 from kasuwa.domain.inventory.actions import move_stock
 from kasuwa.domain.inventory.records import Move
 from tests.conftest import picture_bytes
+from tests.locks import until_somebody_waits
 from tests.shop import Shop, new_shop
 
 WHOLE = """\
@@ -232,6 +233,30 @@ async def test_a_kill_between_two_statements_leaves_no_half_part(
     assert (await run_import(context, run, file)).created == 30
 
 
+@pytest.mark.parametrize("is_part_of_it", [True, False], ids=["part of it", "after it, the control"])
+async def test_what_belongs_to_an_import_is_gone_on_with_when_it_was_cut_short(
+    context: Context, file: Path, is_part_of_it: bool
+) -> None:
+    write(file, simple("A,Malt,5,1", "B,Beer,5,1"))
+    run = await begin_import(context, file, file.name, ImportOptions())
+
+    class Killed(BaseException):
+        pass
+
+    async def die() -> None:
+        raise Killed
+
+    if is_part_of_it:
+        with pytest.raises(Killed):
+            await run_import(context, run, file, afterwards=die)
+    else:
+        await run_import(context, run, file)
+    again = await begin_import(context, file, file.name, ImportOptions())
+    assert (again.import_id == run.import_id, again.rows_done) == ((True, 3) if is_part_of_it else (False, 0))
+    done = await run_import(context, again, file)
+    assert (done.status, done.created, done.failed) == ("done", *((2, 0) if is_part_of_it else (0, 2)))
+
+
 async def test_one_mistake_a_thousand_times_is_one_line(context: Context, file: Path) -> None:
     run = await load(context, file, simple(*(f"S-{n},Item {n},free,1" for n in range(3000))))
     assert (run.failed, len(run.faults), run.faults[0].count) == (3000, 1, 3000)
@@ -384,6 +409,20 @@ async def test_a_worker_imports_what_a_call_has_started(
         assert await db.value("SELECT count(*) FROM import_file") == 0
         actors = await db.values("SELECT DISTINCT actor_id FROM audit_entry WHERE action = 'product.create'")
     assert actors == [context.caller.id]
+
+
+async def test_a_file_that_comes_again_as_its_import_ends_is_a_new_import(
+    services: Services, context: Context, file: Path
+) -> None:
+    write(file, simple("S-1,Malt,5,1"))
+    first = await start_import(context, file, "a.csv", ImportOptions())
+    async with services.pool.transaction(context.merchant_id) as db:
+        await db.value("SELECT 1 FROM import_run WHERE import_id = :id FOR UPDATE", id=first.import_id)
+        again = asyncio.create_task(start_import(context, file, "a.csv", ImportOptions()))
+        await until_somebody_waits(db)
+        await db.execute("UPDATE import_run SET status = 'done' WHERE import_id = :id", id=first.import_id)
+    assert (await again).import_id != first.import_id
+    assert (await again).status == "running"
 
 
 async def test_what_only_the_ledger_can_refuse_fails_its_product_alone(context: Context, file: Path) -> None:

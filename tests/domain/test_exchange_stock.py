@@ -10,15 +10,16 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from kasuwa.base.context import Context
+from kasuwa.base.context import Context, Services
 from kasuwa.base.db import Database
+from kasuwa.domain.catalogue.queries import read_stock
 from kasuwa.domain.exchange.exports import export_csv, failed_rows
 from kasuwa.domain.exchange.records import ImportRun
 from kasuwa.domain.inventory.actions import Count, move_stock, set_stocks
 from kasuwa.domain.inventory.records import Move
 from tests.domain.test_exchange import faults, gather, load, product_of, simple, told
 from tests.domain.test_exchange_round_trip import stock_of
-from tests.shop import Shop
+from tests.shop import Shop, new_shop
 
 UPDATE: dict[str, Any] = {"on_duplicate": "update", "stock": "expected"}
 
@@ -225,3 +226,61 @@ async def test_the_control_a_count_that_expects_nothing_loses_the_sale(
     run = await sold_meanwhile(context, file, monkeypatch, is_guarded=False)
     assert (run.updated, told(run)) == (100, [])
     assert await on_hand(context, "S-7") == [12]
+
+
+LEVELS = VARIANTS.strip() + ",reorder level,reorder quantity,reorder level @ Ada's Corner #2\n"
+RING = ",R,Ring,5,each,Size,S;M,,12,30,7\nR,R-S,,,,,S,1,2,4,\nR,R-M,,,,,M,2,,,\n"
+
+
+async def levels_of(context: Context, sku: str) -> dict[str, tuple[str | None, ...]]:
+    """Level and quantity by SKU and place, of what the product keeps of its own and of what it sells."""
+    product = await product_of(context, sku)
+    skus = {product.main.variant_id: product.main.sku} | {v.variant_id: v.sku for v in product.variants}
+    async with context.reading() as db:
+        levels = await read_stock(db, [product.product_id])
+    return {
+        f"{skus[one.variant_id]} {'here' if one.store_id.int == context.store_id.int else 'there'}": tuple(
+            None if figure is None else f"{figure.normalize():f}"
+            for figure in (one.reorder_level, one.reorder_quantity)
+        )
+        for one in levels
+    }
+
+
+async def test_the_levels_of_a_product_with_variants_stand_in_its_own_row(
+    services: Services, context: Context, file: Path
+) -> None:
+    assert (await load(context, file, LEVELS + RING)).faults == []
+    expected: dict[str, tuple[str | None, ...]] = {
+        "R here": ("12", "30"),
+        "R there": ("7", None),
+        "R-S here": ("2", "4"),
+        "R-M here": (None, None),
+    }
+    assert await levels_of(context, "R") == expected
+    first = await gather(export_csv(context))
+    same = await new_shop(services)
+    assert (await load(same.owner, file, first)).faults == []
+    assert await levels_of(same.owner, "R") == expected
+    assert await gather(export_csv(same.owner)) == first
+    # They change with an update, and what is not counted stays so.
+    run = await load(context, file, first, **UPDATE)
+    assert (run.skipped, run.changes) == (1, [])
+    changed = RING.replace("12,30,7", "13,,8")
+    run = await load(context, file, LEVELS + changed, **UPDATE)
+    assert (run.updated, run.faults) == (1, [])
+    assert await levels_of(context, "R") == expected | {"R here": ("13", None), "R there": ("8", None)}
+    assert await faults(context) == await faults(same.owner) == []
+
+
+async def test_a_level_comes_to_a_product_with_variants_that_had_none(context: Context, file: Path) -> None:
+    assert (await load(context, file, LEVELS + RING.replace("12,30,7", ",,"))).faults == []
+    assert "R here" not in await levels_of(context, "R")
+    for dry_run in (True, False):
+        run = await load(context, file, LEVELS + RING, on_duplicate="update", dry_run=dry_run)
+        assert (run.updated, run.faults) == (1, [])
+    assert (await levels_of(context, "R"))["R here"] == ("12", "30")
+    async with context.reading() as db:
+        closed = await db.values("SELECT closed FROM stock_balance WHERE reorder_level IN (12, 7)")
+    assert closed == [True, True]
+    assert await faults(context) == []

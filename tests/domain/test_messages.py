@@ -13,7 +13,6 @@ import msgspec
 import pytest
 
 from kasuwa.base.context import Context, Services
-from kasuwa.base.jobs import RETRIES
 from kasuwa.base.problems import Conflict, Forbidden, Unavailable
 from kasuwa.database import DatabaseUrls
 from kasuwa.domain.messages.actions import choose_language, refuse_message, resend_message, send_message
@@ -25,11 +24,12 @@ from kasuwa.domain.messages.errors import (
     MessageNotFailed,
     MessageNotFound,
 )
-from kasuwa.domain.messages.jobs import MOST_TRIES, enqueue_sending, run_send
+from kasuwa.domain.messages.jobs import MOST_TRIES, WAITS, enqueue_sending, run_send
 from kasuwa.domain.messages.queries import MessageFilter, language_of, list_messages
 from kasuwa.domain.messages.records import Message
 from tests.base.database import Connection, connected, superuser_url
 from tests.messaging import SENT, a_courier, a_message, a_worker, an_sms, failed, kept, send, waiting
+from tests.numbers import number_of
 from tests.shop import Shop
 
 
@@ -105,6 +105,33 @@ async def test_an_outbox_that_cannot_be_written_is_tried_again(
 # Tried again, or not ------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("outcome", "failures"),
+    [
+        ("sent", []),
+        ("retried", [DeliveryFailed("It is down.")]),
+        ("failed", [DeliveryFailed("No such person.", permanent=True)]),
+    ],
+    ids=["sent", "retried", "failed"],
+)
+async def test_each_try_is_counted(
+    context: Context,
+    services: Services,
+    admin: Connection,
+    tmp_path: Path,
+    outcome: str,
+    failures: list[DeliveryFailed],
+) -> None:
+    def counted() -> dict[str, float]:
+        outcomes = ("sent", "retried", "failed")
+        return {one: number_of("kasuwa_messages_total", channel="email", outcome=one) for one in outcomes}
+
+    before = counted()
+    await send(context, a_message())
+    assert await a_worker(services, Recorder(services, tmp_path, *failures)).run_due() == 1
+    assert counted() == before | {outcome: before[outcome] + 1}
+
+
 async def test_a_failure_and_the_next_try_are_one_and_the_waits_grow(
     context: Context, services: Services, admin: Connection, tmp_path: Path
 ) -> None:
@@ -116,9 +143,10 @@ async def test_a_failure_and_the_next_try_are_one_and_the_waits_grow(
         assert await kept(context) == waiting("It is down.", attempts=tried)
         waits.append(await admin.fetchval("SELECT extract(epoch FROM run_at - now())::float FROM job"))
         await admin.execute("UPDATE job SET run_at = now()")
-    assert [round(wait / planned, 1) for wait, planned in zip(waits[2:], RETRIES[2:], strict=True)] == [
-        1.0
-    ] * 7
+    assert [round(wait / planned, 1) for wait, planned in zip(waits[2:], WAITS[2:], strict=True)] == [1.0] * (
+        MOST_TRIES - 3
+    )
+    assert timedelta(days=4) < timedelta(seconds=sum(WAITS)) < timedelta(days=6)
     assert await jobs.run_due() == 1
     assert await kept(context) == failed("It is down.", attempts=MOST_TRIES)
     assert await admin.fetchval("SELECT count(*) FROM job") == 0

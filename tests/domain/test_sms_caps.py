@@ -28,6 +28,7 @@ from tests.accounts import messages_to
 from tests.conftest import SchemaOwner
 from tests.contract.cast import hire
 from tests.domain.test_users import STORE, applicant, merchant_of
+from tests.mobiles import new_mobile
 from tests.shop import Shop
 
 NOBODY = "203.0.113.7"
@@ -59,10 +60,6 @@ async def fresh_quotas(schema_owner: SchemaOwner) -> AsyncIterator[None]:
     await schema_owner.execute("DELETE FROM rate_bucket")
 
 
-def a_number() -> str:
-    return f"+23480{new_id().int % 10**8:08d}"
-
-
 async def spend(workers: list[Services], calls: int, **fixed: Any) -> int:
     """How many of so many codes may leave, asked at once of all workers."""
 
@@ -70,7 +67,7 @@ async def spend(workers: list[Services], calls: int, **fixed: Any) -> int:
         context = Context(workers[number % len(workers)], request_id="test")
         wait = await allow_sms_code(
             context,
-            fixed.get("mobile") or a_number(),
+            fixed.get("mobile") or new_mobile(),
             address=fixed.get("address") or str(new_id()),
             merchant_id=fixed.get("merchant_id") or MerchantId(new_id()),
         )
@@ -125,9 +122,9 @@ async def test_beyond_the_roof_an_account_is_opened_and_its_sms_is_seen_as_refus
     services: Services,
 ) -> None:
     capped = worker(services, sms_codes_per_day=1)
-    first, sent = await opened(capped, a_number())
+    first, sent = await opened(capped, new_mobile())
     assert (first.channels, len(sent)) == (("email", "mobile"), 1)
-    second, sent = await opened(capped, a_number())
+    second, sent = await opened(capped, new_mobile())
     assert (second.channels, sent) == (("email",), [])
     nobody = Context(services, request_id="test")
     acting = as_user(nobody, await merchant_of(services, second.user_id), second.user_id)
@@ -144,7 +141,7 @@ async def test_beyond_the_roof_an_account_is_opened_and_its_sms_is_seen_as_refus
 
 async def test_a_known_account_that_asks_for_another_code_is_told_to_wait(services: Services) -> None:
     capped = worker(services, sms_codes_per_number=2)
-    mobile = a_number()
+    mobile = new_mobile()
     account, _ = await opened(capped, mobile)
     nobody = Context(capped, request_id="test")
     assert (await send_verification_code(nobody, account.user_id, "mobile", address=NOBODY)).code_sent
@@ -159,7 +156,7 @@ async def test_a_known_account_that_asks_for_another_code_is_told_to_wait(servic
 async def test_a_reset_is_answered_alike_within_the_roof_beyond_it_and_for_nobody(
     services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    mobile, stranger = a_number(), a_number()
+    mobile, stranger = new_mobile(), new_mobile()
     await opened(services, mobile)
     # The job runs in the server that the tests have: its roof is what counts.
     answers = []
@@ -183,7 +180,7 @@ async def test_a_reset_is_answered_alike_within_the_roof_beyond_it_and_for_nobod
 async def test_every_way_to_an_sms_counts(services: Services, context: Context, way: str, most: int) -> None:
     """With two for a number, the control, the second one leaves."""
     capped = Context(worker(services, sms_codes_per_number=most), context.caller, request_id="test")
-    number = a_number()
+    number = new_mobile()
 
     async def ask() -> None:
         if way == "a check":
@@ -219,7 +216,7 @@ async def left_of_one(services: Services, mobile: str) -> int:
 async def test_whoever_of_the_business_only_joins_is_counted_when_an_sms_tells_them(
     services: Services, shop: Shop, schema_owner: SchemaOwner, proved: bool
 ) -> None:
-    staff, number = await hire(shop, Role.CASHIER, shop.store_id), a_number()
+    staff, number = await hire(shop, Role.CASHIER, shop.store_id), new_mobile()
     await schema_owner.execute(
         "UPDATE user_account SET mobile = $2, mobile_verified_at = CASE WHEN $3 THEN now() END,"
         " email_verified_at = NULL WHERE user_id = $1",
@@ -234,7 +231,7 @@ async def test_whoever_of_the_business_only_joins_is_counted_when_an_sms_tells_t
 async def test_whoever_is_invited_by_mail_is_sent_no_sms_and_none_is_counted(
     services: Services, shop: Shop
 ) -> None:
-    number, email = a_number(), f"ada.{new_id().hex}@shop.example"
+    number, email = new_mobile(), f"ada.{new_id().hex}@shop.example"
     await add_staff(shop.owner, somebody(email=email, mobile=number))
     assert [len(await messages_to(services, one)) for one in (email, number)] == [1, 0]
     assert await left_of_one(services, number) == 1
@@ -243,9 +240,9 @@ async def test_whoever_is_invited_by_mail_is_sent_no_sms_and_none_is_counted(
 async def test_where_the_mail_is_an_account_elsewhere_the_caller_learns_nothing_by_what_is_sent(
     services: Services, shop: Shop, other_shop: Shop
 ) -> None:
-    number = a_number()
+    number = new_mobile()
     elsewhere = await add_staff(shop.owner, somebody(email=other_shop.email, mobile=number))
-    new = await add_staff(shop.owner, somebody(email=f"ada.{new_id().hex}@shop.example", mobile=a_number()))
+    new = await add_staff(shop.owner, somebody(email=f"ada.{new_id().hex}@shop.example", mobile=new_mobile()))
     assert (elsewhere.status, elsewhere.role) == (new.status, new.role)
     [mail] = await messages_to(services, other_shop.email)
     assert (mail["code"], "another account" in mail["text"]) == (None, True)

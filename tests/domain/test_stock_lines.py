@@ -407,3 +407,93 @@ async def test_many_balances_open_at_once_and_once(context: Context, shop: Shop)
     told = await rows(context, "SELECT available::int FROM stock_low_event")
     assert [row["available"] for row in told] == [7, 7, 7]
     assert actions.MOST_LINES == 5_000
+
+
+# Serial numbers ------------------------------------------------------------------------------------
+
+
+async def two_lots(context: Context) -> UUID:
+    """A and one unit without a name in L1, which expires first, B in L2, C and one without a name in none."""
+    phone = (await goods(context, quantity=1)).main.variant_id
+    first, second = date(2030, 1, 1), date(2031, 1, 1)
+    await move(
+        context,
+        line(context.store_id, phone, change=Decimal(1), batch_no="L1", expires_on=first, serials=("A",)),
+        line(context.store_id, phone, change=Decimal(1), batch_no="L1"),
+        line(context.store_id, phone, change=Decimal(1), batch_no="L2", expires_on=second, serials=("B",)),
+        line(context.store_id, phone, change=Decimal(1), serials=("C",)),
+    )
+    return phone
+
+
+async def left_by(context: Context, *lines: Move) -> list[tuple[str | None, int, list[str]]]:
+    """The batch, quantity and serial numbers of each movement that the lines are."""
+    begun = len(await rows(context, "SELECT 1 FROM stock_movement"))
+    await move(context, *lines)
+    assert await faults(context) == []
+    sql = "SELECT batch_no, quantity::int AS n, serials FROM stock_movement ORDER BY seq OFFSET :begun"
+    return [tuple(row.values()) for row in await rows(context, sql, begun=begun)]
+
+
+async def codes_of(context: Context, refused: Move) -> list[str]:
+    with pytest.raises(SerialElsewhere) as refusal:
+        await move(context, refused)
+    return [fault.code for fault in refusal.value.faults]
+
+
+async def test_a_unit_with_a_name_leaves_the_batch_it_came_in(context: Context) -> None:
+    phone = await two_lots(context)
+    (only,) = await left_by(context, line(context.store_id, phone, change=Decimal(-1), serials=("B",)))
+    assert only == ("L2", -1, ["B"])
+    back = line(context.store_id, phone, change=Decimal(1), serials=("B",), batch_no="L1")
+    await left_by(context, back)
+    out = line(context.store_id, phone, change=Decimal(-3), serials=("C", "B", "A"))
+    assert await left_by(context, out) == [("L1", -2, ["A", "B"]), (None, -1, ["C"])]
+
+
+async def test_what_has_no_name_leaves_those_that_have_one_in_their_batches(context: Context) -> None:
+    phone = await two_lots(context)
+    assert await left_by(context, line(context.store_id, phone, change=Decimal(-2))) == [
+        ("L1", -1, []),
+        (None, -1, []),
+    ]
+    assert await codes_of(context, line(context.store_id, phone, change=Decimal(-1))) == ["required"]
+    for serial, batch in (("A", "L1"), ("B", "L2"), ("C", None)):
+        out = line(context.store_id, phone, change=Decimal(-1), serials=(serial,))
+        assert await left_by(context, out) == [(batch, -1, [serial])]
+
+
+async def test_a_named_unit_is_not_taken_from_another_batch_nor_twice_nor_expired(context: Context) -> None:
+    phone = await two_lots(context)
+    wrong = line(context.store_id, phone, change=Decimal(-1), serials=("B",), batch_no="L1")
+    assert await codes_of(context, wrong) == ["batch"]
+    nameless = line(context.store_id, phone, change=Decimal(-1), batch_no="L2")
+    assert await codes_of(context, nameless) == ["required"]
+    with pytest.raises(WrongQuantity):
+        await move(context, line(context.store_id, phone, change=Decimal(-2), serials=("A", "A")))
+    past = line(
+        context.store_id,
+        phone,
+        change=Decimal(1),
+        batch_no="L0",
+        expires_on=date(2020, 1, 1),
+        serials=("D",),
+    )
+    await move(context, past)
+    out = line(context.store_id, phone, change=Decimal(-2), serials=("A", "D"), spare_expired=True)
+    with pytest.raises(NotEnoughStock, match="Only 1 has not expired"):
+        await move(context, out)
+    assert await faults(context) == []
+
+
+async def test_a_serial_number_in_a_wrong_batch_is_found_and_put_right(
+    context: Context, database_urls: DatabaseUrls
+) -> None:
+    await two_lots(context)
+    async with connected(superuser_url(database_urls)) as admin:
+        of_it = f"merchant_id = '{context.merchant_id}'"
+        await admin.execute(f"UPDATE stock_serial SET batch_no = 'L2' WHERE {of_it} AND serial = 'A'")
+        wrong = "serial number A is not where its movements left it"
+        assert [row["fault"] for row in await faults(context)] == [wrong]
+        await admin.execute("SELECT rebuild_stock()")
+    assert await faults(context) == []

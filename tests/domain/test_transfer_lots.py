@@ -116,6 +116,27 @@ async def test_units_with_serial_numbers_move_by_name(road: Road) -> None:
     assert await ledger_faults(road.here) == []
 
 
+async def test_a_named_unit_takes_its_own_batch_along(road: Road) -> None:
+    phone = await stocked(road.here, "Phone", Decimal(0), unit="each")
+    await bring(road.here, phone, 2, None, batch_no="L1", expires_on=date(2029, 1, 1), serials=("A", "B"))
+    await bring(road.here, phone, 1, None, batch_no="L2", expires_on=date(2030, 1, 1), serials=("C",))
+    await bring(road.here, phone, 1, None, serials=("D",))
+    transfer = await road.send(wanted(phone, 3, serials=("D", "C", "A")))
+    assert [these(p.serial, p.batch_no) for p in transfer.lines[0].parcels] == [
+        ("A", "L1"),
+        ("C", "L2"),
+        ("D", None),
+    ]
+    await receive_transfer(
+        road.there, transfer.transfer_id, [receipt(transfer, "received", 2, serials=("C", "D"))]
+    )
+    await cancel_transfer(road.here, transfer.transfer_id, fate="returned")
+    lots = "SELECT concat_ws(' ', serial, batch_no) FROM stock_serial"
+    assert await column(road.there, lots) == ["C L2", "D"]
+    assert await column(road.here, lots) == ["A L1", "B L1"]
+    assert await ledger_faults(road.here) == []
+
+
 async def test_a_quantity_has_the_decimals_of_its_unit(road: Road) -> None:
     phone = await stocked(road.here, "Phone", Decimal(3), unit="each")
     with pytest.raises(WrongQuantity) as refused:

@@ -7,6 +7,7 @@ import asyncio
 import email
 import json
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Awaitable, Callable
@@ -20,14 +21,13 @@ import msgspec
 from kasuwa.api.bigcommerce import dialect as bigcommerce
 from kasuwa.api.bigcommerce import images
 from kasuwa.api.storeharmony import pictures, stock
-from kasuwa.base import db, fetch, passwords
+from kasuwa.base import db, fetch
 from kasuwa.base.context import Context, KeyedTransaction
-from kasuwa.base.db import Database
 from kasuwa.base.http import api
 from kasuwa.base.http.api import AnyRequest
 from kasuwa.base.http.body import form
 from kasuwa.base.http.body.whole import body_chunks
-from kasuwa.base.http.middleware import Edge
+from kasuwa.base.http.middleware import Edge, Receive, Scope, Send
 from kasuwa.base.http.protocol import GuardedProtocol
 from kasuwa.base.http.server import ServerOptions
 from kasuwa.base.http.streams import BegunStream
@@ -37,23 +37,12 @@ from kasuwa.base.once import KeptAnswer
 from kasuwa.base.problems import NoSpace, Problem
 from kasuwa.base.rendering import messages
 from kasuwa.base.storage import FolderBlobs
-from kasuwa.domain.customers import login as customer_login
-from kasuwa.domain.customers import passwords as customer_resets
 from kasuwa.domain.exchange import jobs as imports
 from kasuwa.domain.inventory.actions import move_stock
 from kasuwa.domain.inventory.errors import NotEnoughStock
 from kasuwa.domain.inventory.records import Move, Moved
-from kasuwa.domain.merchants.errors import LoginNameTaken
-from kasuwa.domain.proofs import codes
-from kasuwa.domain.proofs.errors import WrongCode
-from kasuwa.domain.proofs.records import Channel
-from kasuwa.domain.staff import tills
-from kasuwa.domain.users import actions as accounts
-from kasuwa.domain.users import login
-from kasuwa.domain.users import passwords as resets
-from kasuwa.domain.users.errors import WrongCredentials
-from kasuwa.domain.users.records import User
 from tests.base.fetch.staging import Watch
+from tests.faults.broken_proofs import forget_tries, hash_only_the_known, name_the_unknown, work_for_the_known
 
 SHORT_WINDOW_SECONDS = 4.0
 
@@ -66,6 +55,17 @@ def answer_before_files() -> None:
         _later(lambda: put(self, key, content, content_type))
 
     FolderBlobs.put = promise  # type: ignore[method-assign]
+
+
+def leave_files() -> None:
+    """Each file of a picture leaves another one behind that no row knows of."""
+    put = FolderBlobs.put
+
+    async def put_two(self: FolderBlobs, key: str, content: bytes, content_type: str) -> None:
+        await put(self, f"{key}.left", content, content_type)
+        await put(self, key, content, content_type)
+
+    FolderBlobs.put = put_two  # type: ignore[method-assign]
 
 
 def answer_before_commit() -> None:
@@ -210,66 +210,6 @@ def look_then_write() -> None:
     vars(stock)["move_one"] = look_and_write
 
 
-def hash_only_the_known() -> None:
-    """Whoever has no account is refused a log-in without the hash that a known one costs."""
-    verify = passwords.verify_password
-
-    async def shortcut(kept: str | None, password: str) -> bool:
-        return kept is not None and await verify(kept, password)
-
-    for logging_in in (login, customer_login):
-        vars(logging_in)["verify_password"] = shortcut
-
-
-def name_the_unknown() -> None:
-    """Whoever has no account is told so, after the same work; and so is whoever registers with one."""
-    verify = passwords.verify_password
-
-    async def told(kept: str | None, password: str) -> bool:
-        is_right = await verify(kept, password)
-        if kept is None:
-            raise WrongCredentials("There is no such user.")
-        return is_right
-
-    for logging_in in (login, customer_login):
-        vars(logging_in)["verify_password"] = told
-    for resetting, question in ((resets, "find_login"), (customer_resets, "find_by_name")):
-        vars(resetting)[question] = _named(vars(resetting)[question])
-    vars(accounts)["send_code"] = _refusing_the_known(accounts.send_code)
-
-
-def _named(find: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
-    async def find_or_tell(*asked: Any) -> Any:
-        found = await find(*asked)
-        if found is None:
-            raise WrongCode("There is nobody of this name.")
-        return found
-
-    return find_or_tell
-
-
-def _refusing_the_known(send: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
-    async def send_or_refuse(
-        context: Context, db: Database, user: User, channel: Channel, **said: Any
-    ) -> Any:
-        name = user.address(channel)
-        if await db.value("SELECT logs_in_elsewhere(:name, :me)", name=name, me=user.user_id):
-            raise LoginNameTaken()
-        return await send(context, db, user, channel, **said)
-
-    return send_or_refuse
-
-
-def forget_tries() -> None:
-    """Codes take any number of tries, and so does a PIN."""
-    vars(codes)["TRIES_PER_CODE"] = 30_000
-
-    async def forget(*_: Any) -> None:
-        return None
-
-    vars(tills)["take_tries"] = forget
-
-
 def short_windows() -> None:
     """No fault: BigCommerce's window of thirty seconds is too long for a test of three of them."""
     vars(bigcommerce)["WINDOW_SECONDS"] = SHORT_WINDOW_SECONDS
@@ -361,8 +301,39 @@ def name_what_is_put_aside() -> None:
     vars(imports)["NamelessFile"] = _Named
 
 
+def break_promises() -> None:
+    """Of Shoplazza's contract: a count fails, a list is none, one door is open, a removal removes nothing."""
+    faithful = Edge.__call__
+    token: list[tuple[bytes, bytes]] = []
+
+    async def broken(edge: Edge, scope: Scope, receive: Receive, send: Send) -> None:
+        place = f"{scope.get('method')} {scope.get('path', '').partition('/products')[2]}"
+        headers = [one for one in scope.get("headers", ()) if one[0] == b"access-token"]
+        token[:] = token or headers
+        if place == "GET" or place == "GET ":
+            await _say(send, 200, b'{"products": 7}')
+        elif place.endswith("/images/count"):
+            await _say(send, 500, b'{"errors": ["failed"]}')
+        elif place.startswith("DELETE") and "/images/" in place:
+            await _say(send, 200, b"{}")
+        elif re.fullmatch("GET /[^/]+", place) and not headers:
+            await faithful(edge, {**scope, "headers": [*scope["headers"], *token]}, receive, send)
+        else:
+            await faithful(edge, scope, receive, send)
+
+    vars_of_edge: Any = Edge
+    vars_of_edge.__call__ = broken
+
+
+async def _say(send: Send, status: int, body: bytes) -> None:
+    head = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+    await send({"type": "http.response.start", "status": status, "headers": head})
+    await send({"type": "http.response.body", "body": body})
+
+
 FAULTS: dict[str, Callable[[], None]] = {
     "answer-before-files": answer_before_files,
+    "leave-files": leave_files,
     "answer-before-commit": answer_before_commit,
     "forget-keys": forget_keys,
     "wait-for-ever": wait_for_ever,
@@ -376,6 +347,7 @@ FAULTS: dict[str, Callable[[], None]] = {
     "sulk-after-full-disks": sulk_after_full_disks,
     "look-then-write": look_then_write,
     "hash-only-the-known": hash_only_the_known,
+    "work-for-the-known": work_for_the_known,
     "name-the-unknown": name_the_unknown,
     "forget-tries": forget_tries,
     "name-what-is-put-aside": name_what_is_put_aside,
@@ -385,6 +357,7 @@ FAULTS: dict[str, Callable[[], None]] = {
     "read-any-form": read_any_form,
     "watch-connections": watch_connections,
     "trust-addresses": trust_addresses,
+    "break-promises": break_promises,
 }
 
 _tasks: set["asyncio.Task[None]"] = set()

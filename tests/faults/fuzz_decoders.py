@@ -1,6 +1,6 @@
 """Coverage-guided fuzzing of everything that reads a stranger's picture.
 
-Run: python -m tests.faults.fuzz_decoders --seconds 3600    (the suite runs twenty seconds)
+Run: python -m tests.faults.fuzz_decoders --seconds 3600    (the suite runs one minute)
 
 The fuzzer is a process of its own: what it finds ends it, with the file that did it named. A file may be
 refused (NotRendered) or rendered; any other exception, a crash and more than SLOWEST_SECONDS for a file

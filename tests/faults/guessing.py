@@ -1,4 +1,4 @@
-"""Guessing what is short: codes of users and of customers, of their resets, and a PIN at the till.
+"""Guessing what is short: codes of every kind, a PIN at the till and a second factor.
 
 Run: python -m tests.faults.guessing --guesses 10000
 With --broken forget-tries the secrets must be found.
@@ -9,8 +9,8 @@ import asyncio
 import json
 import random
 import sys
-from collections.abc import AsyncIterator, Callable
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, TypeAlias
 
 import httpx
 from msgspec import Struct
@@ -19,6 +19,7 @@ from kasuwa.base.tries import Tries
 from tests.accounts import registration
 from tests.faults.enumeration import WITHOUT_WAITS
 from tests.faults.installation import Installation, new_folder
+from tests.second_factors import code_now
 from tests.shop import PASSWORD, Shop, new_developer_key, new_shop
 
 # How many come at a time, after the tries that are free.
@@ -28,6 +29,10 @@ _FREE = 5
 _SHORT = 1000
 _PIN = "4829"
 QUOTAS = {name: value for name, value in WITHOUT_WAITS.items() if name != "KASUWA_LOGIN_TRIES"}
+
+
+# A request that must be answered 200: its path, headers, method and fields; its answer.
+_Ask: TypeAlias = Callable[..., Awaitable[dict[str, Any]]]
 
 
 class Guessed(Struct, frozen=True, kw_only=True):
@@ -43,14 +48,25 @@ class Guessed(Struct, frozen=True, kw_only=True):
 
 
 class _Door(Struct, frozen=True, kw_only=True):
-    """Where a guess goes. `waits` is what makes guesses wait, where something does."""
+    """Where a guess goes: `call` makes the request's options of it.
+
+    `waits` is what makes guesses wait, where something does; `now` is the right one where time changes it.
+    """
 
     name: str
-    path: str
-    headers: dict[str, str]
-    body: Callable[[str], dict[str, Any]]
+    call: Callable[[str], dict[str, Any]]
     secret: str
     waits: Tries | None = None
+    now: Callable[[], str] | None = None
+    is_in: Callable[[httpx.Response], bool] = lambda answer: answer.is_success
+
+
+def _posted(path: str, headers: dict[str, str], body: Callable[[str], dict[str, Any]]) -> Any:
+    return lambda secret: {"method": "POST", "url": path, "headers": headers, "json": body(secret)}
+
+
+def _new_password(username: str) -> Callable[[str], dict[str, Any]]:
+    return lambda code: {"username": username, "code": code, "newPassword": "nine brown kettles"}
 
 
 async def guess_everywhere(installation: Installation, *, guesses: int) -> list[Guessed]:
@@ -78,54 +94,117 @@ async def _doors(
         told: dict[str, Any] = answer.json()
         return told
 
-    access, session = "/cloudapi/app/access/", {"sessiontoken": shop.session}
-    owner = registration()
+    for doors in (
+        _users_doors(installation, ask, other, app),
+        _customers_doors(installation, ask, shop),
+        _tills_doors(ask, shop),
+        _later_doors(installation, ask, shop, app),
+    ):
+        async for door in doors:
+            yield door
+
+
+async def _users_doors(
+    installation: Installation, ask: _Ask, other: Shop, app: dict[str, str]
+) -> AsyncIterator[_Door]:
+    access, owner = "/cloudapi/app/access/", registration()
     account = await ask(f"{access}register", app, **owner)
     proof = {"accountId": account["accountId"], "channel": "email"}
     yield _Door(
         name="a user's code",
-        path=f"{access}verify",
-        headers=app,
-        body=lambda code: {**proof, "code": code},
+        call=_posted(f"{access}verify", app, lambda code: {**proof, "code": code}),
         secret=await _mailed(installation, owner["email"], "verify-email"),
     )
     await ask(f"{access}resetpassword", app, username=other.email, channel="email")
     yield _Door(
         name="a user's reset",
-        path=f"{access}resetpassword",
-        headers=app,
-        body=lambda code: {"username": other.email, "code": code, "newPassword": "nine brown kettles"},
+        call=_posted(f"{access}resetpassword", app, _new_password(other.email)),
         secret=await _mailed(installation, other.email, "reset-password"),
     )
+
+
+async def _customers_doors(installation: Installation, ask: _Ask, shop: Shop) -> AsyncIterator[_Door]:
     customers, buyer = f"/cloudapi/crm/{shop.store_id}/customers/", registration()["email"]
+    session = {"sessiontoken": shop.session}
     await ask(
         f"{customers}register", session, email=buyer, firstname="Ada", lastname="Obi", password=PASSWORD
     )
     yield _Door(
         name="a customer's code",
-        path=f"{customers}verifyemail",
-        headers=session,
-        body=lambda code: {"email": buyer, "code": code},
+        call=_posted(f"{customers}verifyemail", session, lambda code: {"email": buyer, "code": code}),
         secret=await _mailed(installation, buyer, "customer-verify-email"),
     )
     await ask(f"{customers}resetpassword", session, username=buyer, channel="email")
     yield _Door(
         name="a customer's reset",
-        path=f"{customers}resetpassword",
-        headers=session,
-        body=lambda code: {"username": buyer, "code": code, "newPassword": "nine brown kettles"},
+        call=_posted(f"{customers}resetpassword", session, _new_password(buyer)),
         secret=await _mailed(installation, buyer, "reset-password"),
     )
-    manage = f"/manage/{shop.store_id}/"
+
+
+async def _tills_doors(ask: _Ask, shop: Shop) -> AsyncIterator[_Door]:
+    manage, session = f"/manage/{shop.store_id}/", {"sessiontoken": shop.session}
     await ask(f"{manage}pin", session, "PUT", pin=_PIN, password=PASSWORD)
     till = await ask(f"{manage}till", session)
     yield _Door(
         name="a PIN at the till",
-        path=f"{manage}till/enter",
-        headers={"tilltoken": till["tillToken"]},
-        body=lambda pin: {"userId": str(shop.user_id), "pin": pin},
+        call=_posted(
+            f"{manage}till/enter",
+            {"tilltoken": till["tillToken"]},
+            lambda pin: {"userId": str(shop.user_id), "pin": pin},
+        ),
         secret=_PIN,
         waits=Tries("pin", f"{shop.user_id}\n{shop.store_id}", _FREE),
+    )
+
+
+async def _later_doors(
+    installation: Installation, ask: _Ask, shop: Shop, app: dict[str, str]
+) -> AsyncIterator[_Door]:
+    session, address, invited = {"sessiontoken": shop.session}, *(registration()["email"] for _ in range(2))
+    asked = await ask(f"/cloudapi/utils/verify/email?email={address}", app, "GET")
+    tried = {"email": address, "reference": asked["reference"]}
+    yield _Door(
+        name="an address",
+        call=lambda code: {
+            "method": "GET",
+            "url": "/cloudapi/utils/verify/email",
+            "headers": app,
+            "params": {**tried, "code": code},
+        },
+        secret=await _mailed(installation, address, "check-email"),
+        is_in=lambda answer: answer.is_success and answer.json()["verified"] is True,
+    )
+    await ask(
+        f"/cloudapi/app/{shop.store_id}/admin/users",
+        session,
+        firstname="Bola",
+        lastname="Ade",
+        username=invited.partition("@")[0],
+        email=invited,
+        role="CASHIER",
+        storeIds=[str(shop.store_id)],
+    )
+    yield _Door(
+        name="an invitation",
+        call=_posted("/cloudapi/app/access/resetpassword", app, _new_password(invited)),
+        secret=await _mailed(installation, invited, "invitation-email"),
+    )
+    factor = f"/manage/{shop.store_id}/second-factor"
+    enrolled = await ask(factor, session, password=PASSWORD)
+    key = enrolled["secret"]
+    await ask(f"{factor}/confirm", session, code=code_now(key, steps=-1))
+    yield _Door(
+        name="a second factor",
+        call=lambda code: {
+            "method": "POST",
+            "url": "/cloudapi/app/access/",
+            "headers": {**app, "x-second-factor": code},
+            "json": {"username": shop.email, "password": PASSWORD, "platformId": "till"},
+        },
+        secret=code_now(key),
+        waits=Tries("second-factor", str(shop.user_id), _FREE),
+        now=lambda: code_now(key),
     )
 
 
@@ -145,13 +224,14 @@ async def _mailed(installation: Installation, address: str, template: str) -> st
 async def _guess_at(
     installation: Installation, client: httpx.AsyncClient, door: _Door, guesses: int
 ) -> Guessed:
-    answers: list[int] = []
+    answers: list[httpx.Response] = []
     doorway = asyncio.Semaphore(_AT_ONCE)
 
     async def guess(secret: str) -> None:
         async with doorway:
-            answer = await client.post(door.path, headers=door.headers, json=door.body(secret))
-            answers.append(answer.status_code)
+            if secret == door.secret and door.now is not None:
+                secret = door.now()
+            answers.append(await client.request(**door.call(secret)))
 
     space = 10 ** len(door.secret)
     wrong = [f"{(int(door.secret) + n) % space:0{len(door.secret)}d}" for n in range(1, guesses)]
@@ -167,7 +247,10 @@ async def _guess_at(
     await asyncio.gather(*(guess(one) for one in later))
     assert len(answers) == guesses
     return Guessed(
-        door=door.name, guesses=guesses, hits=answers.count(200), refused_unread=answers.count(429)
+        door=door.name,
+        guesses=guesses,
+        hits=sum(map(door.is_in, answers)),
+        refused_unread=sum(answer.status_code == 429 for answer in answers),
     )
 
 

@@ -52,10 +52,22 @@ def last_first() -> Callable[..., None]:
     return take
 
 
+def named_by_expiry() -> Callable[..., None]:
+    """A model that takes units with names from the batches that expire first."""
+
+    def take_named(shelf: Shelf, names: set[str]) -> None:
+        for name in names:
+            del shelf.serials[name]
+        shelf.take(Decimal(len(names)), shelf.next_lots())
+
+    return take_named
+
+
 # For the controls: a ledger that reckons otherwise than the model is found.
 BROKEN: dict[str, tuple[str, Callable[[], Callable[..., None]]]] = {
     "put": ("put", too_dear),
     "take": ("take", last_first),
+    "take named": ("take_named", named_by_expiry),
 }
 
 

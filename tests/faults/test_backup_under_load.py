@@ -20,14 +20,14 @@ async def test_each_backup_is_whole_after_its_restore(
 ) -> None:
     assert all(taken.pictures and taken.products for taken in backups)
     for taken in backups:
-        assert await faults_of_restored(taken, install()) == []
+        assert await faults_of_restored(taken, install(empty=True)) == []
 
 
 async def test_the_checks_see_what_a_restored_shop_lacks(
     backups: list[Taken], install: Callable[..., Installation]
 ) -> None:
     lacking = replace(backups[0], products={"acknowledged and not in the archive"})
-    installation = install()
+    installation = install(empty=True)
     faults = await faults_of_restored(lacking, installation)
     assert faults == ["product acknowledged and not in the archive is missing"]
     next(installation.data.glob("files/*/*/*/zoom-*.webp")).unlink()
@@ -50,7 +50,7 @@ def test_a_damaged_archive_is_refused_and_nothing_is_made(
         content[-len(content) // 50] ^= 0x01
     archive = tmp_path / "damaged.backup"
     archive.write_bytes(content)
-    installation = install()
+    installation = install(empty=True)
     done = installation.run("restore", str(archive))
     assert done.returncode == 1, done.stdout
     assert done.stderr.startswith("kasuwa: ")

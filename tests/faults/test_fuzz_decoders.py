@@ -4,7 +4,7 @@ from tests.faults.fuzz_decoders import fuzz
 
 
 def test_fuzzing_finds_no_fault() -> None:
-    fuzzed = fuzz(20)
+    fuzzed = fuzz(60)
     assert fuzzed.fault == ""
     assert fuzzed.executions > 1000
 

@@ -25,7 +25,7 @@ async def test_every_hostile_file_ends_in_a_result_or_a_problem_within_its_limit
     assert [outcome for outcome in report.outcomes if outcome.result == "ImagingBusy"] == []
     # What was measured is what they cost.
     assert report.peak_mb > 100
-    assert sum(outcome.cpu_seconds for outcome in report.outcomes) > 5
+    assert sum(outcome.cpu_seconds for outcome in report.outcomes) > 2
     read = [outcome for outcome in report.outcomes if not outcome.reason]
     assert {outcome.result for outcome in read} >= {
         "PNG",

@@ -1,27 +1,24 @@
 """Hostile files, addresses and JSON over HTTP, through every API: only yes and a clear no, and no harm."""
 
-import asyncio
 from collections import Counter
 from collections.abc import Callable, Sequence
-
-import httpx
 
 from tests.base.fetch.test_guard import HOSTILE_URLS
 from tests.conftest import picture_bytes
 from tests.faults.doors import operations_that_fetch, show_one, url_doors
 from tests.faults.hostile_calls import hostile_calls
+from tests.faults.hostile_uploads import send_all, send_files
 from tests.faults.installation import Installation
-from tests.faults.uploads import UPLOADS, Call, Stage, new_product, staged
+from tests.faults.uploads import UPLOADS, new_product, staged
 from tools.hostile_corpus import read_corpus
 
 FILES = 120
 _LARGEST_BYTES = 1024 * 1024
-# What writing is for: the sessions and quotas of the callers, and the server's own work, are not.
+# Every table of a merchant's rows.
 _KEPT_TABLES = """
     SELECT c.relname FROM pg_class c
+    JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'merchant_id' AND NOT a.attisdropped
     WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r'
-      AND c.relname = ANY ('{product,variant,stock_balance,stock_movement,picture,product_picture,store,
-                             user_account,merchant,membership,login_name,access_token,audit}')
     ORDER BY 1
 """
 
@@ -30,53 +27,6 @@ def pinned_files() -> list[tuple[str, bytes]]:
     """The same 120 of the corpus each time: those whose names lie evenly in the alphabet."""
     files = sorted((name, content) for name, content in read_corpus() if len(content) <= _LARGEST_BYTES)
     return files[:: len(files) // FILES][:FILES]
-
-
-async def send_all(
-    stage: Stage, calls: Sequence[tuple[str, Call]], *, may_be_taken: bool = True
-) -> tuple[Counter[int], list[str]]:
-    """Send them four at a time; the statuses, and every answer that is neither 4xx nor a 2xx that may be."""
-    least = 200 if may_be_taken else 400
-    statuses: Counter[int] = Counter()
-    faults: list[str] = []
-    waiting = iter(calls)
-
-    async def work(client: httpx.AsyncClient) -> None:
-        for words, call in waiting:
-            try:
-                answer = await client.request(
-                    call.method, stage.server.url + call.path, headers=call.headers, content=call.content
-                )
-            except httpx.TransportError as error:
-                faults.append(f"{words}: {error!r}")
-                continue
-            statuses[answer.status_code] += 1
-            if not least <= answer.status_code < 500 or answer.status_code == 429:
-                faults.append(f"{words}: {answer.status_code} {answer.text[:200]}")
-
-    async with httpx.AsyncClient(timeout=30) as client:
-        await asyncio.gather(*(work(client) for _ in range(4)))
-    return statuses, faults
-
-
-async def send_files(
-    installation: Installation, files: Sequence[tuple[str, bytes]]
-) -> tuple[Counter[int], list[str]]:
-    """Each file through each API; a worker that died is a fault."""
-    async with staged(installation) as stage:
-        async with installation.services() as services:
-            product = await new_product(services, stage.shop)
-        workers = stage.server.workers()
-        calls = [
-            (f"{api} {name}", upload(stage, product, content, 1))
-            for name, content in files
-            for api, upload in UPLOADS.items()
-        ]
-        statuses, faults = await send_all(stage, calls)
-        if stage.server.workers() != workers:
-            faults.append("a worker died")
-        stage.server.stop()
-    return statuses, faults
 
 
 async def test_hostile_files_are_taken_or_refused(install: Callable[..., Installation]) -> None:
@@ -183,6 +133,17 @@ async def test_hostile_json_is_refused_and_writes_nothing(install: Callable[...,
     assert sum(statuses.values()) == count
     assert count > 500
     assert all(200 <= status < 500 for status in statuses)
+
+
+async def test_the_check_sees_a_row_that_was_written(install: Callable[..., Installation]) -> None:
+    installation = install()
+    async with staged(installation) as stage, installation.services() as services:
+        before = await contents(installation)
+        await new_product(services, stage.shop)
+        after = await contents(installation)
+    written = {name for name in before if before[name] != after[name]}
+    assert {"product", "variant", "price", "audit_entry"} <= written
+    assert "stock_transfer" not in written
 
 
 async def test_the_check_sees_a_server_that_reads_anything(install: Callable[..., Installation]) -> None:

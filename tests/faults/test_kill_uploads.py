@@ -29,6 +29,7 @@ def test_every_api_is_tried() -> None:
     ("broken", "sign"),
     [
         ("answer-before-files", "has None bytes"),
+        ("leave-files", "belongs to no picture"),
         ("answer-before-commit", "lost ['"),
         ("forget-keys", "more than once ['"),
     ],

@@ -1,7 +1,9 @@
 """What the operator's Prometheus sees: each number moves when what it counts happens."""
 
 import asyncio
+import os
 import re
+import signal
 from collections.abc import AsyncIterator
 
 import pytest
@@ -69,16 +71,33 @@ async def test_the_queue_shows_its_depth_and_its_oldest_job(alone: Web, shop: Sh
         )
 
 
-async def test_decoding_a_picture_is_observed(web: Web, shop: Shop) -> None:
+@pytest.mark.parametrize(
+    ("outcome", "content", "status"),
+    [("done", picture_bytes("PNG", seed=77), 200), ("refused", picture_bytes("PNG")[:60], 400)],
+    ids=["done", "refused"],
+)
+async def test_decoding_a_picture_is_observed(
+    web: Web, shop: Shop, outcome: str, content: bytes, status: int
+) -> None:
+    observed = rf'kasuwa_imaging_seconds_count\{{outcome="{outcome}"\}}'
     item = await make(web, shop)
-    before = await number(web, r'kasuwa_imaging_seconds_count\{outcome="done"\}')
+    before = await number(web, observed)
     answer = await web.post(
         stock(shop, f"/{item['itemId']}/addpicture"),
         headers=session(shop, **{"content-type": "image/png"}),
-        content=picture_bytes("PNG", seed=77),
+        content=content,
     )
-    assert answer.status_code == 200
-    assert await number(web, r'kasuwa_imaging_seconds_count\{outcome="done"\}') == before + 1
+    assert answer.status_code == status
+    assert await number(web, observed) == before + 1
+
+
+async def test_a_process_for_pictures_that_died_is_counted(web: Web) -> None:
+    imaging = web.services.imaging
+    await imaging.render(picture_bytes("PNG"))
+    before = await number(web, "kasuwa_imaging_losses_total")
+    os.kill(imaging.processes()[0].pid, signal.SIGKILL)
+    await imaging.render(picture_bytes("PNG"))
+    assert await number(web, "kasuwa_imaging_losses_total") == before + 1
 
 
 async def test_a_refused_address_is_counted(web: Web) -> None:
@@ -87,10 +106,3 @@ async def test_a_refused_address_is_counted(web: Web) -> None:
     with pytest.raises(Exception, match="does not answer"):
         await web.services.fetcher.fetch("http://127.0.0.1/")
     assert await number(web, refused) == before + 1
-
-
-async def test_a_ledger_fault_is_counted(web: Web) -> None:
-    faults = r'kasuwa_ledger_faults_total\{ledger="stock"\}'
-    before = await number(web, faults)
-    metrics.ledger_faults.labels("stock").inc()
-    assert await number(web, faults) == before + 1

@@ -929,7 +929,7 @@ class Problem(Struct, frozen=True, kw_only=True):
 class ProblemError(Struct, frozen=True, kw_only=True):
     """One fault."""
 
-    pointer: Annotated[str, Meta(pattern="^#?(/.*)?$")] | UnsetType = UNSET
+    pointer: Annotated[str, Meta(pattern="^#?(/[\\s\\S]*)?$")] | UnsetType = UNSET
     detail: str
     code: Annotated[str, Meta(pattern="^[a-z][a-z0-9_]*$")]
 
@@ -1301,7 +1301,7 @@ class StocktakeCounts(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class StocktakeLine(Struct, frozen=True, kw_only=True):
-    """What was counted of a variant, and what the books had at that moment"""
+    """What was counted of a variant, and what the books had at that moment with the corrections since"""
 
     variantId: Uuid
     itemId: Uuid

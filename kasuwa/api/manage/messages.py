@@ -12,6 +12,7 @@ from kasuwa.domain.messages.errors import MessageNotFound
 from kasuwa.domain.messages.queries import MessageFilter, get_languages
 from kasuwa.domain.messages.queries import list_messages as list_summaries
 from kasuwa.domain.messages.records import Languages, MessageSummary
+from kasuwa.domain.users.confirming import require_login
 
 Json = dict[str, Any]
 
@@ -39,6 +40,7 @@ async def get_language(context: Context) -> Json:
 
 @api.operation("chooseMessageLanguage")
 async def choose(context: Context, body: MessageLanguageChoice) -> Json:
+    require_login(context)
     return _languages(await choose_language(context, body.language, for_shop=body.scope == "shop"))
 
 

@@ -30,7 +30,7 @@ from kasuwa.base.problems import FieldFault, Invalid
 from kasuwa.domain.media.keeping import keep_bytes
 from kasuwa.domain.media.records import STOREHARMONY_FORMATS
 from kasuwa.domain.permissions import Permission
-from kasuwa.domain.reference.contacts import read_email, read_mobile
+from kasuwa.domain.reference.contacts import read_email, read_number
 from kasuwa.domain.reference.places import effective_percent, read_country, read_currency
 from kasuwa.domain.reference.regions import prepare_countries
 from kasuwa.domain.stores.settings import pictures, records
@@ -212,17 +212,17 @@ def _country(body: StoreSettingsChange, before: records.StoreSettings) -> str:
 
 
 def _change(body: StoreSettingsChange, country_code: str) -> records.SettingsChange:
-    def mobile(text: str, pointer: str) -> str:
-        return read_mobile(text, country_code, pointer)
+    def number(text: str, pointer: str) -> str:
+        return read_number(text, country_code, pointer)
 
     readers: dict[str, Read] = {
         "/business/secondEmail": read_email,
-        "/business/secondMobile": mobile,
+        "/business/secondMobile": number,
         "/site/domain": read_domain,
         **{f"/social/{name}": read_handle for name in ("facebook", "twitter", "instagram", "youtube")},
-        "/social/whatsapp": mobile,
-        "/features/helpline": mobile,
-        "/features/whatsappNo": mobile,
+        "/social/whatsapp": number,
+        "/features/helpline": number,
+        "/features/whatsappNo": number,
         "/features/contactEmail": read_email,
         "/features/mobileAppLink": read_link,
         "/walkIn/customerId": lambda text, _: str(read_id(text) or _NOBODYS),
@@ -237,7 +237,7 @@ def _change(body: StoreSettingsChange, country_code: str) -> records.SettingsCha
             if name in names:
                 written[names[name]] = value
     return records.SettingsChange(
-        facts=_facts(body.business, mobile) | _tax(body.tax),
+        facts=_facts(body.business, number) | _tax(body.tax),
         written=written,
         features=_named(body.features, "/features", readers),
         pages={

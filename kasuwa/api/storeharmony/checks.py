@@ -38,7 +38,7 @@ async def verify_mobile(context: Context, exchange: Exchange, query: VerifyMobil
         "countryCode": facts.country_code or UNSET,
     }
     if not facts.is_valid:
-        # Its length is right and no network has it: a code would reach nobody.
+        # Its length is right and no mobile network has it: a code would reach nobody.
         return MobileVerification(mobile=mobile, valid=False, codeSent=False, verified=False, **known)
     check = await _check(exchange, "mobile", mobile, query.code, query.reference)
     return MobileVerification(mobile=mobile, valid=True, **_state(check), **known)

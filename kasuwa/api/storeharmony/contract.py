@@ -1238,7 +1238,7 @@ class EstoreOrderLine(Struct, frozen=True, kw_only=True):
     itemId: Annotated[str, Meta(min_length=1, max_length=64)]
     productId: Annotated[str, Meta(min_length=1, max_length=64)] | UnsetType = UNSET
     variantId: Annotated[str, Meta(max_length=64)] | UnsetType = UNSET
-    sku: Annotated[str, Meta(max_length=255, pattern="^\\S(.{0,253}\\S)?$")] | UnsetType = UNSET
+    sku: Annotated[str, Meta(max_length=255)] | UnsetType = UNSET
     barcode: Annotated[str, Meta(max_length=64)] | UnsetType = UNSET
     itemName: Annotated[str, Meta(max_length=255)]
     unit: Annotated[str, Meta(max_length=32)] | UnsetType = UNSET
@@ -1258,7 +1258,7 @@ class EstoreOrderLineRequest(Struct, frozen=True, kw_only=True):
 
     itemId: Annotated[str, Meta(min_length=1, max_length=64)] | UnsetType = UNSET
     productSlug: Annotated[str, Meta(min_length=1, max_length=160)] | UnsetType = UNSET
-    sku: Annotated[str, Meta(min_length=1, max_length=255, pattern="^\\S(.{0,253}\\S)?$")] | UnsetType = UNSET
+    sku: Annotated[str, Meta(min_length=1, max_length=255)] | UnsetType = UNSET
     variantId: Annotated[str, Meta(min_length=1, max_length=64)] | UnsetType = UNSET
     qtyOrdered: Number
     remark: Annotated[str, Meta(max_length=500)] | UnsetType = UNSET
@@ -1444,7 +1444,7 @@ class EstoreProduct(Struct, frozen=True, kw_only=True):
     category: Annotated[str, Meta(max_length=255)] | UnsetType = UNSET
     subCategory: Annotated[str, Meta(max_length=255)] | UnsetType = UNSET
     thumbnail: Annotated[str, Meta(max_length=2048)] | UnsetType = UNSET
-    sku: Annotated[str, Meta(max_length=255, pattern="^\\S(.{0,253}\\S)?$")] | UnsetType = UNSET
+    sku: Annotated[str, Meta(max_length=255)] | UnsetType = UNSET
     groupSku: Annotated[str, Meta(max_length=64)] | UnsetType = UNSET
     price: Number
     oldprice: Number | UnsetType = UNSET
@@ -1851,7 +1851,7 @@ class EstoreVariant(Struct, frozen=True, kw_only=True):
     """One buyable variation of a product."""
 
     variantId: Annotated[str, Meta(min_length=1, max_length=64)]
-    sku: Annotated[str, Meta(max_length=255, pattern="^\\S(.{0,253}\\S)?$")] | UnsetType = UNSET
+    sku: Annotated[str, Meta(max_length=255)] | UnsetType = UNSET
     barcode: Annotated[str, Meta(max_length=64)] | UnsetType = UNSET
     name: Annotated[str, Meta(max_length=255)] | UnsetType = UNSET
     options: Annotated[list[EstoreVariantOptionsItem], Meta(max_length=10)] | UnsetType = UNSET
@@ -2818,7 +2818,7 @@ class Problem(Struct, frozen=True, kw_only=True):
 class ProblemError(Struct, frozen=True, kw_only=True):
     """One fault."""
 
-    pointer: Annotated[str, Meta(pattern="^#?(/.*)?$")] | UnsetType = UNSET
+    pointer: Annotated[str, Meta(pattern="^#?(/[\\s\\S]*)?$")] | UnsetType = UNSET
     detail: str
     code: Annotated[str, Meta(pattern="^[a-z][a-z0-9_]*$")]
 
@@ -2851,7 +2851,7 @@ class ProductSalesRow(Struct, frozen=True, kw_only=True):
     """Sales of one product."""
 
     itemId: Annotated[str, Meta(min_length=1, max_length=64)]
-    sku: Annotated[str, Meta(max_length=255, pattern="^\\S(.{0,253}\\S)?$")] | UnsetType = UNSET
+    sku: Annotated[str, Meta(max_length=255)] | UnsetType = UNSET
     title: Annotated[str, Meta(max_length=255)]
     categoryId: Annotated[str, Meta(max_length=64)] | UnsetType = UNSET
     categoryName: Annotated[str, Meta(max_length=120)] | UnsetType = UNSET
@@ -2887,7 +2887,7 @@ class ReceiptLine(Struct, frozen=True, kw_only=True):
 
     lineNo: Annotated[int, Meta(ge=1, le=2147483647)]
     itemId: Annotated[str, Meta(min_length=1, max_length=64)]
-    sku: Annotated[str, Meta(max_length=255, pattern="^\\S(.{0,253}\\S)?$")] | UnsetType = UNSET
+    sku: Annotated[str, Meta(max_length=255)] | UnsetType = UNSET
     title: Annotated[str, Meta(max_length=255)]
     variant: Annotated[str, Meta(max_length=120)] | UnsetType = UNSET
     quantity: Number
@@ -3250,7 +3250,7 @@ class RestroProduct(Struct, frozen=True, kw_only=True):
     category: Annotated[str, Meta(max_length=255)] | UnsetType = UNSET
     subCategory: Annotated[str, Meta(max_length=255)] | UnsetType = UNSET
     thumbnail: Annotated[str, Meta(max_length=2048)] | UnsetType = UNSET
-    sku: Annotated[str, Meta(max_length=255, pattern="^\\S(.{0,253}\\S)?$")] | UnsetType = UNSET
+    sku: Annotated[str, Meta(max_length=255)] | UnsetType = UNSET
     groupSku: Annotated[str, Meta(max_length=64)] | UnsetType = UNSET
     price: Number
     oldprice: Number | UnsetType = UNSET
@@ -3493,7 +3493,7 @@ class SalesDetailRow(Struct, frozen=True, kw_only=True):
     quantitySold: Number
     date: Date
     soldAt: DateTime
-    sku: Annotated[str, Meta(max_length=255, pattern="^\\S(.{0,253}\\S)?$")] | UnsetType = UNSET
+    sku: Annotated[str, Meta(max_length=255)] | UnsetType = UNSET
     variant: Annotated[str, Meta(max_length=120)] | UnsetType = UNSET
     categoryId: Annotated[str, Meta(max_length=64)] | UnsetType = UNSET
     cashierId: Annotated[str, Meta(max_length=64)] | UnsetType = UNSET
@@ -3773,7 +3773,17 @@ class StockBulkItem(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """Simple product or product with variants"""
 
     name: Annotated[str, Meta(min_length=1, max_length=255)]
-    sku: Annotated[str, Meta(min_length=1, max_length=255, pattern="^\\S(.{0,253}\\S)?$")] | UnsetType = UNSET
+    sku: (
+        Annotated[
+            str,
+            Meta(
+                min_length=1,
+                max_length=255,
+                pattern="^[^\\s\\x1c-\\x1f\\x85\\ufeff](.{0,253}[^\\s\\x1c-\\x1f\\x85\\ufeff])?$",
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
     barcode: Annotated[str, Meta(pattern="^[\\x20-\\x7e]{1,80}$")] | None | UnsetType = UNSET
     description: Annotated[str, Meta(max_length=65535)] | None | UnsetType = UNSET
     brand: Annotated[str, Meta(max_length=120)] | None | UnsetType = UNSET
@@ -3996,15 +4006,15 @@ class StockItem(Struct, frozen=True, kw_only=True):
     storeId: Annotated[str, Meta(min_length=1, max_length=64)]
     type: Literal["simple", "variant"]
     status: Literal["active", "inactive", "archived"]
-    sku: Annotated[str, Meta(min_length=1, max_length=255, pattern="^\\S(.{0,253}\\S)?$")]
+    sku: Annotated[str, Meta(min_length=1, max_length=255)]
     barcode: str | None | UnsetType = UNSET
     name: Annotated[str, Meta(min_length=1, max_length=255)]
     slug: str | UnsetType = UNSET
     description: Annotated[str, Meta(max_length=65535)] | None | UnsetType = UNSET
-    brand: Annotated[str, Meta(max_length=120)] | None | UnsetType = UNSET
+    brand: Annotated[str, Meta(max_length=600)] | None | UnsetType = UNSET
     unit: StockUnit
     tags: (
-        Annotated[list[Annotated[str, Meta(min_length=1, max_length=40)]], Meta(max_length=30)] | UnsetType
+        Annotated[list[Annotated[str, Meta(min_length=1, max_length=600)]], Meta(max_length=1000)] | UnsetType
     ) = UNSET
     categories: list[StockCategoryRef]
     prices: StockPrices
@@ -4034,7 +4044,17 @@ class StockItemCreate(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """Simple product to create"""
 
     name: Annotated[str, Meta(min_length=1, max_length=255)]
-    sku: Annotated[str, Meta(min_length=1, max_length=255, pattern="^\\S(.{0,253}\\S)?$")] | UnsetType = UNSET
+    sku: (
+        Annotated[
+            str,
+            Meta(
+                min_length=1,
+                max_length=255,
+                pattern="^[^\\s\\x1c-\\x1f\\x85\\ufeff](.{0,253}[^\\s\\x1c-\\x1f\\x85\\ufeff])?$",
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
     barcode: Annotated[str, Meta(pattern="^[\\x20-\\x7e]{1,80}$")] | None | UnsetType = UNSET
     description: Annotated[str, Meta(max_length=65535)] | None | UnsetType = UNSET
     brand: Annotated[str, Meta(max_length=120)] | None | UnsetType = UNSET
@@ -4092,7 +4112,17 @@ class StockItemUpdate(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """Fields to change; absent ones stay, prices and quantities have their own operations"""
 
     name: Annotated[str, Meta(min_length=1, max_length=255)] | UnsetType = UNSET
-    sku: Annotated[str, Meta(min_length=1, max_length=255, pattern="^\\S(.{0,253}\\S)?$")] | UnsetType = UNSET
+    sku: (
+        Annotated[
+            str,
+            Meta(
+                min_length=1,
+                max_length=255,
+                pattern="^[^\\s\\x1c-\\x1f\\x85\\ufeff](.{0,253}[^\\s\\x1c-\\x1f\\x85\\ufeff])?$",
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
     barcode: Annotated[str, Meta(pattern="^[\\x20-\\x7e]{1,80}$")] | None | UnsetType = UNSET
     description: Annotated[str, Meta(max_length=65535)] | None | UnsetType = UNSET
     brand: Annotated[str, Meta(max_length=120)] | None | UnsetType = UNSET
@@ -4124,7 +4154,17 @@ class StockItemWithVariantsCreate(Struct, frozen=True, kw_only=True, forbid_unkn
     """Product with variants to create"""
 
     name: Annotated[str, Meta(min_length=1, max_length=255)]
-    sku: Annotated[str, Meta(min_length=1, max_length=255, pattern="^\\S(.{0,253}\\S)?$")] | UnsetType = UNSET
+    sku: (
+        Annotated[
+            str,
+            Meta(
+                min_length=1,
+                max_length=255,
+                pattern="^[^\\s\\x1c-\\x1f\\x85\\ufeff](.{0,253}[^\\s\\x1c-\\x1f\\x85\\ufeff])?$",
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
     barcode: Annotated[str, Meta(pattern="^[\\x20-\\x7e]{1,80}$")] | None | UnsetType = UNSET
     description: Annotated[str, Meta(max_length=65535)] | None | UnsetType = UNSET
     brand: Annotated[str, Meta(max_length=120)] | None | UnsetType = UNSET
@@ -4471,15 +4511,15 @@ class StockSkuMatch(Struct, frozen=True, kw_only=True):
     storeId: Annotated[str, Meta(min_length=1, max_length=64)]
     type: Literal["simple", "variant"]
     status: Literal["active", "inactive", "archived"]
-    sku: Annotated[str, Meta(min_length=1, max_length=255, pattern="^\\S(.{0,253}\\S)?$")]
+    sku: Annotated[str, Meta(min_length=1, max_length=255)]
     barcode: str | None | UnsetType = UNSET
     name: Annotated[str, Meta(min_length=1, max_length=255)]
     slug: str | UnsetType = UNSET
     description: Annotated[str, Meta(max_length=65535)] | None | UnsetType = UNSET
-    brand: Annotated[str, Meta(max_length=120)] | None | UnsetType = UNSET
+    brand: Annotated[str, Meta(max_length=600)] | None | UnsetType = UNSET
     unit: StockUnit
     tags: (
-        Annotated[list[Annotated[str, Meta(min_length=1, max_length=40)]], Meta(max_length=30)] | UnsetType
+        Annotated[list[Annotated[str, Meta(min_length=1, max_length=600)]], Meta(max_length=1000)] | UnsetType
     ) = UNSET
     categories: list[StockCategoryRef]
     prices: StockPrices
@@ -4512,7 +4552,7 @@ class StockTax(Struct, frozen=True, kw_only=True):
     taxable: bool
     taxRate: Number | UnsetType = UNSET
     vatType: Literal["inclusive", "exclusive"] | UnsetType = UNSET
-    taxCode: Annotated[str, Meta(max_length=32)] | None | UnsetType = UNSET
+    taxCode: Annotated[str, Meta(max_length=40)] | None | UnsetType = UNSET
 
 
 class StockTransfer(Struct, frozen=True, kw_only=True):
@@ -4561,7 +4601,7 @@ class StockVariant(Struct, frozen=True, kw_only=True):
 
     variantId: Annotated[str, Meta(min_length=1, max_length=64)]
     itemId: Annotated[str, Meta(min_length=1, max_length=64)]
-    sku: Annotated[str, Meta(min_length=1, max_length=255, pattern="^\\S(.{0,253}\\S)?$")]
+    sku: Annotated[str, Meta(min_length=1, max_length=255)]
     barcode: str | None | UnsetType = UNSET
     name: str
     options: list[StockOptionValueShown]
@@ -4580,7 +4620,17 @@ class StockVariant(Struct, frozen=True, kw_only=True):
 class StockVariantInput(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Variant to create; prices of the product hold when it has none, now and after they change"""
 
-    sku: Annotated[str, Meta(min_length=1, max_length=255, pattern="^\\S(.{0,253}\\S)?$")] | UnsetType = UNSET
+    sku: (
+        Annotated[
+            str,
+            Meta(
+                min_length=1,
+                max_length=255,
+                pattern="^[^\\s\\x1c-\\x1f\\x85\\ufeff](.{0,253}[^\\s\\x1c-\\x1f\\x85\\ufeff])?$",
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
     barcode: Annotated[str, Meta(pattern="^[\\x20-\\x7e]{1,80}$")] | None | UnsetType = UNSET
     options: Annotated[list[StockOptionValue], Meta(min_length=1, max_length=3)]
     prices: StockPriceInput | UnsetType = UNSET

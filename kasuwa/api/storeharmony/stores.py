@@ -21,7 +21,7 @@ from kasuwa.domain.banking.queries import accounts_shown
 from kasuwa.domain.reference.contacts import read_email
 from kasuwa.domain.reference.places import read_currency, read_degrees, read_tax_rate
 from kasuwa.domain.stores.actions import open_location, switch_location
-from kasuwa.domain.stores.queries import get_location, list_locations
+from kasuwa.domain.stores.queries import get_location, list_locations, permissions_at
 from kasuwa.domain.stores.records import Entered, Location, LocationWish
 from kasuwa.domain.stores.settings.queries import read_front
 
@@ -70,7 +70,7 @@ async def profile_of(context: Context, location: Location) -> StoreProfile:
 
 async def accounts_of(context: Context, location: Location) -> list[BankAccountData]:
     """The bank accounts of the location in use, as its user may see them."""
-    shown = await accounts_shown(context, location.store_id, location.role)
+    shown = await accounts_shown(context, location.store_id, permissions_at(context, location))
     return [account_data(account) for account in shown]
 
 

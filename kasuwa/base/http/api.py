@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any, ClassVar
 
 import structlog
-from litestar import Request, Response
+from litestar import Request
 from litestar.enums import HttpMethod
 from litestar.handlers import HTTPRouteHandler
 from litestar.status_codes import HTTP_204_NO_CONTENT, HTTP_304_NOT_MODIFIED
@@ -167,18 +167,13 @@ class Api:
         return register
 
     def routes(self, services: Callable[[], Services]) -> list[HTTPRouteHandler]:
-        """Litestar's handlers, one for each operation and base path; those not built yet say so.
-
-        And one OPTIONS for each path, which comes first, or Litestar writes one that knows a single method.
-        """
-        methods: dict[str, set[str]] = {}
-        operations = []
+        """Litestar's handlers, one for each path; operations that are not built yet say so."""
+        at: dict[str, dict[str, Registered]] = {}
         for base in self.dialect.base_paths:
             for name, operation in self.dialect.operations.items():
-                methods.setdefault(_template(operation, base), set()).add(operation.method.upper())
                 registered = self.registered.get(name) or _unbuilt(self.dialect, operation)
-                operations.append(_route(registered, base, services))
-        return [*(_tell_methods(path, known) for path, known in methods.items()), *operations]
+                at.setdefault(_template(operation, base), {})[operation.method.upper()] = registered
+        return [_route(path, operations, services) for path, operations in at.items()]
 
 
 def _unbuilt(dialect: Dialect, operation: Operation) -> Registered:
@@ -191,33 +186,36 @@ def _template(operation: Operation, base: str) -> str:
     return re.sub(r"\{(\w+)\}", r"{\1:str}", base + operation.path)
 
 
-def _tell_methods(path: str, methods: set[str]) -> HTTPRouteHandler:
-    known = methods | {"OPTIONS"} | ({"HEAD"} if "GET" in methods else set())
-
-    async def tell() -> Response[None]:
-        return Response(None, status_code=204, headers={"Allow": ", ".join(sorted(known))})
-
-    return HTTPRouteHandler(path, http_method=HttpMethod.OPTIONS, status_code=204)(tell)
-
-
-def _route(registered: Registered, base: str, services: Callable[[], Services]) -> HTTPRouteHandler:
-    operation = registered.operation
-    wanted = frozenset(inspect.signature(registered.handler or _nothing).parameters)
-    unknown = wanted - {"context", "exchange", "path", "query", "body"}
-    assert not unknown, f"{operation.operation_id} asks for {sorted(unknown)}"
+def _route(
+    path: str, operations: Mapping[str, Registered], services: Callable[[], Services]
+) -> HTTPRouteHandler:
+    """One handler for all methods of a path: Litestar takes as long for each handler as for each path."""
+    methods = {"OPTIONS", *operations}
+    allow = {"allow": ", ".join(sorted(methods | {"HEAD"} if "GET" in methods else methods))}
+    wanted = {method: _wanted(one) for method, one in operations.items()}
 
     async def handle(request: AnyRequest) -> ASGIApp:
+        registered = operations.get(request.method)
+        if registered is None:
+            return _Written(KeptAnswer(HTTP_204_NO_CONTENT, allow, b""), {})
+        operation = registered.operation
         request.scope["state"]["operation"] = operation.operation_id
         exchange = Exchange(registered.dialect, request, operation, begin_context(services(), request))
-        return await answer(exchange, lambda: _act(registered, exchange, wanted))
+        return await answer(exchange, lambda: _act(registered, exchange, wanted[request.method]))
 
     return HTTPRouteHandler(
-        _template(operation, base),
-        http_method=HttpMethod(operation.method.upper()),
+        path,
+        http_method=[HttpMethod(method) for method in sorted(methods)],
         status_code=200,  # each answer says its own
-        name=f"{registered.dialect.name}:{base}:{operation.operation_id}",
-        opt={"operation": operation.operation_id, "dialect": registered.dialect.name},
     )(handle)
+
+
+def _wanted(registered: Registered) -> frozenset[str]:
+    """What the handler asks for, by the names of its parameters."""
+    wanted = frozenset(inspect.signature(registered.handler or _nothing).parameters)
+    unknown = wanted - {"context", "exchange", "path", "query", "body"}
+    assert not unknown, f"{registered.operation.operation_id} asks for {sorted(unknown)}"
+    return wanted
 
 
 def _nothing() -> None:

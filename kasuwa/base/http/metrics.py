@@ -42,9 +42,14 @@ db_pool_wait_seconds = Histogram(
 )
 imaging_seconds = Histogram(
     "kasuwa_imaging_seconds",
-    "Time to decode a picture and make its renditions.",
+    "Time to decode a picture and make its renditions: it was done, refused, or the processes were busy.",
     ["outcome"],
     buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+    registry=_registry,
+)
+imaging_losses = Counter(
+    "kasuwa_imaging_losses",
+    "Processes for pictures that died, or were killed as they did not end.",
     registry=_registry,
 )
 refused_fetches = Counter(

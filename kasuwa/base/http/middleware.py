@@ -17,23 +17,18 @@ from kasuwa.base.http.body import BodyMemory
 from kasuwa.base.http.compression import MIN_BYTES, Compressor, accepts_gzip, compressible
 from kasuwa.base.http.identity import RenderError, begin_request, id_header
 from kasuwa.base.http.origin import CrossOrigin, TrustedProxies
+from kasuwa.base.http.security_headers import Headers, security_headers
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Any, Any, Any], Awaitable[None]]
-Headers = list[tuple[bytes, bytes]]
 
 PROBE_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
 # What the log and the metrics call an answer that was never begun because the caller had gone.
 CALLER_GONE = 499
 _log = structlog.get_logger()
-_NOSNIFF = (b"x-content-type-options", b"nosniff")
-_REFERRER = (b"referrer-policy", b"no-referrer")
-_CSP = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
-_HTML_CSP = (b"content-security-policy", b"frame-ancestors 'none'")
-_HSTS = (b"strict-transport-security", b"max-age=31536000")
 
 
 class EdgeOptions(Struct, frozen=True, kw_only=True):
@@ -101,15 +96,7 @@ class _Answer:
         headers: Headers = list(message.get("headers", ()))
         present = {name.lower(): value for name, value in headers}
         headers += self.extra
-        if b"x-content-type-options" not in present:
-            headers.append(_NOSNIFF)
-        if b"referrer-policy" not in present:
-            headers.append(_REFERRER)
-        if b"content-security-policy" not in present:
-            html = present.get(b"content-type", b"").startswith(b"text/html")
-            headers.append(_HTML_CSP if html else _CSP)
-        if self.https:
-            headers.append(_HSTS)
+        headers += security_headers(present, https=self.https)
         message["headers"] = headers
         if compressible(self.status, present):
             headers.append((b"vary", b"Accept-Encoding"))

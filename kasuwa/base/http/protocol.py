@@ -21,6 +21,7 @@ from uvicorn.server import ServerState
 from kasuwa.base.http import metrics
 from kasuwa.base.http.gathering import GatheringTransport
 from kasuwa.base.http.identity import RenderError, begin_request, id_header
+from kasuwa.base.http.security_headers import security_headers
 
 # tcpi_bytes_acked in Linux' struct tcp_info.
 _ACKED_OFFSET_BYTES = 120
@@ -315,6 +316,8 @@ class GuardedProtocol(HttpToolsProtocol):
         headers, body = type(self).render_error(path, status)
         if not any(name.lower() == id_header(path) for name, _ in headers):
             headers = [*headers, (id_header(path), request_id.encode())]
+        present = {name.lower(): value for name, value in headers}
+        headers = [*headers, *security_headers(present, https=self.scheme == "https")]
         lines = [STATUS_LINE[status]]
         for name, value in [*self.server_state.default_headers, *headers]:
             lines += [name, b": ", value, b"\r\n"]

@@ -6,6 +6,7 @@ import hashlib
 import math
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Literal
 
 from msgspec import Struct
 
@@ -50,14 +51,20 @@ class Rendered(Struct, frozen=True):
 
 
 class Counts(Struct):
-    """What happened since the start, for the metrics."""
+    """What became of the children since the start."""
 
-    rendered: int = 0
-    refused: int = 0
-    busy: int = 0
     processes_started: int = 0
     processes_lost: int = 0
     processes_retired: int = 0
+
+
+Outcome = Literal["done", "refused", "busy"]
+Observe = Callable[[Outcome, float], None]
+"""Told what became of a picture, and its seconds, without the wait for a child except where it was busy."""
+
+
+def _unobserved(outcome: Outcome, seconds: float) -> None:
+    """What is told where nobody keeps count."""
 
 
 class Imaging:
@@ -65,8 +72,8 @@ class Imaging:
 
     Children start when they are needed and end after `idle_seconds` without work.
     `sizes` are boxes: name to width and height in px. `memory_bytes` is the address space of a child,
-    `seconds` its CPU and wall time for one picture, and the longest wait for a free child.
-    `observe_seconds` is told how long each picture took, waiting left out.
+    `seconds` its CPU and wall time for one picture, and the longest wait for a free child. `on_lost` is
+    called for each child that died, or had to be killed.
     """
 
     def __init__(
@@ -78,7 +85,8 @@ class Imaging:
         seconds: float = 5.0,
         max_waiting: int = 16,
         idle_seconds: float = 30.0,
-        observe_seconds: Callable[[float], None] | None = None,
+        observe: Observe = _unobserved,
+        on_lost: Callable[[], None] = lambda: None,
     ) -> None:
         self.counts = Counts()
         self._sizes = dict(sizes)
@@ -86,7 +94,8 @@ class Imaging:
         self._seconds = seconds
         self._max_waiting = max_waiting
         self._idle_seconds = idle_seconds
-        self._observe_seconds = observe_seconds
+        self._observe = observe
+        self._on_lost = on_lost
         self._slots = asyncio.Semaphore(processes)
         self._waiting = 0
         self._running = False
@@ -120,24 +129,24 @@ class Imaging:
 
         Raises NotAPicture, PictureTooBig, ImagingBusy.
         """
+        begun = time.perf_counter()
         if len(content) > CONTENT_LIMIT_BYTES:
-            self.counts.refused += 1
+            self._observe("refused", 0.0)
             raise PictureTooBig(f"The file is over {CONTENT_LIMIT_BYTES // MEBIBYTE} MB. Send a smaller one.")
         try:
             async with self._slot():
                 begun = time.perf_counter()
                 answer = await self._answer(messages.encode(messages.Job(content, sorted(accepted))))
-                if self._observe_seconds is not None:
-                    self._observe_seconds(time.perf_counter() - begun)
         except ImagingBusy:
-            self.counts.busy += 1
+            self._observe("busy", time.perf_counter() - begun)
             raise
+        took_seconds = time.perf_counter() - begun
         if isinstance(answer, messages.Broken):
             raise RuntimeError(f"a rendering process has a fault: {answer.reason}")
         if isinstance(answer, messages.Refused):
-            self.counts.refused += 1
+            self._observe("refused", took_seconds)
             raise (PictureTooBig if answer.too_big else NotAPicture)(answer.reason)
-        self.counts.rendered += 1
+        self._observe("done", took_seconds)
         digest = await asyncio.to_thread(hashlib.sha256, content)
         return Rendered(
             digest.hexdigest(), answer.format, answer.width_px, answer.height_px, tuple(answer.renditions)
@@ -217,7 +226,7 @@ class Imaging:
             if process.is_alive:
                 self._busy.add(process)
                 return process
-            self.counts.processes_lost += 1
+            self._note_loss()
         if not self._running:
             raise ImagingBusy("The server is stopping.")
         try:
@@ -248,9 +257,13 @@ class Imaging:
         self._end(process)
 
     async def _lose(self, process: RenderingProcess, *, grace_seconds: float) -> int:
-        self.counts.processes_lost += 1
+        self._note_loss()
         self._busy.discard(process)
         return await process.end(grace_seconds=grace_seconds)
+
+    def _note_loss(self) -> None:
+        self.counts.processes_lost += 1
+        self._on_lost()
 
     def _end(self, process: RenderingProcess) -> None:
         task = asyncio.create_task(process.end())

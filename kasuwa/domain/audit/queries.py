@@ -8,6 +8,7 @@ from msgspec import Struct
 from kasuwa.base.context import Context
 from kasuwa.base.db import Database
 from kasuwa.domain.permissions import Permission
+from kasuwa.domain.stores.reach import read_reach
 
 
 class AuditEntry(Struct, frozen=True):
@@ -47,7 +48,8 @@ _CONDITIONS = (
 async def list_entries(
     context: Context, wanted: AuditFilter, *, after: UUID | None, size: int
 ) -> list[AuditEntry]:
-    """The merchant's entries, the newest first, those that are older than `after` where it is given."""
+    """What was changed where the caller reads the trail, the newest first, those that are older than `after`
+    where it is given."""
     context.require(Permission.AUDIT_READ)
     conditions = ["merchant_id = current_merchant()"]
     values: dict[str, object] = {}
@@ -61,6 +63,8 @@ async def list_entries(
         conditions.append("audit_id < :after")
         values["after"] = after
     async with context.reading() as db:
+        reach = await read_reach(context, db, Permission.AUDIT_READ)
+        conditions += reach.conditions
         return await db.all(
             f"""
             SELECT audit_id, at, actor_kind, actor_id, action, subject_kind, subject_id, before, after,
@@ -71,6 +75,7 @@ async def list_entries(
             into=AuditEntry,
             size=size,
             **values,
+            **reach.values,
         )
 
 

@@ -1,6 +1,6 @@
 """Questions about bank accounts."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from typing import Any
 from uuid import UUID
 
@@ -14,7 +14,7 @@ from kasuwa.base.pages import Page
 from kasuwa.base.problems import Unauthenticated
 from kasuwa.domain.banking.errors import AccountNotFound
 from kasuwa.domain.banking.records import AccountWish, BankAccount, masked
-from kasuwa.domain.permissions import PERMISSIONS_OF_ROLE, Permission
+from kasuwa.domain.permissions import HOLDS_PERMISSION, Permission, holding
 
 COLUMNS = """
     a.bank_account_id, a.store_id, a.bank_code, a.bank_name, a.sealed_number, a.holder_name, a.account_type,
@@ -91,8 +91,8 @@ async def list_accounts(context: Context, wish: AccountWish) -> Page[BankAccount
     return Page(tuple(shown), wish.page, wish.size, total, True, cursor)
 
 
-async def accounts_shown(context: Context, store_id: UUID, role: str) -> list[BankAccount]:
-    """The accounts in use of a store of the caller's, as their role there may see them, the default first.
+async def accounts_shown(context: Context, store_id: UUID, permissions: Set[str]) -> list[BankAccount]:
+    """The accounts in use of a store of the caller's, as they may see them there, the default first.
 
     Who may not read accounts gets the numbers masked. The caller has been found to belong to the store.
     """
@@ -106,7 +106,7 @@ async def accounts_shown(context: Context, store_id: UUID, role: str) -> list[Ba
             into=opened(context),
             store_id=store_id,
         )
-    if Permission.BANK_READ in PERMISSIONS_OF_ROLE.get(role, frozenset()):
+    if Permission.BANK_READ in permissions:
         return rows
     return [msgspec.structs.replace(row, number=masked(row.number)) for row in rows]
 
@@ -119,14 +119,15 @@ async def get_users_account(context: Context, account_id: UUID | None) -> BankAc
             f"""
             SELECT {COLUMNS} FROM bank_account a
             JOIN membership m ON m.merchant_id = a.merchant_id AND m.store_id = a.store_id
-              AND m.user_id = :user_id AND m.status = 'active' AND m.role = ANY(:roles::text[])
+              AND m.user_id = :user_id AND m.status = 'active'
+              AND {HOLDS_PERMISSION}
             WHERE a.merchant_id = current_merchant() AND a.bank_account_id = :account_id
             """,  # noqa: S608 - our own columns
             into=opened(context),
             missing=AccountNotFound(),
             user_id=user_id(context),
             account_id=account_id,
-            roles=roles_with(Permission.BANK_READ),
+            **holding(Permission.BANK_READ),
         )
 
 
@@ -142,11 +143,6 @@ async def find_wallet_account(context: Context) -> BankAccount | None:
             into=opened(context),
             user_id=user_id(context),
         )
-
-
-def roles_with(permission: Permission) -> list[str]:
-    """The roles that bring the permission."""
-    return [str(role) for role, brought in PERMISSIONS_OF_ROLE.items() if permission in brought]
 
 
 def user_id(context: Context) -> UUID:

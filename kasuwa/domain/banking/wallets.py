@@ -7,9 +7,9 @@ from msgspec import Struct
 from kasuwa.base.audit import write_audit
 from kasuwa.base.context import Context
 from kasuwa.domain.banking.errors import AccountInactive, AccountNotFound
-from kasuwa.domain.banking.queries import COLUMNS, find_wallet_account, opened, roles_with, user_id
+from kasuwa.domain.banking.queries import COLUMNS, find_wallet_account, opened, user_id
 from kasuwa.domain.banking.records import BankAccount, number_marks
-from kasuwa.domain.permissions import Permission
+from kasuwa.domain.permissions import HOLDS_PERMISSION, Permission, holding
 from kasuwa.domain.reference.banks import find_bank
 
 
@@ -34,7 +34,8 @@ async def choose_wallet_account(context: Context, choice: WalletChoice) -> BankA
             f"""
             SELECT {COLUMNS} FROM bank_account a
             JOIN membership m ON m.merchant_id = a.merchant_id AND m.store_id = a.store_id
-              AND m.user_id = :user_id AND m.status = 'active' AND m.role = ANY(:roles::text[])
+              AND m.user_id = :user_id AND m.status = 'active'
+              AND {HOLDS_PERMISSION}
             WHERE a.merchant_id = current_merchant() AND a.store_id = :store_id
               AND (a.bank_account_id = :account_id
                    OR (a.bank_code = :bank_code AND a.number_mark = ANY(:marks::bytea[])))
@@ -43,7 +44,7 @@ async def choose_wallet_account(context: Context, choice: WalletChoice) -> BankA
             into=opened(context),
             missing=AccountNotFound(),
             user_id=user_id(context),
-            roles=roles_with(Permission.BANK_WRITE),
+            **holding(Permission.BANK_WRITE),
             store_id=choice.store_id or context.store_id,
             account_id=choice.account_id,
             bank_code=None if bank is None else bank.code,

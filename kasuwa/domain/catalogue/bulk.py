@@ -47,7 +47,7 @@ from kasuwa.domain.catalogue.bulk_rows import (
     update_variants,
 )
 from kasuwa.domain.catalogue.cards import cards_meanwhile
-from kasuwa.domain.catalogue.choices import arrange_variants
+from kasuwa.domain.catalogue.choices import LIMITS, Limits, arrange_variants
 from kasuwa.domain.catalogue.errors import ChoiceTaken, VariantsWrong
 from kasuwa.domain.catalogue.numbers import Numbers
 from kasuwa.domain.catalogue.price_feed import note_prices
@@ -72,18 +72,19 @@ async def write_products(
     atomic: bool = False,
     stock: StockWish = "kept",
     numbers: Numbers | None = None,
+    limits: Limits = LIMITS,
 ) -> list[Outcome]:
     """Make the products, or update those whose SKU is there; an outcome for each row, in their order.
 
     With `atomic` nothing is written when any row fails. `stock` says what an update does with quantities that
     are given: a row that expects something else than what lies there fails. A few hundred rows at a time;
     raises Unavailable when others keep taking the same SKUs meanwhile. `numbers` is where new products and
-    variants have theirs from.
+    variants have theirs from, `limits` how many variants a product may have.
     """
     context.require(Permission.STOCK_WRITE)
     if stock != "kept":
         context.require(Permission.STOCK_QUANTITY)
-    wish = _Wish(on_duplicate, atomic, stock, numbers or Numbers())
+    wish = _Wish(on_duplicate, atomic, stock, numbers or Numbers(), limits)
     async with context.transaction() as db:
         await share_category_tree(db)
         return await _write_or_part(context, db, refuse_repeated(rows), wish)
@@ -94,6 +95,7 @@ class _Wish(Struct, frozen=True):
     atomic: bool
     stock: StockWish
     numbers: Numbers
+    limits: Limits
 
 
 async def _write_or_part(
@@ -122,7 +124,7 @@ async def _try_to_write(
         try:
             # Not inside a transaction() of its own: that would fail the whole one with the attempt.
             async with context.attempt():
-                with passing_faults():
+                with wish.numbers.attempt(), passing_faults():
                     return await _write(context, db, rows, wish)
         except asyncpg.UniqueViolationError as error:
             # Somebody took a SKU between the look and the write: looked up again, it is a duplicate.
@@ -134,8 +136,8 @@ async def _try_to_write(
 
 
 async def _write(context: Context, db: Database, rows: Sequence[BulkRow], wish: _Wish) -> list[Outcome]:
-    plan = plan_rows(rows, await _look_up(context, db, rows), wish.on_duplicate)
-    await _prepare_updates(context, db, plan, wish.stock)
+    plan = plan_rows(rows, await _look_up(context, db, rows), wish.on_duplicate, wish.limits)
+    await _prepare_updates(context, db, plan, wish)
     if wish.atomic and plan.has_failed():
         return plan.outcomes_of_nothing()
     await _create(context, db, plan, wish.numbers)
@@ -218,7 +220,7 @@ async def _read_decimals(db: Database, units: set[str]) -> dict[str, int]:
     return {row.unit: row.decimals for row in found}
 
 
-async def _prepare_updates(context: Context, db: Database, plan: Plan, stock: StockWish) -> None:
+async def _prepare_updates(context: Context, db: Database, plan: Plan, wish: _Wish) -> None:
     """Hold the products that are to change, and reckon what changes of each."""
     if not plan.updates:
         return
@@ -248,7 +250,7 @@ async def _prepare_updates(context: Context, db: Database, plan: Plan, stock: St
         try:
             update.after = changed(before, update.row, plan.known.categories)
             update.changes = list(changes_of(before, update.after))
-            _reckon_variants(update, levels, stock, decimals[update.after.unit], context.store_id)
+            _reckon_variants(update, levels, wish, decimals[update.after.unit], context.store_id)
         except (VariantsWrong, ChoiceTaken) as wrong:
             plan.fail(update.index, wrong.faults)
             continue
@@ -265,14 +267,18 @@ async def _prepare_updates(context: Context, db: Database, plan: Plan, stock: St
 def _reckon_variants(
     update: Update,
     levels: dict[tuple[UUID, UUID], StockLevel],
-    stock: StockWish,
+    wish: _Wish,
     decimals: int,
     store_id: UUID,
 ) -> None:
     """Which variants come to the product, and what was counted of those that are there."""
     before, row = update.before, update.row
     known = {sku_key(variant.sku): variant for variant in sold(before)}
-    faults = []
+    faults: list[FieldFault] = []
+    # What a product with variants keeps of its own is not counted, but may say when to order again.
+    for opening in row.new.main.opening if row.new.main else ():
+        level = levels.get((opening.store_id, before.main.variant_id))
+        faults += reckon_stock(update, before.main, opening, level, wish.stock)
     for place, new in enumerate(row.new.variants, start=1):
         variant = known.get(sku_key(new.sku)) if new.sku else None
         if variant is None:
@@ -282,12 +288,13 @@ def _reckon_variants(
             continue
         for opening in new.opening:
             level = levels.get((opening.store_id, variant.variant_id))
-            faults += reckon_stock(update, variant, opening, level, stock)
+            faults += reckon_stock(update, variant, opening, level, wish.stock)
     if faults:
         raise VariantsWrong(faults=faults)
     if update.added:
         options = update.after.options
-        update.added = list(arrange_variants(options, update.added, sold=before.variants))
+        added = arrange_variants(options, update.added, sold=before.variants, limits=wish.limits)
+        update.added = list(added)
         update.changes += [FieldChange(new.sku or "", "variant", None, new.name) for new in update.added]
 
 

@@ -33,7 +33,12 @@ _VARIANT = {"barcode": "barcode", "variant.name": "name", "active": "active"}
 def changed(before: Product, row: BulkProduct, categories: Mapping[UUID, CategoryName]) -> Product:
     """The product with what the row gives. Variants that the row does not name stay as they are."""
     new = row.new
-    values: dict[str, Any] = {name: getattr(new, name) for name in _PLAIN if row.gives(name)}
+    values: dict[str, Any] = {
+        name: getattr(new, name)
+        for name in _PLAIN
+        # Spreadsheets save a text with line breaks of their own.
+        if row.gives(name) and _lines(getattr(new, name)) != _lines(getattr(before, name))
+    }
     if values.get("slug", "") is None:
         # Like a single update: the address follows the name, and only the name.
         del values["slug"]
@@ -56,6 +61,10 @@ def changed(before: Product, row: BulkProduct, categories: Mapping[UUID, Categor
     if before.kind == "simple":
         variants = (main,)
     return replace(before, **values, tax=replace(before.tax, **tax), main=main, variants=variants)
+
+
+def _lines(value: Any) -> Any:
+    return value.replace("\r\n", "\n") if isinstance(value, str) else value
 
 
 def sold(product: Product) -> tuple[Variant, ...]:

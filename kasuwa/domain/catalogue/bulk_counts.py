@@ -49,6 +49,13 @@ def reckon_stock(
         update.changes.append(FieldChange(variant.sku, "reorder", figures, wanted))
     if is_counted or is_reordered:
         stock = replace(opening, reorder_level=wanted[0], reorder_quantity=wanted[1], expected=expected)
-        count = Count(update.product_id, variant.variant_id, stock, is_counted, is_reordered)
+        count = Count(
+            update.product_id,
+            variant.variant_id,
+            stock,
+            is_counted,
+            is_reordered,
+            is_sold=variant.position > 0,
+        )
         update.counts.append(count)
     return ()

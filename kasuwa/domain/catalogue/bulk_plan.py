@@ -16,7 +16,7 @@ from kasuwa.domain.catalogue.bulk_records import (
     Outcome,
     Unreadable,
 )
-from kasuwa.domain.catalogue.choices import arrange_product
+from kasuwa.domain.catalogue.choices import LIMITS, Limits, arrange_product
 from kasuwa.domain.catalogue.errors import VariantsWrong
 from kasuwa.domain.catalogue.queries import sku_key
 from kasuwa.domain.catalogue.records import CategoryName, NewVariant, Price, Product
@@ -91,13 +91,15 @@ class Plan:
         ]
 
 
-def plan_rows(rows: Sequence[BulkRow], known: Known, on_duplicate: OnDuplicate) -> Plan:
+def plan_rows(
+    rows: Sequence[BulkRow], known: Known, on_duplicate: OnDuplicate, limits: Limits = LIMITS
+) -> Plan:
     """Say of each row whether it is made, changes a product, is left out or fails."""
     plan = Plan(rows, known)
     changing: set[UUID] = set()
     for index, row in enumerate(rows):
         if isinstance(row, BulkProduct):
-            row = _arranged(row)
+            row = _arranged(row, limits)
         if isinstance(row, Unreadable):
             plan.fail(index, row.faults)
             continue
@@ -128,10 +130,10 @@ def plan_rows(rows: Sequence[BulkRow], known: Known, on_duplicate: OnDuplicate) 
     return plan
 
 
-def _arranged(row: BulkProduct) -> BulkRow:
+def _arranged(row: BulkProduct, limits: Limits) -> BulkRow:
     """The row with its variants in order. One that gives no options adds to a product that has them."""
     try:
-        new = arrange_product(row.new) if row.new.options else row.new
+        new = arrange_product(row.new, limits) if row.new.options else row.new
     except VariantsWrong as wrong:
         return Unreadable(wrong.faults, sku_of(row))
     return BulkProduct(new=new, given=row.given)

@@ -25,8 +25,8 @@ class BulkProduct(Struct, frozen=True, kw_only=True):
 
     new: NewProduct
     given: frozenset[str] | None = None
-    # Of a file: categories by their paths, whose ids are put into `new` before it is written.
-    category_paths: tuple[str, ...] = ()
+    # Of a file: categories by the names from the top down, whose ids are put into `new` before it is written.
+    category_paths: tuple[tuple[str, ...], ...] = ()
 
     @property
     def sold(self) -> tuple[NewVariant, ...]:

@@ -60,7 +60,7 @@ HOLD_BALANCES = """
     JOIN store s ON s.merchant_id = b.merchant_id AND s.store_id = b.store_id
     WHERE v.merchant_id = current_merchant() AND v.variant_id = ANY(:variant_ids::uuid[])
     ORDER BY b.store_id, b.variant_id
-    FOR UPDATE OF b
+    FOR NO KEY UPDATE OF b
 """
 
 

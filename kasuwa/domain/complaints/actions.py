@@ -1,5 +1,6 @@
 """Keeping what people complain of, and saying what becomes of it."""
 
+import re
 from uuid import UUID
 
 from kasuwa.base.audit import write_audit
@@ -24,10 +25,10 @@ from kasuwa.domain.stores.queries import get_location
 from kasuwa.domain.users.profile import own_id, read_profile
 
 _BEGINNINGS = {
-    "image/png": (b"\x89PNG\r\n\x1a\n",),
-    "image/jpeg": (b"\xff\xd8\xff",),
-    "image/webp": (b"RIFF",),
-    "application/pdf": (b"%PDF-",),
+    "image/png": re.compile(rb"\x89PNG\r\n\x1a\n"),
+    "image/jpeg": re.compile(rb"\xff\xd8\xff"),
+    "image/webp": re.compile(rb"RIFF....WEBP", re.DOTALL),
+    "application/pdf": re.compile(rb"%PDF-"),
 }
 
 
@@ -184,7 +185,7 @@ def _check_files(attachments: tuple[Attachment, ...]) -> None:
     for place, one in enumerate(attachments):
         if len(one.content) > ATTACHMENT_BYTES:
             faults.append(FieldFault(f"/attachments/{place}/data", "too_long", "A file has 2 MB at most."))
-        elif not one.content.startswith(_BEGINNINGS[one.content_type]):
+        elif not _BEGINNINGS[one.content_type].match(one.content):
             faults.append(
                 FieldFault(f"/attachments/{place}/contentType", "format", "The bytes are of another kind.")
             )

@@ -1,94 +1,101 @@
-"""Categories of a file: named by their path, and made where there are none."""
+"""Categories of a file: found by their paths, and made where there are none."""
 
-from collections.abc import Sequence
-from functools import lru_cache
+from collections.abc import Mapping, Sequence
 from uuid import UUID
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from kasuwa.base.context import Context
 from kasuwa.base.db import Database
-from kasuwa.domain.catalogue.bulk_records import BulkProduct, BulkRow
+from kasuwa.base.problems import FieldFault, Forbidden, Problem, Unavailable
+from kasuwa.domain.catalogue.bulk_records import BulkProduct, BulkRow, Unreadable
 from kasuwa.domain.catalogue.categories import create_category
-from kasuwa.domain.exchange.cells import join_list, split_list
+from kasuwa.domain.catalogue.errors import CategoryNameTaken
+from kasuwa.domain.exchange.paths import Path, path_key
 from kasuwa.domain.exchange.rows import Group
 
 
-class _Category(Struct, frozen=True):
-    category_id: UUID
-    parent_id: UUID | None
-    name: str
-
-
 class CategoryPaths:
-    """The categories of a merchant by their paths: "Drinks > Malt"."""
+    """The categories of a merchant by the keys of their paths: however a file spells one, it is that one."""
 
-    def __init__(self, ids: dict[str, UUID]) -> None:
+    def __init__(self, ids: Mapping[Path, UUID]) -> None:
         self._ids = ids
 
     @classmethod
     async def load(cls, db: Database) -> "CategoryPaths":
-        """Those that are there; of two with one path the first holds."""
-        ids: dict[str, UUID] = {}
-        for category_id, path in (await read_paths(db)).items():
-            ids.setdefault(path, UUID(int=category_id.int))
-        return cls(ids)
+        return cls(await _ids_of_all(db))
 
     def has_all(self, groups: Sequence[Group]) -> bool:
         """Whether each category that the products name is there."""
-        return all(canonical(path) in self._ids for group in groups for path in _paths_of(group.row))
+        return all(path_key(path) in self._ids for group in groups for path in _paths_of(group.row))
 
-    async def with_new(self, context: Context, groups: Sequence[Group]) -> "CategoryPaths":
-        """Make the categories that the products name and that are not there: these and those."""
-        ids = self._ids if self.has_all(groups) else dict(self._ids)
+    async def with_new(
+        self, context: Context, groups: Sequence[Group]
+    ) -> tuple["CategoryPaths", list[BulkRow]]:
+        """Make the categories that the products name and that are not there: these and those.
+
+        And the rows with the ids of what they name; one whose category is refused fails with the reason.
+        """
+        if self.has_all(groups):
+            return self, [self._with_ids(group.row) for group in groups]
+        ids = dict(self._ids)
+        refused: dict[Path, FieldFault] = {}
         for path in (path for group in groups for path in _paths_of(group.row)):
-            if canonical(path) in ids:
+            if path_key(path) in ids or path_key(path) in refused:
                 continue
-            parent_id: UUID | None = None
-            names: list[str] = []
-            for name in split_list(path, ">"):
-                names.append(name)
-                at = join_list(names, ">", " > ")
-                if at not in ids:
-                    ids[at] = await create_category(context, name, parent_id=parent_id)
-                parent_id = ids[at]
-        return CategoryPaths(ids)
+            try:
+                ids |= await _make(context, path, ids)
+            except (Unavailable, Forbidden):
+                raise
+            except Problem as problem:
+                said = f"{problem.title}. {problem.detail}".rstrip()
+                refused[path_key(path)] = FieldFault("/categoryIds", problem.code, said)
+        made = CategoryPaths(ids)
+        return made, [made._with_ids(group.row, refused) for group in groups]
 
-    def with_ids(self, row: BulkRow) -> BulkRow:
-        """The row with the ids of the paths that it names."""
-        paths = _paths_of(row)
-        if not isinstance(row, BulkProduct) or not paths:
+    def _with_ids(self, row: BulkRow, refused: Mapping[Path, FieldFault] | None = None) -> BulkRow:
+        keys = [path_key(path) for path in _paths_of(row)]
+        if not isinstance(row, BulkProduct) or not keys:
             return row
-        ids = tuple(self._ids[canonical(path)] for path in paths)
-        return replace(row, new=replace(row.new, category_ids=ids))
+        faults = tuple(refused[key] for key in keys if key in refused) if refused else ()
+        if faults:
+            return Unreadable(faults, row.sold[0].sku)
+        return replace(row, new=replace(row.new, category_ids=tuple(self._ids[key] for key in keys)))
 
 
-def _paths_of(row: BulkRow) -> tuple[str, ...]:
+async def _make(context: Context, path: Path, known: Mapping[Path, UUID]) -> dict[Path, UUID]:
+    """Make what there is not of the path, all or nothing; answer its levels."""
+    try:
+        async with context.attempt():
+            return await _make_levels(context, path, known)
+    except CategoryNameTaken:
+        # Somebody else has made one of them meanwhile.
+        async with context.transaction() as db, context.attempt():
+            return await _make_levels(context, path, await _ids_of_all(db))
+
+
+async def _make_levels(context: Context, path: Path, known: Mapping[Path, UUID]) -> dict[Path, UUID]:
+    ids: dict[Path, UUID] = {}
+    parent_id: UUID | None = None
+    for level, name in enumerate(path, start=1):
+        key = path_key(path[:level])
+        parent_id = known.get(key) or await create_category(context, name, parent_id=parent_id)
+        ids[key] = parent_id
+    return ids
+
+
+def _paths_of(row: BulkRow) -> tuple[Path, ...]:
     return row.category_paths if isinstance(row, BulkProduct) else ()
 
 
-@lru_cache(1000)
-def canonical(path: str) -> str:
-    return join_list(split_list(path, ">"), ">", " > ")
-
-
-async def read_paths(db: Database) -> dict[UUID, str]:
+async def paths_of_all(db: Database) -> dict[UUID, Path]:
     """The path of each category, in the order in which they were made."""
     rows = await db.all(
-        """
-        SELECT category_id, parent_id, name FROM category
-        WHERE merchant_id = current_merchant() ORDER BY number
-        """,
-        into=_Category,
+        "SELECT category_id, path FROM category WHERE merchant_id = current_merchant() ORDER BY number",
+        into=lambda category_id, path: (UUID(int=category_id.int), tuple(path)),
     )
-    known = {row.category_id: row for row in rows}
-    paths = {}
-    for row in rows:
-        names: list[str] = []
-        at: _Category | None = row
-        while at is not None and len(names) < 50:
-            names.append(at.name)
-            at = known.get(at.parent_id) if at.parent_id else None
-        paths[row.category_id] = join_list(names[::-1], ">", " > ")
-    return paths
+    return dict(rows)
+
+
+async def _ids_of_all(db: Database) -> dict[Path, UUID]:
+    return {path_key(path): category_id for category_id, path in (await paths_of_all(db)).items()}

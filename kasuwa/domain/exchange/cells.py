@@ -21,12 +21,14 @@ class CellWrong(Exception):
 
 Read = Callable[[str], Any]
 
-_RISKY = re.compile(r"'*[=+\-@\t\r]")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _PLAIN = re.compile(r"-?[0-9]+(\.[0-9]+)?", re.ASCII)
 _GROUPED = re.compile(r"-?[0-9]{1,3}(,[0-9]{3})+(\.[0-9]+)?", re.ASCII)
 _EUROPEAN = re.compile(r"-?[0-9]{1,3}(\.[0-9]{3})+,[0-9]+", re.ASCII)
 _COMMA = re.compile(r"-?[0-9]+,([0-9]{1,2}|[0-9]{4,})", re.ASCII)
-_EXPONENT = re.compile(r"[0-9](\.[0-9]+)?[eE]\+?[0-9]+", re.ASCII)
+_EXPONENT = re.compile(r"[0-9]+(\.[0-9]+)?[eE][+-]?[0-9]+", re.ASCII)
+# How spreadsheets write a number that is too long for them. Nobody's code looks like this by chance.
+_ROUNDED = re.compile(r"[0-9](\.[0-9]+)?[eE]\+[0-9]{2,3}", re.ASCII)
 _SPACES = str.maketrans("", "", " \u00a0\u202f\u2009'")
 _SIGNS = "₦$€£R"
 _WORDS = {
@@ -41,34 +43,59 @@ _WORDS = {
 }
 
 
-def escape(text: str) -> str:
-    """The text as a cell that no spreadsheet takes for a formula."""
-    return "'" + text if _RISKY.match(text) else text
+def escape(text: str, *, code: bool = False) -> str:
+    """The text as a cell that no spreadsheet takes for a formula or a number with an exponent.
+
+    Of a `code` its outer blanks and line breaks are meant: the mark says so.
+    """
+    return "'" + text if _is_marked(text, code=code) else text
 
 
-def unescape(cell: str) -> str:
-    return cell[1:] if cell.startswith("'") and _RISKY.match(cell) else cell
+def unescape(cell: str, *, code: bool = False) -> str:
+    return cell[1:] if cell.startswith("'") and _is_marked(cell, code=code) else cell
 
 
-def read_text(least: int, most: int, *, code: bool = False, printable: bool = False) -> Read:
-    """A text of that length. A `code` is looked at for what spreadsheets do to long numbers."""
+def _is_marked(text: str, *, code: bool) -> bool:
+    """Whether the text, or what is left of it without marks, has a mark before it in a cell."""
+    bare = text.lstrip("'")
+    if bare.startswith(_FORMULA) or bare.isspace() or _EXPONENT.fullmatch(bare):
+        return True
+    return code and _is_odd(bare)
+
+
+def _is_odd(code: str) -> bool:
+    return code != code.strip() or "\n" in code
+
+
+def check_text(text: str, least: int, most: int) -> str:
+    """The text, if it can be kept. Raises CellWrong."""
+    if "\0" in text:
+        raise CellWrong("nul", "Take out the character NUL.")
+    if any("\ud800" <= c <= "\udfff" for c in text):
+        raise CellWrong("surrogate", "Take out the half character; it was damaged on its way.")
+    if not least <= len(text) <= most:
+        raise CellWrong("length", f"Give {least} to {most} characters; here are {len(text)}.")
+    return text
+
+
+def read_text(least: int, most: int) -> Read:
+    """A text of that length."""
+    return lambda cell: check_text(unescape(cell), least, most)
+
+
+def read_code(least: int, most: int) -> Read:
+    """A SKU or a barcode, looked at for what spreadsheets and typing do to it. A marked one is meant so."""
 
     def read(cell: str) -> str:
-        text = unescape(cell)
-        if "\0" in text:
-            raise CellWrong("nul", "Take out the character NUL.")
-        if any("\ud800" <= c <= "\udfff" for c in text):
-            raise CellWrong("surrogate", "Take out the half character; it was damaged on its way.")
-        if not least <= len(text) <= most:
-            raise CellWrong("length", f"Give {least} to {most} characters; here are {len(text)}.")
-        if code and _EXPONENT.fullmatch(text):
+        text = check_text(unescape(cell, code=True), least, most)
+        if text != cell:
+            return text
+        if _ROUNDED.fullmatch(text):
             raise CellWrong("rounded", "A spreadsheet has rounded this number; make the column text.")
-        if code and text != text.strip():
+        if text != text.strip():
             raise CellWrong("spaces", "Take out the spaces around it.")
-        if code and "\n" in text:
+        if "\n" in text:
             raise CellWrong("line", "Take out the line break.")
-        if printable and not all(" " <= c <= "~" for c in text):
-            raise CellWrong("characters", "Use letters without accents, digits and signs alone.")
         return text
 
     return read
@@ -179,28 +206,36 @@ def read_list(most: int, most_length: int) -> Read:
         words = tuple(word for word in split_list(unescape(cell), ";") if word)
         if len(words) > most or len(set(words)) < len(words):
             raise CellWrong("list", f"Give at most {most}, each once, parted by semicolons.")
-        check = read_text(1, most_length)
-        return tuple(check(word) for word in words)
+        return tuple(check_text(word, 1, most_length) for word in words)
 
     return read
 
 
 def split_list(text: str, sign: str) -> list[str]:
-    """The parts between the signs, without the spaces around them."""
-    parts, current = [], ""
+    """The parts between the signs, without the blanks around them. A backslash keeps what follows it."""
+    parts, current, kept = [], "", 0
     letters = iter(text)
     for letter in letters:
         if letter == "\\":
             current += next(letters, "")
+            kept = len(current)
         elif letter == sign:
-            parts.append(current.strip())
-            current = ""
-        else:
+            parts.append(current[:kept] + current[kept:].rstrip())
+            current, kept = "", 0
+        elif current or not letter.isspace():
             current += letter
-    parts.append(current.strip())
+    parts.append(current[:kept] + current[kept:].rstrip())
     return parts
 
 
 def join_list(parts: Sequence[str], sign: str, glue: str = "") -> str:
     """The other way round."""
-    return (glue or sign).join(part.replace("\\", "\\\\").replace(sign, f"\\{sign}") for part in parts)
+    return (glue or sign).join(_kept(part, sign) for part in parts)
+
+
+def _kept(part: str, sign: str) -> str:
+    """The part with backslashes before what is not to be a sign or a blank around it."""
+    kept = part.replace("\\", "\\\\").replace(sign, f"\\{sign}")
+    if part[-1:].isspace():
+        kept = f"{kept[:-1]}\\{kept[-1]}"
+    return f"\\{kept}" if part[:1].isspace() and len(part) > 1 else kept

@@ -13,21 +13,28 @@ from msgspec import Struct
 
 from kasuwa.base.money import decimals
 from kasuwa.base.tables import TableWrong
+from kasuwa.base.tables.records import MOST_CELL
+from kasuwa.domain.catalogue.choices import Limits
 from kasuwa.domain.exchange import cells
 from kasuwa.domain.exchange.cells import Read
+from kasuwa.domain.exchange.paths import read_paths
 
 OPTIONS = 3
+# Limits are the widest of our APIs, so that whatever they took comes back from a file. Where those set none:
+# what the indexes of brands and tags hold of any script, and what a cell holds.
+_MOST_INDEXED = 600
+LIMITS = Limits(options=OPTIONS, values=500, variants=500)
 
 # What each column says, in the words of BulkProduct.given. A column with None says where a row belongs.
 PRODUCT: dict[str, tuple[str, Read]] = {
     "name": ("name", cells.read_text(1, 255)),
-    "slug": ("slug", cells.read_text(1, 120)),
+    "slug": ("slug", cells.read_text(1, 255)),
     "status": ("status", cells.read_choice("active", "inactive")),
-    "description": ("description", cells.read_text(0, 65535)),
-    "brand": ("brand", cells.read_text(0, 120)),
+    "description": ("description", cells.read_text(0, MOST_CELL)),
+    "brand": ("brand", cells.read_text(0, _MOST_INDEXED)),
     "unit": ("unit", cells.read_text(1, 32)),
-    "tags": ("tags", cells.read_list(30, 40)),
-    "categories": ("category_ids", cells.read_list(20, 700)),
+    "tags": ("tags", cells.read_list(1000, _MOST_INDEXED)),
+    "categories": ("category_ids", read_paths(1000)),
     "taxable": ("tax.taxable", cells.read_bool),
     "tax rate": ("tax.rate", cells.read_rate),
     "vat type": ("tax.vat_type", cells.read_choice("inclusive", "exclusive")),
@@ -38,9 +45,9 @@ PRODUCT: dict[str, tuple[str, Read]] = {
     "expiry date": ("expiry_date", cells.read_date),
 }
 VARIANT: dict[str, tuple[str, Read]] = {
-    "sku": ("sku", cells.read_text(1, 255, code=True)),
-    "barcode": ("barcode", cells.read_text(1, 80, code=True, printable=True)),
-    "variant name": ("variant.name", cells.read_text(0, 255)),
+    "sku": ("sku", cells.read_code(1, 255)),
+    "barcode": ("barcode", cells.read_code(1, 255)),
+    "variant name": ("variant.name", cells.read_text(0, MOST_CELL)),
     "active": ("active", cells.read_bool),
 }
 MONEY = {
@@ -60,6 +67,7 @@ STOCK: dict[str, tuple[str, Read]] = {
     "reorder level": ("reorder_level", cells.read_quantity),
     "reorder quantity": ("reorder_quantity", cells.read_quantity),
 }
+REORDER = ("reorder level", "reorder quantity")
 PLACES = ("parent sku", "currency")
 _NUMBERS = (*MONEY, *STOCK, "tax rate", "weight grams", "wholesale min quantity")
 # What others call the same.
@@ -163,12 +171,11 @@ def _column(title: str, currency: str, home: UUID, stores: Mapping[str, UUID]) -
             field, read = known[name]
             return Column(name, part, field, read)
     if name in PLACES:
-        return Column(name, "place", name, cells.read_text(0, 255, code=True))
+        return Column(name, "place", name, cells.read_code(0, 255))
     option = re.fullmatch(r"option ?([1-3]) (name|value)s?", name)
     if option:
         number = int(option[1])
-        most = 40 if option[2] == "name" else 4000
-        return Column(name, "option", f"{option[2]}{number}", cells.read_text(0, most), option=number)
+        return Column(name, "option", f"{option[2]}{number}", cells.read_text(0, MOST_CELL), option=number)
     return None
 
 

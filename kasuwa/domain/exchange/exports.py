@@ -16,9 +16,10 @@ from kasuwa.base.money import from_minor
 from kasuwa.base.tables import write_xlsx
 from kasuwa.domain.catalogue.queries import read_products, read_stock
 from kasuwa.domain.catalogue.records import Price, Product, StockLevel, Variant
-from kasuwa.domain.exchange.categories import read_paths
+from kasuwa.domain.exchange.categories import paths_of_all
 from kasuwa.domain.exchange.cells import escape, join_list
-from kasuwa.domain.exchange.columns import MONEY, OPTIONS, STOCK, column_names, is_number
+from kasuwa.domain.exchange.columns import MONEY, OPTIONS, REORDER, STOCK, column_names, is_number
+from kasuwa.domain.exchange.paths import path_text
 from kasuwa.domain.exchange.runs import read_failed, read_run
 from kasuwa.domain.permissions import Permission
 from kasuwa.domain.stores.queries import store_labels
@@ -31,7 +32,7 @@ async def export_products(context: Context) -> AsyncIterator[list[str]]:
     context.require(Permission.STOCK_READ)
     async with context.reading() as db:
         labels = await store_labels(db)
-        paths = await read_paths(db)
+        paths = {key: path_text(path) for key, path in (await paths_of_all(db)).items()}
     names = column_names(list(labels.values()))
     if not context.may(Permission.STOCK_COST):
         names.remove("cost price")
@@ -76,10 +77,10 @@ def _rows(
     for place, option in enumerate(product.options[:OPTIONS], start=1):
         first[f"option{place} name"] = escape(option.name)
         first[f"option{place} value"] = escape(join_list(option.values, ";"))
-    # What a product with variants keeps of its own is not sold, nor counted.
-    rows = [first | {"variant name": "", "active": ""}]
+    # What a product with variants keeps of its own is not sold, nor counted: but ordered again, in all.
+    rows = [first | {"variant name": "", "active": ""} | _stock_cells(product.main, levels, labels, REORDER)]
     for variant in product.variants:
-        row = {"parent sku": escape(product.main.sku)} | _variant_cells(variant)
+        row = {"parent sku": escape(product.main.sku, code=True)} | _variant_cells(variant)
         for place, value in enumerate(variant.options[:OPTIONS], start=1):
             row[f"option{place} value"] = escape(value.value)
         if variant.own_price:
@@ -112,8 +113,8 @@ def _product_cells(product: Product, paths: Mapping[UUID, str]) -> dict[str, str
 
 def _variant_cells(variant: Variant) -> dict[str, str]:
     return {
-        "sku": escape(variant.sku),
-        "barcode": escape(variant.barcode or ""),
+        "sku": escape(variant.sku, code=True),
+        "barcode": escape(variant.barcode or "", code=True),
         "variant name": escape(variant.name),
         "active": cell_text(variant.active),
     }
@@ -133,7 +134,10 @@ def _price_cells(price: Price) -> dict[str, str]:
 
 
 def _stock_cells(
-    variant: Variant, levels: Mapping[tuple[UUID, UUID], StockLevel], labels: Mapping[UUID, str]
+    variant: Variant,
+    levels: Mapping[tuple[UUID, UUID], StockLevel],
+    labels: Mapping[UUID, str],
+    names: Sequence[str] = tuple(STOCK),
 ) -> dict[str, str]:
     cells = {}
     for store_id, label in labels.items():
@@ -142,7 +146,8 @@ def _stock_cells(
             # What lies there stands twice: an import sets the one where the other is still so.
             figures = (level.on_hand, level.on_hand, level.reorder_level, level.reorder_quantity)
             for name, figure in zip(STOCK, figures, strict=True):
-                cells[f"{name} @ {label}"] = cell_text(figure)
+                if name in names:
+                    cells[f"{name} @ {label}"] = cell_text(figure)
     return cells
 
 

@@ -6,7 +6,7 @@ each code) grows with the file. See docs/decisions/bulk.md.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing, suppress
 from pathlib import Path
 from time import monotonic
@@ -16,7 +16,7 @@ import msgspec
 from msgspec.structs import replace
 
 from kasuwa.base.context import Context
-from kasuwa.base.problems import FieldFault, Forbidden
+from kasuwa.base.problems import FieldFault, Problem, Unavailable
 from kasuwa.base.tables import Table, TableWrong, open_table
 from kasuwa.base.tables.survey import Survey, survey
 from kasuwa.domain.catalogue.bulk import write_products
@@ -26,7 +26,8 @@ from kasuwa.domain.catalogue.queries import sku_key
 from kasuwa.domain.exchange import runs
 from kasuwa.domain.exchange.categories import CategoryPaths
 from kasuwa.domain.exchange.changes import shown_change
-from kasuwa.domain.exchange.columns import Column, read_header
+from kasuwa.domain.exchange.columns import LIMITS, Column, read_header
+from kasuwa.domain.exchange.errors import ImportElsewhere
 from kasuwa.domain.exchange.overlap import Turn, overlapped
 from kasuwa.domain.exchange.records import (
     MOST_CHANGES,
@@ -49,10 +50,15 @@ LETTERS_AT_ONCE = 16 * 1024 * 1024
 _PART = tuple[list[Group], float]
 
 Watch = Callable[[ImportRun], None]
+Afterwards = Callable[[], Awaitable[None]]
 
 
 def _nothing(run: ImportRun) -> None:
     """What is done with progress that nobody watches."""
+
+
+async def _nothing_more() -> None:
+    """What is done after the rows of an import that is nothing else."""
 
 
 class _Undone(Exception):
@@ -97,11 +103,14 @@ async def run_import(
     *,
     watch: Watch = _nothing,
     until: float = float("inf"),
+    afterwards: Afterwards = _nothing_more,
 ) -> ImportRun:
     """Take the rows that have not been taken yet; answer how far it came.
 
     It stops between two parts when the clock (`time.monotonic`) passes `until`: then the run is still
-    running, and may be given here again. A file that is wrong as a whole fails the run.
+    running, and may be given here again; so it may after Unavailable. What is wrong with the file as a whole,
+    or refused as a whole, fails the run with the reason. It is not done before `afterwards` is: whoever comes
+    with the same file after that was cut short goes on there.
     """
     context.require(Permission.STOCK_WRITE)
     await runs.note_start(context, run)
@@ -112,10 +121,13 @@ async def run_import(
                 watch(work.run)
                 if monotonic() > until:
                     return work.run
-    except (TableWrong, Forbidden) as wrong:
-        # A permission that only some of the rows need is missed here.
-        await work.end("failed", wrong.detail)
+    except (Unavailable, ImportElsewhere):
+        raise
+    except Problem as wrong:
+        # Nobody's row alone: a file that is no table, a permission that only some of the rows need.
+        await work.end("failed", wrong.detail or wrong.title)
     else:
+        await afterwards()
         await work.end("done", "")
     watch(work.run)
     return work.run
@@ -133,8 +145,7 @@ class _Import:
         self._currency = ""
         self._categories = CategoryPaths({})
         self._makes_categories = False
-        # What is written for a trial leaves no gaps.
-        self._numbers = Numbers() if self._options.dry_run else NumbersAhead(context)
+        self._numbers = NumbersAhead(context)
 
     async def parts(self, path: Path) -> AsyncGenerator[_PART]:
         """The file's parts that are to be taken. Raises TableWrong."""
@@ -225,6 +236,14 @@ class _Import:
 
     async def take(self, part: _PART, turn: Turn) -> None:
         """Write the products of one part, and how far the import has come, together."""
+        # Before anything else: parts are begun in the file's order, and exports go by number.
+        numbers = self._numbers.part()
+        try:
+            await self._take(part, turn, numbers)
+        finally:
+            numbers.end()
+
+    async def _take(self, part: _PART, turn: Turn, numbers: Numbers) -> None:
         groups, fraction = part
         context = self._context.acting_as(self._context.caller)
         # Categories are nobody else's before they are committed: who makes some is alone.
@@ -233,7 +252,7 @@ class _Import:
             await turn()
             self._makes_categories = not self._categories.has_all(groups)
         async with context.transaction() as db:
-            categories, outcomes = await self._write(context, groups)
+            categories, outcomes = await self._write(context, groups, numbers)
             await turn()
             before = self.run
             now = self._told(groups, outcomes, fraction)
@@ -248,19 +267,23 @@ class _Import:
             await runs.note_progress(db, before, now)
         self.run, self._categories = now, categories
 
-    async def _write(self, context: Context, groups: Sequence[Group]) -> tuple[CategoryPaths, list[Outcome]]:
+    async def _write(
+        self, context: Context, groups: Sequence[Group], numbers: Numbers
+    ) -> tuple[CategoryPaths, list[Outcome]]:
         options = self._options
         categories = self._categories
         outcomes: list[Outcome] = []
         with suppress(_Undone):
             async with context.attempt():
-                made = await categories.with_new(context, groups)
+                made, rows = await categories.with_new(context, groups)
                 outcomes = await write_products(
                     context,
-                    [made.with_ids(group.row) for group in groups],
+                    rows,
                     on_duplicate=options.on_duplicate,
                     stock=options.stock,
-                    numbers=self._numbers,
+                    # What is written for a trial leaves no gaps.
+                    numbers=Numbers() if options.dry_run else numbers,
+                    limits=LIMITS,
                 )
                 if options.dry_run:
                     raise _Undone()

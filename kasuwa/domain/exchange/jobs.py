@@ -13,6 +13,7 @@ from kasuwa.base.context import Caller, Context, MerchantId, Services, StoreId, 
 from kasuwa.base.db import Database
 from kasuwa.base.jobs import enqueue
 from kasuwa.base.nameless import NamelessFile
+from kasuwa.base.tables.survey import fingerprint
 from kasuwa.domain.exchange import runs
 from kasuwa.domain.exchange.errors import ImportElsewhere
 from kasuwa.domain.exchange.imports import check_table, run_import
@@ -71,7 +72,8 @@ async def start_pictures(context: Context, path: Path, file_name: str) -> Import
     The same file, while it is not done, is the same import. Raises ArchiveWrong.
     """
     context.require(Permission.STOCK_WRITE)
-    found = await asyncio.to_thread(check_archive, path)
+    await asyncio.to_thread(check_archive, path)
+    found = await asyncio.to_thread(fingerprint, path)
     async with context.transaction() as db:
         run = await runs.open_run(
             context,

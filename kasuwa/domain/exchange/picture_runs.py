@@ -9,8 +9,9 @@ import msgspec
 from msgspec.structs import replace
 
 from kasuwa.base.context import Context
-from kasuwa.base.tables import TableWrong
+from kasuwa.base.problems import Problem, Unavailable
 from kasuwa.domain.exchange import runs
+from kasuwa.domain.exchange.errors import ImportElsewhere
 from kasuwa.domain.exchange.imports import gathered
 from kasuwa.domain.exchange.pictures import (
     Named,
@@ -41,8 +42,11 @@ async def run_pictures(
         archive = await asyncio.to_thread(open_pictures, path)
         with archive:
             run = await _take(context, run, archive, until)
-    except TableWrong as wrong:
-        return await _end(context, run, "failed", wrong.detail)
+    except (Unavailable, ImportElsewhere):
+        raise
+    except Problem as wrong:
+        run = await runs.read_run(context, run.import_id)
+        return await _end(context, run, "failed", wrong.detail or wrong.title)
     return run
 
 

@@ -20,9 +20,7 @@ from kasuwa.domain.catalogue.records import (
     Tax,
 )
 from kasuwa.domain.exchange.cells import CellWrong, split_list
-from kasuwa.domain.exchange.columns import OPTIONS, Column
-
-MOST_VARIANTS = 200
+from kasuwa.domain.exchange.columns import LIMITS, OPTIONS, Column
 
 
 def printable(text: str, most: int = 80) -> str:
@@ -87,7 +85,7 @@ class Reader:
         for source in rows:
             read = self._read(source)
             sku = held[0].values.get("sku") if held else None
-            if held and read.parent and (read.parent == sku or not sku) and len(held) <= MOST_VARIANTS:
+            if held and read.parent and (read.parent == sku or not sku) and len(held) <= LIMITS.variants:
                 held.append(read)
                 continue
             if held:

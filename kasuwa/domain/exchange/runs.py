@@ -53,40 +53,48 @@ async def open_run(
     options: ImportOptions,
     kind: ImportKind = "products",
 ) -> ImportRun:
-    """The unfinished run of this file with these options at the caller's store, or a new one."""
+    """The unfinished run of this file with these options at the caller's store, or a new one.
+
+    It is locked: it does not end before the caller's transaction does.
+    """
+    same = {
+        "store_id": context.store_id,
+        "kind": kind,
+        "file_sha256": file_sha256,
+        "options": _json(options),
+    }
     async with context.transaction() as db:
-        await db.execute(
-            """
-            INSERT INTO import_run (merchant_id, import_id, store_id, kind, file_name, file_sha256,
-                                    size_bytes, options, created_by)
-            VALUES (current_merchant(), :import_id, :store_id, :kind, :file_name, :file_sha256, :size_bytes,
-                    :options, :user_id)
-            ON CONFLICT (merchant_id, store_id, kind, file_sha256, md5(options::text))
-              WHERE status = 'running'
-            DO NOTHING
-            """,
-            import_id=new_id(),
-            store_id=context.store_id,
-            kind=kind,
-            file_name=file_name[:255],
-            file_sha256=file_sha256,
-            size_bytes=size_bytes,
-            options=_json(options),
-            user_id=context.caller.user_id,
-        )
-        return await db.one(
-            f"""
-            SELECT {_COLUMNS} FROM import_run
-            WHERE merchant_id = current_merchant() AND store_id = :store_id AND kind = :kind
-              AND file_sha256 = :file_sha256 AND md5(options::text) = md5(:options::jsonb::text)
-              AND status = 'running'
-            """,  # noqa: S608 - our own column names
-            into=_run,
-            store_id=context.store_id,
-            kind=kind,
-            file_sha256=file_sha256,
-            options=_json(options),
-        )
+        while True:
+            await db.execute(
+                """
+                INSERT INTO import_run (merchant_id, import_id, store_id, kind, file_name, file_sha256,
+                                        size_bytes, options, created_by)
+                VALUES (current_merchant(), :import_id, :store_id, :kind, :file_name, :file_sha256,
+                        :size_bytes, :options, :user_id)
+                ON CONFLICT (merchant_id, store_id, kind, file_sha256, md5(options::text))
+                  WHERE status = 'running'
+                DO NOTHING
+                """,
+                **same,
+                import_id=new_id(),
+                file_name=file_name[:255],
+                size_bytes=size_bytes,
+                user_id=context.caller.user_id,
+            )
+            run = await db.find(
+                f"""
+                SELECT {_COLUMNS} FROM import_run
+                WHERE merchant_id = current_merchant() AND store_id = :store_id AND kind = :kind
+                  AND file_sha256 = :file_sha256 AND md5(options::text) = md5(:options::jsonb::text)
+                  AND status = 'running'
+                FOR NO KEY UPDATE
+                """,  # noqa: S608 - our own column names
+                into=_run,
+                **same,
+            )
+            # None: the run that stood in the way has ended since.
+            if run is not None:
+                return run
 
 
 async def read_run(context: Context, import_id: UUID) -> ImportRun:

@@ -85,9 +85,9 @@ async def open_balances(context: Context, db: Database, openings: Sequence[Openi
     ordered = sorted(openings, key=lambda one: (one.stock.store_id, one.variant_id))
     rows = await db.all(
         """
-        INSERT INTO stock_balance (merchant_id, store_id, variant_id, product_id, decimals, closed)
+        INSERT INTO stock_balance (merchant_id, store_id, variant_id, product_id, decimals, closed, is_part)
         SELECT current_merchant(), o.store_id, o.variant_id, o.product_id, unit_decimals(p.unit),
-               NOT o.is_sold
+               NOT o.is_sold, p.kind = 'variant'
         FROM unnest(:store_ids::uuid[], :variant_ids::uuid[], :product_ids::uuid[], :sold::boolean[])
           AS o (store_id, variant_id, product_id, is_sold)
         JOIN product p ON p.merchant_id = current_merchant() AND p.product_id = o.product_id
@@ -184,13 +184,17 @@ async def set_packs(context: Context, variant_id: UUID, packs: Sequence[Pack]) -
 
 
 class Count(Struct, frozen=True):
-    """What was counted of a variant at a store, and when to order it again."""
+    """What was counted of a variant at a store, and when to order it again.
+
+    Of what is not sold, because its variants are, there is only the latter.
+    """
 
     product_id: UUID
     variant_id: UUID
     stock: OpeningStock
     with_quantity: bool
     with_reorder: bool
+    is_sold: bool = True
 
 
 async def set_stocks(context: Context, db: Database, counts: Sequence[Count], *, reason: str) -> None:
@@ -200,7 +204,9 @@ async def set_stocks(context: Context, db: Database, counts: Sequence[Count], *,
 
     Raises what `move_stock` raises.
     """
-    begun = [Opening(c.product_id, c.variant_id, OpeningStock(c.stock.store_id)) for c in counts]
+    begun = [
+        Opening(c.product_id, c.variant_id, OpeningStock(c.stock.store_id), is_sold=c.is_sold) for c in counts
+    ]
     await open_balances(context, db, begun)
     moves = [
         Move(

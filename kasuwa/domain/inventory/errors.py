@@ -19,6 +19,16 @@ class NotTracked(Conflict):
     title = "This product does not track quantity"
 
 
+def untracked(pointer: str) -> FieldFault:
+    """The name at `pointer` is that of a product whose quantity nobody tracks."""
+    return FieldFault(pointer, "not_tracked", "Switch on trackQuantity of the product first.")
+
+
+def has_variants(pointer: str) -> FieldFault:
+    """The name at `pointer` is that of a product of which its variants alone are counted."""
+    return FieldFault(pointer, "has_variants", "Name one of its variants: they are what is counted.")
+
+
 class StockChanged(Conflict):
     code = "stock-changed"
     title = "The quantity has changed since it was read"
@@ -83,6 +93,7 @@ _FAULTS: dict[str, tuple[type[Problem], str, str, str]] = {
     ),
     "serial_here": (SerialElsewhere, "serialNumbers", "taken", "{told} is in stock already."),
     "serial_not_here": (SerialElsewhere, "serialNumbers", "unknown", "{told} is not in stock here."),
+    "serial_other_batch": (SerialElsewhere, "serialNumbers", "batch", "{told} is not of this batch."),
     "serials_needed": (
         SerialElsewhere,
         "serials",

@@ -81,7 +81,7 @@ AS_AT = """
 
 
 async def list_low_stock(context: Context, *, after: UUID | None, size: int) -> list[LowStock]:
-    """The events of the caller's store, the newest first."""
+    """The events of the caller's store, the newest first, of products whose quantity is tracked."""
     context.require(Permission.STOCK_READ)
     async with context.reading() as db:
         return await db.all(LOW_EVENTS, into=LowStock, store_id=context.store_id, after=after, size=size)
@@ -92,7 +92,7 @@ LOW_EVENTS = """
            concat_ws(', ', p.name, nullif(v.name, '')) AS name, e.available, e.reorder_level
     FROM stock_low_event e
     JOIN variant v ON v.merchant_id = e.merchant_id AND v.variant_id = e.variant_id
-    JOIN product p ON p.merchant_id = e.merchant_id AND p.product_id = e.product_id
+    JOIN product p ON p.merchant_id = e.merchant_id AND p.product_id = e.product_id AND p.track_quantity
     WHERE e.merchant_id = current_merchant() AND e.store_id = :store_id
       AND (:after::uuid IS NULL OR e.event_id < :after)
     ORDER BY e.event_id DESC LIMIT :size

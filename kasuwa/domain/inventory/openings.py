@@ -58,7 +58,7 @@ def _begins_low(one: Opening) -> bool:
 # The columns of a movement in their order: `movement_hash` takes a whole row.
 _OPEN = """
     WITH opened AS MATERIALIZED (
-      SELECT o.*, unit_decimals(p.unit) AS decimals,
+      SELECT o.*, unit_decimals(p.unit) AS decimals, p.kind = 'variant' AS is_part,
              CASE WHEN o.quantity > 0 THEN ROW(
                p.merchant_id, o.store_id, o.variant_id, 1, o.movement_id, o.product_id, clock.at, 'opening',
                'on_hand', o.quantity, 0, o.quantity, o.cost, coalesce(o.quantity * o.cost, 0), o.cost, NULL,
@@ -71,7 +71,7 @@ _OPEN = """
                    reorder_quantity, is_sold)
       -- One by one, along the index: statistics of a shop that is being filled know nothing of its products.
       CROSS JOIN LATERAL (
-        SELECT p.merchant_id, p.unit FROM product p
+        SELECT p.merchant_id, p.unit, p.kind FROM product p
         WHERE p.merchant_id = current_merchant() AND p.product_id BETWEEN o.product_id AND o.product_id
         ORDER BY p.product_id LIMIT 1
       ) p
@@ -80,10 +80,11 @@ _OPEN = """
       SELECT o.*, movement_hash(o.m) AS hash FROM opened o
     ), balances AS (
       INSERT INTO stock_balance (merchant_id, store_id, variant_id, product_id, decimals, on_hand, cost_value,
-                                 average_cost, seq, head, reorder_level, reorder_quantity, closed)
+                                 average_cost, seq, head, reorder_level, reorder_quantity, closed,
+                                 is_part)
       SELECT current_merchant(), store_id, variant_id, product_id, decimals, quantity,
              coalesce((m).value_change, 0), (m).average_cost, coalesce((m).seq, 0), coalesce(hash, '\\x'),
-             reorder_level, reorder_quantity, NOT is_sold
+             reorder_level, reorder_quantity, NOT is_sold, is_part
       FROM hashed
     )
     INSERT INTO stock_movement

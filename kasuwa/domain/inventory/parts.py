@@ -20,6 +20,7 @@ class Part(Struct, frozen=True):
     batch_no: str | None
     expires_on: date | None
     unit_cost_minor: Decimal | None
+    serials: list[str]
 
 
 async def read_parts(db: Database, lines: Sequence[tuple[UUID, Moved]]) -> list[Part]:
@@ -31,7 +32,8 @@ async def read_parts(db: Database, lines: Sequence[tuple[UUID, Moved]]) -> list[
     ]
     return await db.all(
         """
-        SELECT w.line, m.movement_id, m.quantity, m.batch_no, m.expires_on, m.unit_cost AS unit_cost_minor
+        SELECT w.line, m.movement_id, m.quantity, m.batch_no, m.expires_on, m.unit_cost AS unit_cost_minor,
+               m.serials
         FROM unnest(:lines::integer[], :product_ids::uuid[], :times::timestamptz[], :movement_ids::uuid[])
           AS w (line, product_id, at, movement_id)
         -- The first movement has the line's time; the others follow, by a clock that may be set meanwhile.

@@ -20,7 +20,7 @@ from kasuwa.base.context import Context
 from kasuwa.base.db import Database
 from kasuwa.base.fetch import FetchFailed
 from kasuwa.base.ids import new_id
-from kasuwa.base.imaging import NotAPicture, Rendered
+from kasuwa.base.imaging import ImagingBusy, NotAPicture, Rendered
 from kasuwa.base.jobs import enqueue
 from kasuwa.base.problems import Problem
 from kasuwa.domain.media.records import MOST_BYTES, KeptPicture, Rendition
@@ -99,7 +99,8 @@ async def keep_urls(
                 async with asyncio.timeout(left + 0.5):
                     return await keep_url(context, url, accepted, seconds=min(4.0, left))
             except TimeoutError:
-                return FetchFailed("timeout")
+                # The fetch has a limit of its own: what took too long is what came after it.
+                return ImagingBusy("It could not be rendered in time. Send it again.", retry_after_seconds=2)
             except Problem as problem:
                 return problem
 

@@ -8,7 +8,7 @@ from msgspec import Struct
 from kasuwa.base.context import Caller, MerchantId, StoreId, UserId
 from kasuwa.base.db import Pool
 from kasuwa.base.ids import token_hash
-from kasuwa.domain.permissions import NOT_BY_PIN, PERMISSIONS_OF_ROLE, permissions_of_scopes
+from kasuwa.domain.permissions import permissions_of_membership, permissions_of_scopes
 
 # Longer than any token of ours; what is longer is not worth a hash.
 _LONGEST_TOKEN = 256
@@ -29,9 +29,7 @@ class SessionFacts(Struct, frozen=True):
     till_id: UUID | None
 
     def caller(self) -> Caller:
-        permissions = PERMISSIONS_OF_ROLE.get(self.role, frozenset())
-        if self.extra_permissions:
-            permissions = permissions.union(self.extra_permissions)
+        is_at_till = self.till_id is not None
         return Caller(
             kind="user",
             id=f"{self.user_id}/{self.session_id}",
@@ -40,10 +38,10 @@ class SessionFacts(Struct, frozen=True):
             original_store_id=StoreId(self.original_store_id),
             user_id=UserId(self.user_id),
             role=self.role,
-            permissions=permissions if self.till_id is None else permissions - NOT_BY_PIN,
+            permissions=permissions_of_membership(self.role, self.extra_permissions, is_at_till=is_at_till),
             session_id=self.session_id,
             login_id=self.login_id,
-            is_at_till=self.till_id is not None,
+            is_at_till=is_at_till,
         )
 
 

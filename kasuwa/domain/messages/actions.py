@@ -28,6 +28,7 @@ from kasuwa.domain.messages.records import Languages, Message, MessageSummary
 from kasuwa.domain.messages.texts import TEXTS
 from kasuwa.domain.permissions import Permission
 from kasuwa.domain.reference.contacts import mask_email, mask_mobile
+from kasuwa.domain.stores.reach import read_reach
 
 
 async def send_message(context: Context, db: Database, message: Message) -> None:
@@ -67,6 +68,9 @@ async def resend_message(context: Context, message_id: UUID) -> MessageSummary:
     """Queue a failed message again. Raises MessageNotFound, MessageNotFailed, MessageForgotten."""
     context.require(Permission.MESSAGE_SEND)
     async with context.transaction() as db:
+        reach = await read_reach(context, db, Permission.MESSAGE_SEND)
+        if await find_summary(db, message_id, within=reach) is None:
+            raise MessageNotFound()
         # One whose every process died is still queued, but nobody tries it any more.
         queued = await db.execute(
             """
@@ -79,9 +83,8 @@ async def resend_message(context: Context, message_id: UUID) -> MessageSummary:
             message_id=message_id,
             most=MOST_TRIES,
         )
-        found = await find_summary(db, message_id)
-        if found is None:
-            raise MessageNotFound()
+        found = await find_summary(db, message_id, within=reach)
+        assert found is not None
         if not queued:
             if found.status == "failed":
                 raise MessageForgotten("Have what it told sent anew: ask for another code, for example.")
@@ -137,12 +140,14 @@ async def _keep(context: Context, db: Database, message: Message, *, status: str
     sealed = context.services.sealer.seal(msgspec.json.encode(message)) if status == "queued" else None
     await db.execute(
         """
-        INSERT INTO message (merchant_id, message_id, channel, template, sealed, masked_to, has_code,
-                             expires_at, status, last_error, failed_at, customer_id)
-        VALUES (current_merchant(), :message_id, :channel, :template, :sealed, :masked_to, :has_code,
-                :expires_at, :status, :reason, CASE WHEN :status = 'failed' THEN now() END, :customer_id)
+        INSERT INTO message (merchant_id, message_id, store_id, channel, template, sealed, masked_to,
+                             has_code, expires_at, status, last_error, failed_at, customer_id)
+        VALUES (current_merchant(), :message_id, :store_id, :channel, :template, :sealed, :masked_to,
+                :has_code, :expires_at, :status, :reason, CASE WHEN :status = 'failed' THEN now() END,
+                :customer_id)
         """,
         message_id=message_id,
+        store_id=context.caller.store_id,
         channel=message.channel,
         template=message.template,
         sealed=sealed,

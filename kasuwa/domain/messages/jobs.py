@@ -19,7 +19,9 @@ from kasuwa.domain.messages.errors import DeliveryFailed
 from kasuwa.domain.messages.records import Message
 
 SEND_JOB = "message.send"
-MOST_TRIES = len(RETRIES) + 1
+# Five days in all, as mail servers do (RFC 5321, 4.5.4.1): whoever is down over a weekend gets them after it.
+WAITS = (*RETRIES, *[RETRIES[-1]] * 28)
+MOST_TRIES = len(WAITS) + 1
 
 FORGET_JOB = "message.forget_customer"
 LONGEST_SENDING = timedelta(seconds=300)
@@ -189,7 +191,7 @@ async def _note_failure(
         )
         if not given_up:
             asked = min(failure.retry_after_seconds, _MOST_WAIT_SECONDS)
-            wait = timedelta(seconds=max(RETRIES[claimed.tries - 1], asked))
+            wait = timedelta(seconds=max(WAITS[claimed.tries - 1], asked))
             await enqueue_sending(db, message_id, due=datetime.now(UTC) + wait)
 
 

@@ -9,6 +9,7 @@ from kasuwa.base.db import Database
 from kasuwa.domain.messages.records import Channel, Languages, MessageSummary, Status
 from kasuwa.domain.messages.texts import DEFAULT_LANGUAGE, TEXTS
 from kasuwa.domain.permissions import Permission
+from kasuwa.domain.stores.reach import Reach, read_reach
 
 SHOP = UUID(int=0)
 """Stands for the shop itself where a language is kept for a user."""
@@ -29,17 +30,19 @@ class MessageFilter(Struct, frozen=True, kw_only=True):
 async def list_messages(
     context: Context, wanted: MessageFilter, *, after: UUID | None, size: int
 ) -> list[MessageSummary]:
-    """The merchant's messages, the newest first, those older than `after` where it is given."""
+    """Messages from where the caller reads the trail, the newest first, those older than `after` where it is
+    given."""
     context.require(Permission.AUDIT_READ)
     async with context.reading() as db:
-        return await read_page(db, wanted, after=after, size=size)
+        reach = await read_reach(context, db, Permission.AUDIT_READ)
+        return await read_page(db, wanted, within=reach, after=after, size=size)
 
 
 async def read_page(
-    db: Database, wanted: MessageFilter, *, after: UUID | None, size: int
+    db: Database, wanted: MessageFilter, *, within: Reach, after: UUID | None, size: int
 ) -> list[MessageSummary]:
     """A page of the merchant's messages, for whoever may see it."""
-    conditions, values = ["merchant_id = current_merchant()"], dict[str, object]()
+    conditions, values = ["merchant_id = current_merchant()", *within.conditions], dict(within.values)
     for name, value in (("status", wanted.status), ("channel", wanted.channel)):
         if value is not None:
             conditions.append(f"{name} = :{name}")
@@ -59,12 +62,14 @@ async def read_page(
     )
 
 
-async def find_summary(db: Database, message_id: UUID) -> MessageSummary | None:
+async def find_summary(db: Database, message_id: UUID, *, within: Reach) -> MessageSummary | None:
+    """The message, if it came from where the caller may see it."""
+    conditions = ["merchant_id = current_merchant()", "message_id = :message_id", *within.conditions]
     return await db.find(
-        f"SELECT {_COLUMNS} FROM message"  # noqa: S608 - columns of ours
-        " WHERE merchant_id = current_merchant() AND message_id = :message_id",
+        f"SELECT {_COLUMNS} FROM message WHERE {' AND '.join(conditions)}",  # noqa: S608 - words of ours
         into=MessageSummary,
         message_id=message_id,
+        **within.values,
     )
 
 

@@ -26,6 +26,16 @@ _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _ANSWER_BYTES = 64 * 1024
 # What a provider says of the moment, not of the message.
 _RETRIED = frozenset({408, 425, 429})
+# What the operator can put right meanwhile.
+_HINTS = {
+    301: ": set KASUWA_SMS_URL to where it moved",
+    302: ": set KASUWA_SMS_URL to where it moved",
+    307: ": set KASUWA_SMS_URL to where it moved",
+    308: ": set KASUWA_SMS_URL to where it moved",
+    401: ": check KASUWA_SMS_KEY",
+    402: ": see to your credit there",
+    403: ": check KASUWA_SMS_KEY and the sender",
+}
 
 BodyKind = Literal["none", "form", "json"]
 
@@ -129,18 +139,12 @@ def _judge(provider: Provider, answer: Fetched) -> None:
         if provider.accepted and provider.accepted.encode() not in answer.content:
             raise DeliveryFailed("The SMS provider answered, but did not take the message.", permanent=True)
         return
-    if status in _RETRIED or status >= 500:
+    hint = _HINTS.get(status, "")
+    if hint or status in _RETRIED or status >= 500:
         raise DeliveryFailed(
-            f"The SMS provider answered {status}.", retry_after_seconds=answer.retry_after_seconds
+            f"The SMS provider answered {status}{hint}.", retry_after_seconds=answer.retry_after_seconds
         )
-    hint = {
-        401: ": check KASUWA_SMS_KEY, then send the message again",
-        402: ": see to your credit there, then send the message again",
-        403: ": check KASUWA_SMS_KEY and the sender, then send the message again",
-    }.get(status, "")
-    if 300 <= status < 400:
-        hint = ": set KASUWA_SMS_URL to where it moved"
-    raise DeliveryFailed(f"The SMS provider answered {status}{hint}.", permanent=True)
+    raise DeliveryFailed(f"The SMS provider answered {status}.", permanent=True)
 
 
 def _check(provider: Provider, body: str) -> None:

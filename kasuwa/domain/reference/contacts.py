@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 def read_email(text: str, pointer: str) -> str:
     """The address with its domain in lower case. Raises Invalid; nobody is asked whether it exists.
 
-    Letters that only look like others are refused where they stand among those: a part before or after a dot
-    or the @ is written in one script.
+    Letters that only look like others are refused: a part before or after a dot or the @ is written in one
+    script, and none beside a Latin one is written in letters of another script that all look Latin.
     """
     from email_validator import EmailNotValidError, validate_email
 
@@ -32,9 +32,14 @@ def read_email(text: str, pointer: str) -> str:
         address = validate_email(text, check_deliverability=False, test_environment=True).normalized
     except EmailNotValidError as error:
         raise Invalid(faults=[FieldFault(pointer, "format", str(error))]) from None
-    mixed = next((part for part in re.split(r"[@.]", address) if _mixes_scripts(part)), None)
+    parts = re.split(r"[@.]", address)
+    mixed = next((part for part in parts if _mixes_scripts(part)), None)
     if mixed is not None:
         told = f"Write {mixed!r} in letters of one script: some in it only look like others."
+        raise Invalid(faults=[FieldFault(pointer, "format", told)])
+    alike = next((part for part in parts if _looks_latin(part)), None)
+    if alike is not None and any("LATIN" in _scripts(part) for part in parts if part != alike):
+        told = f"Write {alike!r} in Latin letters: these only look like them."
         raise Invalid(faults=[FieldFault(pointer, "format", told)])
     return address
 
@@ -47,42 +52,86 @@ _WRITTEN_TOGETHER = (
 )
 
 
+# Letters that most typefaces draw as Latin ones, of those that Unicode lists in confusables.txt: Cyrillic,
+# Greek, Armenian and Cherokee.
+_LOOK_LATIN = frozenset(
+    "асԁеһіјӏоѕрԛԝхуАВЕЅІЈКМНОРСТХУҮԌԚԜαγινορσυΑΒΕΖΗΙΚΜΝΟΡΤΥΧհոսօզցյՕՍᎠᎡᎢᎥᎪᎫᎬᎳᎷᎻᏀᏃᏏᏒᏔᏕᏙᏚᏞᏟᏢᏦᏴ"
+)
+# Of phonetic writing and of some languages' alphabets: drawn as a and g.
+_DRAWN_AS_OTHERS = frozenset("\N{LATIN SMALL LETTER ALPHA}\N{LATIN SMALL LETTER SCRIPT G}")
+
+
 def _mixes_scripts(text: str) -> bool:
-    scripts = {_script(letter) for letter in text if unicodedata.category(letter)[0] == "L"}
+    scripts = _scripts(text)
     return len(scripts) > 1 and not any(scripts <= together for together in _WRITTEN_TOGETHER)
 
 
-def _script(letter: str) -> str:
-    """The script of a letter, which its name in Unicode begins with."""
-    word = re.split(r"[ -]", unicodedata.name(letter, ""))[0]
-    return "CJK" if word == "IDEOGRAPHIC" else word
+def _looks_latin(text: str) -> bool:
+    letters = [letter for letter in text if unicodedata.category(letter)[0] == "L"]
+    if any(
+        letter in _DRAWN_AS_OTHERS or "SMALL CAPITAL" in unicodedata.name(letter, "") for letter in letters
+    ):
+        return True
+    return bool(letters) and _LOOK_LATIN.issuperset(letters)
+
+
+def _scripts(text: str) -> set[str]:
+    """The scripts of its letters, and of the digits that are not everybody's."""
+    return {
+        _script(sign)
+        for sign in text
+        if unicodedata.category(sign)[0] == "L" or (unicodedata.category(sign) == "Nd" and not sign.isascii())
+    }
+
+
+def _script(sign: str) -> str:
+    """The script of a letter or digit, which its name in Unicode begins with."""
+    word = re.split(r"[ -]", unicodedata.name(sign, ""))[0]
+    return {"IDEOGRAPHIC": "CJK", "EXTENDED": "ARABIC"}.get(word, word)
 
 
 def read_mobile(text: str, country_code: str, pointer: str) -> str:
-    """The number in E.164, read as somebody in that country dials it. Raises Invalid.
+    """The mobile in E.164, read as somebody in that country dials it. Raises Invalid.
 
     One of another country is read where its country stands before it: +233 244 123 456.
     """
     number = find_mobile(text, country_code)
     if number is None:
-        raise _no_number(country_code, pointer)
+        raise _no_number("mobile number", country_code, pointer)
     return number
+
+
+def read_number(text: str, country_code: str, pointer: str) -> str:
+    """As `read_mobile`, and also a landline or a free number: where a shop is called. Raises Invalid."""
+    import phonenumbers
+
+    number = _parse(text, country_code)
+    if number is None or not phonenumbers.is_valid_number(number):
+        raise _no_number("number", country_code, pointer)
+    return _in_e164(number)
 
 
 def read_any_number(text: str, country_code: str, pointer: str) -> str:
     """As `read_mobile`, and also what is only as long as a number: see `describe_mobile`. Raises Invalid."""
     number = _parse(text, country_code)
     if number is None:
-        raise _no_number(country_code, pointer)
+        raise _no_number("number", country_code, pointer)
     return _in_e164(number)
 
 
 def find_mobile(text: str, country_code: str) -> str | None:
-    """The number in E.164, or None when the text is no telephone number of that country, or of its own."""
-    import phonenumbers
-
+    """The number in E.164, or None when the text is no mobile of that country, or of its own."""
     number = _parse(text, country_code)
-    return _in_e164(number) if number is not None and phonenumbers.is_valid_number(number) else None
+    return _in_e164(number) if number is not None and _is_mobile(number) else None
+
+
+def _is_mobile(number: "PhoneNumber") -> bool:
+    """Whether a person has it. An SMS to a premium or a satellite number would be paid for by the shop."""
+    from phonenumbers import PhoneNumberType, number_type, region_code_for_number
+
+    # In some countries one cannot tell by the number.
+    mobile = number_type(number) in (PhoneNumberType.MOBILE, PhoneNumberType.FIXED_LINE_OR_MOBILE)
+    return mobile and (region_code_for_number(number) or "").isalpha()
 
 
 def _parse(text: str, country_code: str) -> "PhoneNumber | None":
@@ -101,10 +150,8 @@ def _in_e164(number: "PhoneNumber") -> str:
     return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
 
 
-def _no_number(country_code: str, pointer: str) -> Invalid:
-    told = (
-        f"Give a number that is dialled in {country_code}, or one with its country, such as +2348031234567."
-    )
+def _no_number(kind: str, country_code: str, pointer: str) -> Invalid:
+    told = f"Give a {kind} dialled in {country_code}, or one with its country, such as +2348031234567."
     return Invalid(faults=[FieldFault(pointer, "format", told)])
 
 
@@ -117,13 +164,13 @@ class MobileFacts(Struct, frozen=True):
 
 
 def describe_mobile(number: str) -> MobileFacts:
-    """What a number in E.164 says of itself. It is valid when a network of its country has its prefix."""
+    """What a number in E.164 says of itself. It is valid when its country gives out mobiles like it."""
     import phonenumbers
 
     read = phonenumbers.parse(number, None)
     code = phonenumbers.region_code_for_number(read) or ""
     return MobileFacts(
-        is_valid=phonenumbers.is_valid_number(read),
+        is_valid=_is_mobile(read),
         country_code=code if code.isalpha() else "",
         national=phonenumbers.format_number(read, phonenumbers.PhoneNumberFormat.NATIONAL),
     )

@@ -107,7 +107,8 @@ async def change_staff(context: Context, user_id: UUID | None, change: StaffChan
                 await _require_only_ours(context, db, before.user_id)
             await _change_person(context, db, before.user_id, change)
         after = await read_member(context, db, before.user_id)
-        await write_audit(context, db, "user.change", "user", before.user_id, before=before, after=after)
+        noted = {"before": before.noted(), "after": after.noted()}
+        await write_audit(context, db, "user.change", "user", before.user_id, **noted)
     return after
 
 
@@ -137,7 +138,7 @@ async def remove_staff(context: Context, user_id: UUID | None) -> Removed:
             store_id=context.store_id,
         )
         await _leave(db, member.user_id, context.store_id)
-        await write_audit(context, db, "user.remove", "user", member.user_id, before=member)
+        await write_audit(context, db, "user.remove", "user", member.user_id, before=member.noted())
     return Removed(at, ended)
 
 

@@ -5,8 +5,10 @@ from typing import Literal
 from uuid import UUID
 
 from msgspec import UNSET, Struct, UnsetType
+from msgspec.structs import replace
 
 from kasuwa.domain.permissions import PERMISSIONS_OF_ROLE, ROLES, Role
+from kasuwa.domain.reference.contacts import mask_email, mask_mobile
 
 Standing = Literal["invited", "active", "suspended"]
 
@@ -40,6 +42,15 @@ class StaffMember(Struct, frozen=True, kw_only=True):
     created_by: UUID | None
     updated_at: datetime
     places: tuple[StaffPlace, ...] = ()
+
+    def noted(self) -> "StaffMember":
+        """As the audit trail has them, which others read: with their addresses masked."""
+        return replace(
+            self,
+            username=mask_email(self.username) if "@" in self.username else self.username,
+            email=mask_email(self.email) if self.email else "",
+            mobile=mask_mobile(self.mobile) if self.mobile else "",
+        )
 
     @property
     def permissions(self) -> list[str]:

@@ -1,7 +1,7 @@
 """Changes of stocktakes. Only the closing touches the stock."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from uuid import UUID
 
@@ -14,10 +14,11 @@ from kasuwa.base.ids import new_id
 from kasuwa.base.problems import FieldFault
 from kasuwa.domain.catalogue.queries import sku_key
 from kasuwa.domain.inventory.actions import MOST_LINES, move_stock
+from kasuwa.domain.inventory.errors import has_variants, untracked
 from kasuwa.domain.inventory.records import Move, Moved
 from kasuwa.domain.permissions import Permission
 from kasuwa.domain.stocktakes.errors import StocktakeEnded, StocktakeNotFound
-from kasuwa.domain.stocktakes.queries import COUNTED, read_stocktake
+from kasuwa.domain.stocktakes.queries import COUNTED, PROBLEM, read_stocktake
 from kasuwa.domain.stocktakes.records import Count, CountResult, Status, Stocktake
 
 # A till's clock may run ahead by so much; what it counted then was counted now.
@@ -53,16 +54,17 @@ async def add_counts(
     """Keep what somebody counted; each line has its own result. Raises StocktakeNotFound, StocktakeEnded."""
     context.require(Permission.STOCK_COUNT)
     async with context.transaction() as db:
-        started_at = await _hold_open(context, db, stocktake_id, share=True)
+        held = await _hold_open(context, db, stocktake_id, share=True)
         variants = await _find_variants(db, counts)
-        now = datetime.now(UTC)
+        # By the clock that the movements have; this machine's may be another.
+        now = held.now
         results, kept = [], []
-        for count, (variant_id, decimals) in zip(counts, variants, strict=True):
+        for count, found in zip(counts, variants, strict=True):
             counted_at = now if count.counted_at is None else count.counted_at
-            faults = _faults_of(count, variant_id, decimals, counted_at, started_at, now)
-            results.append(CountResult(variant_id, faults))
-            if not faults:
-                kept.append((variant_id, count, min(counted_at, now)))
+            faults = _faults_of(count, found, counted_at, held)
+            results.append(CountResult(found.variant_id if found else None, faults))
+            if found and not faults:
+                kept.append((found.variant_id, count, min(counted_at, now)))
         await db.execute(
             """
             INSERT INTO stocktake_count (merchant_id, stocktake_id, variant_id, zone, counted_at, count_id,
@@ -91,17 +93,18 @@ async def close_stocktake(
 
     The difference is taken at the time of the count, so what moved since then stays as it is. A count settles
     the shortfall too: what sales took beyond the books has been looked for. What a count lacks of reserved
-    units becomes a shortfall: somebody's order cannot be served.
+    units becomes a shortfall: somebody's order cannot be served. With `zero_uncounted`, what lay there when
+    the stocktake began and has no count is gone; what came in since stays.
     """
     context.require(Permission.STOCK_QUANTITY)
     async with context.transaction() as db:
-        await _hold_open(context, db, stocktake_id, share=False)
+        held = await _hold_open(context, db, stocktake_id, share=False)
         after: UUID | None = None
         while lines := await _next_lines(context, db, stocktake_id, after):
             await _book(context, db, stocktake_id, lines)
             after = lines[-1].variant_id
         if zero_uncounted:
-            while lines := await _next_uncounted(context, db, stocktake_id):
+            while lines := await _next_uncounted(context, db, stocktake_id, held.started_at):
                 await _book(context, db, stocktake_id, lines)
         return await _end(context, db, stocktake_id, "closed", note)
 
@@ -117,13 +120,14 @@ async def cancel_stocktake(context: Context, stocktake_id: UUID, *, note: str = 
 class _Held(Struct, frozen=True):
     status: Status
     started_at: datetime
+    now: datetime
 
 
-async def _hold_open(context: Context, db: Database, stocktake_id: UUID, *, share: bool) -> datetime:
+async def _hold_open(context: Context, db: Database, stocktake_id: UUID, *, share: bool) -> _Held:
     """Keep the stocktake open until the transaction ends: counters share it, who ends it has it alone."""
     held = await db.one(
         f"""
-        SELECT status, started_at FROM stocktake
+        SELECT status, started_at, clock_timestamp() AS now FROM stocktake
         WHERE merchant_id = current_merchant() AND stocktake_id = :stocktake_id AND store_id = :store_id
         {"FOR SHARE" if share else "FOR UPDATE"}
         """,  # noqa: S608 - our own words
@@ -134,20 +138,23 @@ async def _hold_open(context: Context, db: Database, stocktake_id: UUID, *, shar
     )
     if held.status != "open":
         raise StocktakeEnded(f"It is {held.status}. Start another one.")
-    return held.started_at
+    return held
 
 
 class _Found(Struct, frozen=True):
     place: int
     variant_id: UUID
     decimals: int
+    is_sold: bool
+    track_quantity: bool
 
 
-async def _find_variants(db: Database, counts: Sequence[Count]) -> list[tuple[UUID | None, int]]:
-    """The variant that each count names, and how many decimals its unit allows."""
+async def _find_variants(db: Database, counts: Sequence[Count]) -> list[_Found | None]:
+    """The variant that each count names, how many decimals its unit allows, and whether it can be counted."""
     rows = await db.all(
         """
-        SELECT n.place::integer AS place, v.variant_id, unit_decimals(p.unit)::integer AS decimals
+        SELECT n.place::integer AS place, v.variant_id, unit_decimals(p.unit)::integer AS decimals,
+               v.position > 0 AS is_sold, p.track_quantity
         FROM unnest(:variant_ids::uuid[], :sku_keys::text[], :barcodes::text[]) WITH ORDINALITY
           AS n (variant_id, sku_key, barcode, place)
         JOIN variant v ON v.merchant_id = current_merchant() AND NOT v.archived
@@ -159,39 +166,49 @@ async def _find_variants(db: Database, counts: Sequence[Count]) -> list[tuple[UU
         sku_keys=[None if count.sku is None else sku_key(count.sku) for count in counts],
         barcodes=[count.barcode for count in counts],
     )
-    found = {row.place: (row.variant_id, row.decimals) for row in rows}
-    return [found.get(place, (None, 0)) for place in range(1, len(counts) + 1)]
+    found = {row.place: row for row in rows}
+    return [found.get(place) for place in range(1, len(counts) + 1)]
 
 
 def _faults_of(
-    count: Count,
-    variant_id: UUID | None,
-    decimals: int,
-    counted_at: datetime,
-    started_at: datetime,
-    now: datetime,
+    count: Count, found: _Found | None, counted_at: datetime, held: _Held
 ) -> tuple[FieldFault, ...]:
     faults = []
-    if variant_id is None:
-        name = "sku" if count.sku is not None else "barcode" if count.barcode is not None else "variantId"
-        faults.append(FieldFault(f"/{name}", "unknown", "Name a variant of this account."))
-    elif count.quantity != round(count.quantity, decimals):
-        faults.append(FieldFault("/quantity", "decimals", f"The product's unit allows {decimals} decimals."))
-    if counted_at < started_at:
+    pointer = "/sku" if count.sku is not None else "/barcode" if count.barcode is not None else "/variantId"
+    if found is None:
+        faults.append(FieldFault(pointer, "unknown", "Name a variant of this account."))
+    elif not found.track_quantity:
+        faults.append(untracked(pointer))
+    elif not found.is_sold:
+        faults.append(has_variants(pointer))
+    elif count.quantity != round(count.quantity, found.decimals):
+        advice = f"The product's unit allows {found.decimals} decimals."
+        faults.append(FieldFault("/quantity", "decimals", advice))
+    if counted_at < held.started_at:
         faults.append(FieldFault("/countedAt", "minimum", "Give a time after the stocktake began."))
-    elif counted_at > now + _CLOCKS_DIFFER:
+    elif counted_at > held.now + _CLOCKS_DIFFER:
         faults.append(FieldFault("/countedAt", "maximum", "Give a time that has been: set the clock right."))
     return tuple(faults)
 
 
 class _Counted(Struct, frozen=True):
-    """A variant to be booked: what was counted, and what the books had at that moment."""
+    """A variant to be booked: what was counted, and what the books had at that moment, corrected since.
+
+    `shortfall` was there when it was counted, `owed` is there by now.
+    """
 
     variant_id: UUID
     counted: Decimal
     counted_at: datetime
     expected: Decimal
     shortfall: Decimal
+    owed: Decimal
+    problem: str | None
+
+    @property
+    def served(self) -> Decimal:
+        """What sales since the count took beyond the books and what the count has found for them."""
+        return min(self.owed - self.shortfall, max(self.counted - self.expected, Decimal(0)))
 
 
 async def _next_lines(
@@ -209,9 +226,12 @@ async def _next_lines(
     return await db.all(
         f"""
         SELECT c.variant_id, c.counted, c.counted_at,
-               stock_as_at(:store_id, c.variant_id, 'on_hand', c.counted_at) AS expected,
-               least(stock_as_at(:store_id, c.variant_id, 'shortfall', c.counted_at),
-                     coalesce(b.shortfall, 0)) AS shortfall
+               stock_expected(:store_id, c.variant_id, 'on_hand', c.counted_at) AS expected,
+               CASE WHEN b.shortfall > 0
+                 THEN greatest(least(stock_expected(:store_id, c.variant_id, 'shortfall', c.counted_at),
+                                     b.shortfall), 0)
+                 ELSE 0 END AS shortfall,
+               coalesce(b.shortfall, 0) AS owed, {PROBLEM} AS problem
         FROM ({COUNTED}) c
         LEFT JOIN stock_balance b ON b.merchant_id = current_merchant() AND b.store_id = :store_id
           AND b.variant_id = c.variant_id
@@ -226,11 +246,17 @@ async def _next_lines(
     )
 
 
-async def _next_uncounted(context: Context, db: Database, stocktake_id: UUID) -> list[_Counted]:
-    """Variants that have stock here and no line yet: nobody found any."""
+async def _next_uncounted(
+    context: Context, db: Database, stocktake_id: UUID, started_at: datetime
+) -> list[_Counted]:
+    """Variants that have stock here and no line yet: nobody found any of what lay there at the beginning.
+
+    Of that what has been sold since was there all the same; what came in since has not been looked for.
+    """
     variant_ids = await db.values(
         """
         SELECT b.variant_id FROM stock_balance b
+        JOIN product p ON p.merchant_id = b.merchant_id AND p.product_id = b.product_id AND p.track_quantity
         WHERE b.merchant_id = current_merchant() AND b.store_id = :store_id
           AND (b.on_hand > 0 OR b.shortfall > 0)
           AND NOT EXISTS (
@@ -247,15 +273,21 @@ async def _next_uncounted(context: Context, db: Database, stocktake_id: UUID) ->
     await _hold_balances(context, db, variant_ids)
     return await db.all(
         """
-        SELECT variant_id, 0::numeric AS counted, clock_timestamp() AS counted_at, on_hand AS expected,
-               shortfall
-        FROM stock_balance
-        WHERE merchant_id = current_merchant() AND store_id = :store_id
-          AND variant_id = ANY(:variant_ids::uuid[])
-        ORDER BY variant_id
+        SELECT b.variant_id, 0::numeric AS counted, :started_at::timestamptz AS counted_at,
+               greatest(least(stock_as_at(:store_id, b.variant_id, 'on_hand', :started_at), b.on_hand), 0)
+                 AS expected,
+               CASE WHEN b.shortfall > 0
+                 THEN least(stock_as_at(:store_id, b.variant_id, 'shortfall', :started_at), b.shortfall)
+                 ELSE 0 END AS shortfall,
+               b.shortfall AS owed, NULL::text AS problem
+        FROM stock_balance b
+        WHERE b.merchant_id = current_merchant() AND b.store_id = :store_id
+          AND b.variant_id = ANY(:variant_ids::uuid[])
+        ORDER BY b.variant_id
         """,
         into=_Counted,
         store_id=context.store_id,
+        started_at=started_at,
         variant_ids=variant_ids,
     )
 
@@ -266,7 +298,7 @@ async def _hold_balances(context: Context, db: Database, variant_ids: Sequence[U
         SELECT 1 FROM stock_balance
         WHERE merchant_id = current_merchant() AND store_id = :store_id
           AND variant_id = ANY(:variant_ids::uuid[])
-        ORDER BY store_id, variant_id FOR UPDATE
+        ORDER BY store_id, variant_id FOR NO KEY UPDATE
         """,
         store_id=context.store_id,
         variant_ids=list(variant_ids),
@@ -277,10 +309,12 @@ async def _book(context: Context, db: Database, stocktake_id: UUID, lines: Seque
     moves: list[Move] = []
     difference_of: dict[UUID, int] = {}
     for line in lines:
-        if line.counted != line.expected:
+        if line.problem is not None:
+            continue
+        if line.counted - line.expected != line.served:
             difference_of[line.variant_id] = len(moves)
             moves.append(_difference(context, stocktake_id, line))
-        if line.shortfall:
+        if line.shortfall + line.served:
             moves.append(_settled(context, stocktake_id, line))
     moved = await move_stock(context, db, moves, all_or_nothing=False)
     booked = [
@@ -301,12 +335,15 @@ async def _book(context: Context, db: Database, stocktake_id: UUID, lines: Seque
         times=[line.counted_at for line in lines],
         expected=[line.expected for line in lines],
         booked=[one.quantity if one.problem is None else Decimal(0) for one in booked],
-        problems=[None if one.problem is None else _words(one) for one in booked],
+        problems=[
+            line.problem if one.problem is None else _words(one)
+            for line, one in zip(lines, booked, strict=True)
+        ],
     )
 
 
 def _difference(context: Context, stocktake_id: UUID, line: _Counted) -> Move:
-    difference = line.counted - line.expected
+    difference = line.counted - line.expected - line.served
     return Move(
         store_id=context.store_id,
         variant_id=line.variant_id,
@@ -324,7 +361,7 @@ def _settled(context: Context, stocktake_id: UUID, line: _Counted) -> Move:
         variant_id=line.variant_id,
         kind="counted",
         state="shortfall",
-        change=-line.shortfall,
+        change=-(line.shortfall + line.served),
         reason="counted",
         reference=str(stocktake_id),
     )

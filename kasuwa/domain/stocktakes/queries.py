@@ -19,7 +19,8 @@ _COLUMNS = """
 """
 
 COUNTED = """
-    SELECT l.variant_id, sum(l.quantity) AS counted, max(l.counted_at) AS counted_at
+    SELECT l.variant_id, sum(l.quantity) AS counted, max(l.counted_at) AS counted_at,
+           min(l.counted_at) AS first_counted_at
     FROM (
       SELECT DISTINCT ON (c.variant_id, c.zone) c.variant_id, c.quantity, c.counted_at
       FROM stocktake_count c
@@ -30,6 +31,20 @@ COUNTED = """
     GROUP BY l.variant_id
 """
 """What holds of the counts: the latest of each zone, zones added up."""
+
+PROBLEM = """
+    CASE WHEN c.first_counted_at < c.counted_at
+              AND shelf_moved(:store_id, c.variant_id, c.first_counted_at, c.counted_at)
+         THEN 'It moved between its counts: count all its zones again'
+         WHEN EXISTS (
+           SELECT FROM variant v
+           JOIN product p ON p.merchant_id = v.merchant_id AND p.product_id = v.product_id
+           WHERE v.merchant_id = current_merchant() AND v.variant_id = c.variant_id AND NOT p.track_quantity
+         )
+         THEN 'Nobody tracks its quantity any more: switch on trackQuantity and count it again' END
+"""
+"""Why a line of the counts `c` is not booked: what moved may have been counted twice, or not at all; and what
+is not tracked has no quantity to be right."""
 
 
 async def get_stocktake(context: Context, stocktake_id: UUID) -> Stocktake:
@@ -104,14 +119,14 @@ _NAMED = """
     FROM lines l
     JOIN variant v ON v.merchant_id = current_merchant() AND v.variant_id = l.variant_id
     JOIN product p ON p.merchant_id = current_merchant() AND p.product_id = v.product_id
-    WHERE NOT :only_different OR l.counted <> l.expected
+    WHERE NOT :only_different OR l.counted <> l.expected OR l.problem IS NOT NULL
     ORDER BY l.variant_id LIMIT :size
 """
 _OPEN_LINES = f"""
     WITH lines AS (
       SELECT c.variant_id, c.counted, c.counted_at,
-             stock_as_at(:store_id, c.variant_id, 'on_hand', c.counted_at) AS expected,
-             0::numeric AS booked, NULL::text AS problem
+             stock_expected(:store_id, c.variant_id, 'on_hand', c.counted_at) AS expected,
+             0::numeric AS booked, {PROBLEM} AS problem
       FROM ({COUNTED}) c
     )
     {_NAMED}

@@ -48,7 +48,10 @@ class CountResult(Struct, frozen=True):
 
 
 class Line(Struct, frozen=True, kw_only=True):
-    """A variant's count beside the books at `counted_at`; `booked` and `problem` once it is closed."""
+    """A variant's count beside the books at `counted_at`, with corrections since; `booked` once it is closed.
+
+    `problem`: why the count cannot be booked, or could not be.
+    """
 
     variant_id: UUID
     product_id: UUID

@@ -11,11 +11,11 @@ from kasuwa.base.db import Database
 from kasuwa.base.problems import FieldFault, Forbidden
 from kasuwa.domain.merchants.actions import join_store, open_session, open_store
 from kasuwa.domain.merchants.records import NewStore, VatType
-from kasuwa.domain.permissions import PERMISSIONS_OF_ROLE, Permission, Role
-from kasuwa.domain.reference.contacts import read_mobile
+from kasuwa.domain.permissions import Permission, Role
+from kasuwa.domain.reference.contacts import read_number
 from kasuwa.domain.reference.places import read_country
 from kasuwa.domain.stores.errors import CurrencyInUse, LocationClosed, LocationNotFound
-from kasuwa.domain.stores.queries import count_stores, get_location
+from kasuwa.domain.stores.queries import count_stores, get_location, permissions_at
 from kasuwa.domain.stores.records import Entered, FinancialInfo, Location, LocationWish
 
 
@@ -76,15 +76,17 @@ async def make_default(context: Context, store_id: UUID | None) -> Location:
 
 
 async def set_financial_info(context: Context, store_id: UUID | None, info: FinancialInfo) -> Location:
-    """Change VAT and currency of a store of the caller's, who has to own that very store.
+    """Change VAT and currency of a store of the caller's, who needs the permission at that very store.
 
     Raises LocationNotFound, Forbidden, CurrencyInUse.
     """
     context.require(Permission.STORE_WRITE)
     async with context.transaction() as db:
         before = await get_location(context, store_id)
-        if Permission.STORE_WRITE not in PERMISSIONS_OF_ROLE.get(before.role, ()):
-            raise Forbidden("Only an owner of that store changes its VAT and currency.")
+        if Permission.STORE_WRITE not in permissions_at(context, before):
+            raise Forbidden(
+                "VAT and currency of that store need the permission store.write there: ask an owner."
+            )
         # Held, so that no goods are booked in between.
         await db.value(
             """
@@ -161,7 +163,7 @@ async def _complete(db: Database, wish: LocationWish) -> NewStore:
         latitude=wish.latitude,
         longitude=wish.longitude,
         email=wish.email,
-        mobile=read_mobile(wish.mobile, country.code, "/mobile") if wish.mobile else "",
+        mobile=read_number(wish.mobile, country.code, "/mobile") if wish.mobile else "",
         currency=wish.currency or merchant.currency,
         tax_rate=merchant.tax_rate if wish.tax_rate is None else wish.tax_rate,
         vat_type=wish.vat_type or merchant.vat_type,

@@ -9,7 +9,7 @@ from msgspec import Struct
 from kasuwa.base.context import Context, MerchantId, StoreId
 from kasuwa.base.db import Database
 from kasuwa.base.problems import Unauthenticated
-from kasuwa.domain.permissions import Permission
+from kasuwa.domain.permissions import Permission, permissions_of_membership
 from kasuwa.domain.stores.errors import LocationNotFound
 from kasuwa.domain.stores.records import Location
 
@@ -17,7 +17,8 @@ from kasuwa.domain.stores.records import Location
 _LOCATION = """
     SELECT s.store_id, s.name, s.site_name, s.country, s.country_code, s.state, s.city, s.address, s.latitude,
            s.longitude, s.email, s.mobile, s.currency, s.tax_rate, s.vat_type, s.profile_type, s.license_plan,
-           s.status, s.settings, s.created_at, m.role, s.store_id = u.default_store_id AS is_default
+           s.status, s.settings, s.created_at, m.role, m.extra_permissions,
+           s.store_id = u.default_store_id AS is_default
     FROM membership m
     JOIN store s ON s.merchant_id = m.merchant_id AND s.store_id = m.store_id
     JOIN user_account u ON u.merchant_id = m.merchant_id AND u.user_id = m.user_id
@@ -29,6 +30,13 @@ def _location(**row: object) -> Location:
     """A row of `_LOCATION`; jsonb comes as text."""
     row["settings"] = msgspec.json.decode(str(row["settings"]))
     return Location(**row)  # type: ignore[arg-type]
+
+
+def permissions_at(context: Context, location: Location) -> frozenset[str]:
+    """What the caller may do at a location of theirs, which need not be the session's."""
+    return permissions_of_membership(
+        location.role, location.extra_permissions, is_at_till=context.caller.is_at_till
+    )
 
 
 async def currency_of(context: Context) -> str:

@@ -34,7 +34,10 @@ class LocationWish(Struct, frozen=True, kw_only=True):
 
 
 class Location(Struct, frozen=True, kw_only=True):
-    """A store as one of its users sees it. `tax_rate` is as it was sent; `role` is the user's there."""
+    """A store as one of its users sees it. `tax_rate` is as it was sent.
+
+    `role` and `extra_permissions` are the user's there.
+    """
 
     store_id: UUID
     name: str
@@ -57,6 +60,7 @@ class Location(Struct, frozen=True, kw_only=True):
     settings: dict[str, Any]
     created_at: datetime
     role: str
+    extra_permissions: list[str]
     is_default: bool
 
 

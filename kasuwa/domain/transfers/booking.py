@@ -137,10 +137,10 @@ def _departure(transfer: Transfer, line: Line) -> tuple[Move, Move]:
 async def _keep_parcels(db: Database, transfer: Transfer, parts: dict[int, list[Part]]) -> None:
     rows: list[dict[str, object]] = []
     for index, line in enumerate(transfer.lines):
-        serials = iter(line.serials)
         number = 0
         assert sum(part.quantity for part in parts[index]) == -line.quantity, "some of what left is not there"
         for part in parts[index]:
+            serials = iter(part.serials)
             # Units with serial numbers are parcels of their own: each arrives, or does not, by itself.
             sizes = [Decimal(1)] * int(-part.quantity) if line.serials else [-part.quantity]
             for size in sizes:

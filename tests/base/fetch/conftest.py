@@ -7,12 +7,11 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from tests.base.fetch.staging import (
-    PRIVATE,
-    PUBLIC,
     Server,
     Stage,
     Watch,
     bind,
+    bind_pair,
     count_as_public,
 )
 
@@ -44,9 +43,8 @@ async def everywhere() -> AsyncIterator[tuple[Server, int]]:
 @pytest.fixture
 async def stage(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Stage]:
     count_as_public(monkeypatch)
-    public = bind(PUBLIC)
-    port = public.getsockname()[1]
-    stage = Stage(port)
-    async with stage.public.listen(public), stage.private.listen(bind(PRIVATE, port)):
+    public, private = bind_pair()
+    stage = Stage(public.getsockname()[1])
+    async with stage.public.listen(public), stage.private.listen(private):
         yield stage
         await stage.fetcher.close()

@@ -125,8 +125,22 @@ def bind(host: str, port: int = 0) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     if host == "::":
         listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-    listener.bind((host, port))
+    try:
+        listener.bind((host, port))
+    except OSError:
+        listener.close()
+        raise
     return listener
+
+
+def bind_pair() -> tuple[socket.socket, socket.socket]:
+    """Listeners at the public and the private address, on one port."""
+    while True:
+        public = bind(PUBLIC)
+        try:
+            return public, bind(PRIVATE, public.getsockname()[1])
+        except OSError:  # somebody has this port at the other address
+            public.close()
 
 
 class Stage:

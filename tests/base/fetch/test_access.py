@@ -25,6 +25,7 @@ from tests.base.fetch.staging import (
     Stage,
     Watch,
     bind,
+    bind_pair,
     count_as_public,
     redirect,
     reply,
@@ -217,12 +218,12 @@ def test_the_same_holds_on_the_loop_that_serves(stage: Stage) -> None:
 
     async def run() -> tuple[bytes, list[str]]:
         public, private = Server(), Server()
-        listener = bind(PUBLIC)
-        port = listener.getsockname()[1]
+        at_public, at_private = bind_pair()
+        port = at_public.getsockname()[1]
         names = Names({"public.test.example": [[PUBLIC]], "private.test.example": [[PRIVATE]]})
         refused: list[str] = []
         fetcher = Fetcher(resolver=names, ports={port}, count=refused.append)
-        async with public.listen(listener), private.listen(bind(PRIVATE, port)):
+        async with public.listen(at_public), private.listen(at_private):
             content = (await fetcher.fetch(f"http://public.test.example:{port}/")).content
             for host in (PRIVATE, "private.test.example", "127.1", "localhost"):
                 with suppress(FetchRefused):

@@ -148,6 +148,8 @@ def test_parent_and_server_killed_together_leave_a_busy_child_that_is_ended(
             "the query runs",
         )
         assert host.pid is not None
+        # Held first: with a moment between the two kills the server would still tell its children to go.
+        os.kill(pid, signal.SIGSTOP)
         os.kill(host.pid, signal.SIGKILL)
         os.kill(pid, signal.SIGKILL)
         host.join()

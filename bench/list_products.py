@@ -88,7 +88,7 @@ def _measured(data: Path, kasuwa: Started, shop: BenchShop, times: int, count: i
     floors: list[Round] = []
     cards: list[Round] = []
     requests = store_requests(kasuwa.port, shop)
-    path = f"/openapi/2022-01/products?limit={SIZE}"
+    path = f"/openapi/2022-01/products?per_page={SIZE}"
     shoplazza = [get(kasuwa.port, path, {"Access-Token": shop.access_token})]
     with floor_server(data) as floor:
         at_floor = store_requests(floor.port, shop)

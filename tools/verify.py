@@ -80,7 +80,10 @@ def run_tests(command: list[str | Path]) -> tuple[Outcome, list[str]]:
 
 def missing_tools() -> list[str]:
     """What this machine lacks that some tests need, each with what to install."""
-    missing = []
+    needed = {"curl": "the answers as other clients read them", "git": "the open list against its history"}
+    missing = [
+        f"{name} (apt install {name}): {what}" for name, what in needed.items() if not shutil.which(name)
+    ]
     if not any(shutil.which(name) for name in ("chromium", "chromium-browser", "google-chrome")):
         missing.append("Chromium (apt install chromium): the tests of pages in a browser")
     if not Path("/usr/lib/postgresql/15/bin/initdb").exists():

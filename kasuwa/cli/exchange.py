@@ -102,8 +102,11 @@ async def _write(file: Path, pieces: AsyncIterator[bytes]) -> None:
         beside.unlink(missing_ok=True)
 
 
+_BAR_WIDTH = 20
+
+
 class _Progress:
-    """One line that is written over, on a terminal; else a line every ten seconds."""
+    """A bar in one line that is written over, on a terminal; else a line every ten seconds."""
 
     def __init__(self, run: ImportRun) -> None:
         self._begun = self._told = monotonic()
@@ -119,7 +122,12 @@ class _Progress:
         done = run.fraction - self._fraction
         left = (now - self._begun) * (1 - run.fraction) / done if done > 0 else 0.0
         text = f"{run.rows_done} rows, {rate:.0f} rows/s, {left:.0f} s left, {run.failed} failed"
-        sys.stderr.write(f"\r{text}\x1b[K" if self._is_terminal else f"{text}\n")
+        if self._is_terminal:
+            bar = "#" * int(_BAR_WIDTH * run.fraction)
+            text = f"\r[{bar:.<{_BAR_WIDTH}}] {run.fraction:4.0%}  {text}\x1b[K"
+        else:
+            text += "\n"
+        sys.stderr.write(text)
         sys.stderr.flush()
 
     def end(self) -> None:

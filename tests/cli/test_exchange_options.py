@@ -139,7 +139,7 @@ async def test_a_terminal_shows_how_far_the_import_is_on_one_line_and_clears_it(
 ) -> None:
     words = ("import", "products", str(file), "--store", str(shop.store_id), "--on-duplicate", "skip")
     said = await asyncio.to_thread(on_a_terminal, installation, *words)
-    assert re.search(r"\r4 rows, \d+ rows/s, \d+ s left, 0 failed\x1b\[K", said), said
+    assert re.search(r"\r\[#{20}\] 100%  4 rows, \d+ rows/s, \d+ s left, 0 failed\x1b\[K", said), said
     assert said.endswith("\r\x1b[K")
     assert "\n" not in said
     # The control: what is no terminal gets no such line, and nothing at all of a short import.

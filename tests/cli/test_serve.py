@@ -12,6 +12,7 @@ from pathlib import Path
 
 import asyncpg
 import httpx
+import psutil
 import pytest
 
 from kasuwa.app import APIS
@@ -129,14 +130,11 @@ def test_the_password_is_random_and_for_the_owner_alone(demo: Serving, installat
 
 
 def test_nobody_else_can_read_what_the_workers_are_told(demo: Serving) -> None:
-    children = subprocess.run(
-        ["pgrep", "--parent", str(demo.process.pid)], capture_output=True, text=True, check=True
-    )
     told = 0
-    for pid in children.stdout.split():
-        words = Path(f"/proc/{pid}/cmdline").read_bytes()
+    for child in psutil.Process(demo.process.pid).children():
+        words = Path(f"/proc/{child.pid}/cmdline").read_bytes()
         assert b"postgresql://" not in words
-        environment = Path(f"/proc/{pid}/environ")
+        environment = Path(f"/proc/{child.pid}/environ")
         if ORDER_VARIABLE.encode() in environment.read_bytes():
             told += 1
             assert stat.S_IMODE(environment.stat().st_mode) == 0o400

@@ -156,13 +156,16 @@ def test_what_tests_leave_in_the_temporary_folder_is_told_and_goes(
     assert sum("left behind" in line for line in lines) == len(told)
 
 
-def test_a_machine_without_chromium_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("tool", ["chromium", "curl", "git"])
+def test_a_machine_without_a_tool_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tool: str
+) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert any("chromium" in tool for tool in verify.missing_tools())
-    chromium = tmp_path / "chromium"
-    chromium.write_text("#!/bin/sh\n", encoding="utf-8")
-    chromium.chmod(0o755)
-    assert not any("chromium" in tool for tool in verify.missing_tools())
+    assert any(tool in missing for missing in verify.missing_tools())
+    there = tmp_path / tool
+    there.write_text("#!/bin/sh\n", encoding="utf-8")
+    there.chmod(0o755)
+    assert not any(tool in missing for missing in verify.missing_tools())
 
 
 @pytest.mark.parametrize(("strict", "ok"), [(True, False), (False, True)])

@@ -5,6 +5,7 @@ import os
 import re
 import signal
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -59,9 +60,10 @@ async def test_the_queue_shows_its_depth_and_its_oldest_job(alone: Web, shop: Sh
     depth = r'kasuwa_queue_depth\{queue="waiting"\}'
     before = await number(alone, depth)
     async with shop.owner.transaction() as db:
-        await enqueue(db, "nobody.does.this", {})
+        await enqueue(db, "nobody.does.this", {}, due=datetime.now(UTC) - timedelta(hours=1))
     assert await number(alone, depth) == before + 1
-    assert await number(alone, r'kasuwa_queue_oldest_seconds\{queue="waiting"\}') > 0
+    oldest = await number(alone, r'kasuwa_queue_oldest_seconds\{queue="waiting"\}')
+    assert 3_600 <= oldest < 7_200
     async with alone.services.pool.autocommit() as db:
         await db.values(
             """

@@ -232,3 +232,26 @@ async def test_a_part_of_a_whole_unit_is_no_first_stock_wherever_it_is_given(web
         assert row["status"] == "failed"
         assert [error["field"].rpartition(".")[2] for error in row["errors"]] == ["quantity"]
     assert await faults(shop.owner) == []
+
+
+async def test_first_stock_that_cost_more_than_may_lie_at_a_location_is_a_rows_own_fault(
+    web: Web, shop: Shop
+) -> None:
+    dear = {"sellingPrice": 1, "costPrice": 10**9}
+    elsewhere = [{"storeId": str(shop.second_store_id), "quantity": 1001}]
+    answer = await write(
+        web,
+        shop,
+        [
+            item("MOST", prices=dear, quantity=1000),
+            item("HERE", prices=dear, quantity=1001),
+            item("THERE", prices=dear, locationQuantities=elsewhere),
+        ],
+    )
+    assert statuses(answer) == ["created", "failed", "failed"]
+    for row in answer["rows"][1:]:
+        (error,) = row["errors"]
+        assert error["field"].rpartition(".")[2] == "quantity"
+        assert "1000000000000" in error["message"]
+    assert (await read(web, shop, answer["rows"][0]["itemId"]))["quantity"] == 1000
+    assert await faults(shop.owner) == []

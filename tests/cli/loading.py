@@ -3,9 +3,9 @@
 import threading
 import time
 
-import httpx
 from msgspec import Struct
 
+from tests import checked
 from tests.cli.staging import DEADLINE_SECONDS, Installation
 from tests.conftest import picture_bytes
 
@@ -34,7 +34,7 @@ class Load:
         self._thread = threading.Thread(target=self._run)
 
     def _run(self) -> None:
-        with httpx.Client(headers=self._headers, timeout=30) as client:
+        with checked.Client(headers=self._headers, timeout=30) as client:
             while not self._ending.is_set():
                 number = len(self.acknowledged)
                 product = {"name": f"Load {number}", "prices": {"sellingPrice": 100}}

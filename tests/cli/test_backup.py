@@ -7,7 +7,6 @@ import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
-import httpx
 import pytest
 
 from kasuwa.base.context import Context
@@ -16,6 +15,7 @@ from kasuwa.cli.backup.programs import without_password
 from kasuwa.cli.backup.restoring import refuse_newer
 from kasuwa.cli.visiting import in_the_shop
 from kasuwa.settings import read_settings
+from tests import checked
 from tests.cli.loading import Full, Load
 from tests.cli.staging import Installation, add_product, serving
 from tests.shop import new_shop
@@ -70,13 +70,13 @@ def test_a_restored_shop_serves_its_pictures_and_keeps_its_log_ins(
     target = new_installation(empty=True)
     target.ask("restore", str(archive))
     with serving(target) as running:
-        answer = httpx.get(
+        answer = checked.get(
             f"{running.url}/cloudapi/app/{full.store_id}/stock",
             headers={"sessiontoken": full.session},
         )
         assert answer.status_code == 200
         path = answer.text[answer.text.index("/media/") :].partition('"')[0]
-        assert httpx.get(running.url + path).headers["content-type"].startswith("image/")
+        assert checked.get(running.url + path).headers["content-type"].startswith("image/")
     assert json.loads(target.ask("doctor", "--json"))["ok"] is True
 
 

@@ -11,7 +11,6 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import asyncpg
-import httpx
 import pytest
 from msgspec import Struct
 
@@ -20,6 +19,7 @@ from kasuwa.base.postgres.binaries import find_binaries
 from kasuwa.base.secrets import new_key
 from kasuwa.cli.visiting import at_the_database
 from kasuwa.settings import read_settings
+from tests import checked
 from tests.base.postgres.addressed import DEBIAN, addressed_server
 from tests.base.storage.conftest import s3_endpoint as s3_endpoint
 from tests.base.storage.staging import keys, open_s3
@@ -135,9 +135,9 @@ def test_it_comes_back_whole_into_an_empty_place(taken: Taken, places: Places) -
         stock = f"{running.url}/cloudapi/app/{taken.full.store_id}/stock"
         headers = {"sessiontoken": taken.full.session}
         for product in taken.products:
-            assert httpx.get(f"{stock}/{product}", headers=headers).status_code == 200
+            assert checked.get(f"{stock}/{product}", headers=headers).status_code == 200
         for picture in taken.pictures:
-            shown = httpx.get(running.url + picture)
+            shown = checked.get(running.url + picture)
             assert (shown.status_code, shown.headers["content-type"][:6]) == (200, "image/")
     again = target.run("restore", str(taken.archive))
     assert again.returncode == 1

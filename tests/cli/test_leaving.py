@@ -13,7 +13,6 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import asyncpg
-import httpx
 import pytest
 
 from kasuwa.base.context import Context
@@ -25,6 +24,7 @@ from kasuwa.domain.merchants.removal import remove_merchant
 from kasuwa.domain.messages.actions import send_message
 from kasuwa.domain.messages.records import Message
 from kasuwa.settings import read_settings
+from tests import checked
 from tests.banking import new_account
 from tests.base.database import Connection, superuser_url, undone
 from tests.base.tenancy import tenant_tables
@@ -179,7 +179,7 @@ def killed_at(platform: Platform, step: str) -> None:
 
 def answers(url: str, shop: Shop, key: str) -> dict[str, int]:
     """What the ways in of a merchant answer: with a session, a token, and name and password."""
-    with httpx.Client(base_url=url, timeout=60) as client:
+    with checked.Client(base_url=url, timeout=60) as client:
         by_session = client.get(
             f"/cloudapi/app/{shop.store_id}/stock", headers={"sessiontoken": shop.session}
         )

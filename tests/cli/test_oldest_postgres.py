@@ -15,6 +15,7 @@ import httpx
 import pytest
 from msgspec import Struct
 
+from tests import checked
 from tests.accounts import ACCESS, registration
 from tests.base.postgres.addressed import DEBIAN, addressed_server
 from tests.cli.staging import DEADLINE_SECONDS, Installation, serving
@@ -96,7 +97,7 @@ def test_data_of_an_older_major_moves_over_by_the_steps_that_are_printed(
         )
         assert done.returncode == 0, f"{words}: {done.stdout}{done.stderr}"
     assert json.loads(newer.ask("doctor", "--json"))["ok"] is True
-    with serving(newer) as running, httpx.Client(base_url=running.url, timeout=60) as client:
+    with serving(newer) as running, checked.Client(base_url=running.url, timeout=60) as client:
         work.is_listed_by(client)
 
 
@@ -104,7 +105,7 @@ def do_a_days_work(installation: Installation) -> Work:
     with serving(installation, "--workers", "2") as running:
         key = json.loads(installation.ask("key", "create", "--name", "till", "--json"))["key"]
         app = {"authorization": f"Bearer {key}"}
-        with httpx.Client(base_url=running.url, timeout=60) as client:
+        with checked.Client(base_url=running.url, timeout=60) as client:
             body = registration()
             made = done(client.post(f"{ACCESS}register", headers=app, json=body))
             confirmation = {

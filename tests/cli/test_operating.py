@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 import kasuwa
+from tests import checked
 from tests.cli.staging import Installation, serving
 
 
@@ -48,12 +49,12 @@ class Platform:
 
     def _status(self, path: str, headers: dict[str, str]) -> int:
         # Without the authorities' certificates, which nothing here needs and each call would load.
-        seen = {httpx.get(self.url + path, headers=headers, verify=False).status_code for _ in range(8)}
+        seen = {checked.get(self.url + path, headers=headers, verify=False).status_code for _ in range(8)}
         assert len(seen) == 1, f"{path} answered {seen}"
         return seen.pop()
 
     def log_in(self) -> httpx.Response:
-        return httpx.post(
+        return checked.post(
             f"{self.url}/cloudapi/app/access/login",
             headers={"Authorization": f"Bearer {self.key}"},
             json={"userToken": "demo", "passToken": self.password},
@@ -103,7 +104,7 @@ def test_a_disabled_store_is_refused_and_its_merchant_enters_another(platform: P
     platform.installation.ask("store", "disable", platform.store_id)
     refused = platform.answers()
     assert refused == OPEN | {"StoreHarmony": 401, "BigCommerce": 403, "Shoplazza": 403}
-    words = httpx.get(
+    words = checked.get(
         f"{platform.url}/openapi/2022-01/products", headers={"Access-Token": platform.token}
     ).text
     assert "store is not active" in words
@@ -123,11 +124,11 @@ def test_a_revoked_key_opens_no_session_and_a_revoked_token_reads_nothing(platfo
     )
     address = f"{platform.url}/stores/{made['store_hash']}/v3/catalog/products"
     headers = {"X-Auth-Token": made["access_token"]}
-    assert httpx.get(address, headers=headers).status_code == 200
+    assert checked.get(address, headers=headers).status_code == 200
     *_, token = platform.listed("token", "--store", platform.store_id)
     assert (token["scopes"], token["revoked_at"]) == (["read_product"], None)
     platform.installation.ask("token", "revoke", token["token_id"])
-    assert httpx.get(address, headers=headers).status_code == 401
+    assert checked.get(address, headers=headers).status_code == 401
     assert platform.answers() == OPEN, "the others hold"
     [key] = [row for row in platform.listed("key") if row["name"] == "till"]
     platform.installation.ask("key", "revoke", key["key_id"])
@@ -149,10 +150,12 @@ def test_a_rotated_token_and_key_work_beside_the_new_ones_and_without_overlap_th
     def states() -> tuple[list[int], list[int]]:
         address = f"{platform.url}/stores/{platform.store_hash}/v3/catalog/products"
         reading = [
-            httpx.get(address, headers={"X-Auth-Token": one["access_token"]}).status_code for one in tokens
+            checked.get(address, headers={"X-Auth-Token": one["access_token"]}).status_code for one in tokens
         ]
         address = f"{platform.url}/cloudapi/utils/countries"
-        naming = [httpx.get(address, headers={"Authorization": f"Bearer {one}"}).status_code for one in keys]
+        naming = [
+            checked.get(address, headers={"Authorization": f"Bearer {one}"}).status_code for one in keys
+        ]
         return reading, naming
 
     assert states() == ([200], [200])
@@ -175,11 +178,13 @@ def test_a_key_of_a_store_opens_what_it_is_for_and_lists_say_whose_it_is(platfor
     headers = {"X-Developer-Key": made["key"]}
 
     def countries() -> int:
-        return httpx.get(f"{platform.url}/cloudapi/utils/countries", headers=headers).status_code
+        return checked.get(f"{platform.url}/cloudapi/utils/countries", headers=headers).status_code
 
     assert countries() == 200
     log_in = {"username": "somebody", "password": "something"}
-    assert httpx.post(f"{platform.url}/cloudapi/app/access/", headers=headers, json=log_in).status_code == 403
+    assert (
+        checked.post(f"{platform.url}/cloudapi/app/access/", headers=headers, json=log_in).status_code == 403
+    )
     [row] = [row for row in platform.listed("key") if row["name"] == "tablet"]
     assert (row["store_id"], row["scopes"]) == (store, ["read_reference"])
     ask("key", "revoke", made["key_id"])
@@ -263,7 +268,7 @@ def test_every_switch_is_in_the_audit_trail(platform: Platform) -> None:
     ]
     for words in switches:
         ask(*words)
-    newest = httpx.get(
+    newest = checked.get(
         f"{platform.url}/manage/{store}/audit?size={len(switches)}",
         headers={"sessiontoken": platform.session},
     )

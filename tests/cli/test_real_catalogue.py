@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
-import httpx
 import pytest
 from PIL import Image
 
 from bench.misspellings import misspelt
 from kasuwa.base.postgres.folder import SUPERUSER
 from kasuwa.cli.demo_shop import DemoProduct, read_catalogue
+from tests import checked
 from tests.faults.installation import Installation, Server, new_folder
 from tests.shop import Shop, new_shop
 from tools.demo_photographs import FOLDER
@@ -109,7 +109,7 @@ async def imported(
 async def found(server: Server, shop: Shop, text: str) -> list[dict[str, Any]]:
     """The first ten, as an app asks for them."""
     # verify=False: the authorities' certificates take long to load, and nothing here needs them.
-    async with httpx.AsyncClient(verify=False) as client:
+    async with checked.AsyncClient(verify=False) as client:
         answer = await client.post(
             f"{server.url}/cloudapi/app/{shop.store_id}/stock/query",
             headers={"sessiontoken": shop.session},
@@ -132,7 +132,7 @@ async def test_every_product_comes_with_its_photograph(
     for product in products[::10]:
         item = (await found(server, shop, product.sku))[0]
         assert Decimal(str(item["prices"]["sellingPrice"])) * 100 == product.price_minor
-        async with httpx.AsyncClient() as client:
+        async with checked.AsyncClient() as client:
             picture = await client.get(server.url + item["images"][0]["url"])
         assert picture.status_code == 200
         with (

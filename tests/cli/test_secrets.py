@@ -31,6 +31,7 @@ from kasuwa.database import DatabaseUrls, sealing_keys, serving_database, with_l
 from kasuwa.domain.stores.settings.actions import change_settings
 from kasuwa.domain.stores.settings.records import GatewayWish, SettingsChange
 from kasuwa.settings import Settings, read_settings
+from tests import checked
 from tests.banking import new_account
 from tests.base.postgres.addressed import addressed_server
 from tests.cli.staging import DEADLINE_SECONDS, Installation, Serving, serving
@@ -66,7 +67,7 @@ class Reading:
         self._threads = [threading.Thread(target=self._run, args=(read,)) for read in work]
 
     def _run(self, read: Any) -> None:
-        with httpx.Client(headers=self._headers, timeout=30) as client:
+        with checked.Client(headers=self._headers, timeout=30) as client:
             while not self._ending.is_set():
                 answer, is_right = read(client)
                 if not is_right:

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import asyncpg
-import httpx
 import psutil
 import pytest
 
@@ -21,6 +20,7 @@ from kasuwa.cli.serving import is_private_address, is_sample_key, public_address
 from kasuwa.database import visiting_database
 from kasuwa.handover import ORDER_VARIABLE
 from kasuwa.settings import SettingWrong, read_settings
+from tests import checked
 from tests.cli.staging import Installation, Serving, serving
 from tools.demo_photographs import photographer
 
@@ -57,7 +57,7 @@ def test_every_printed_curl_uploads_a_picture(demo: Serving) -> None:
         assert status in {"200", "201"}, (name, status, answer)
         shown = re.search(r"/media/[^\"\\ ]+\.jpg", answer)
         assert shown is not None, answer
-        picture = httpx.get(demo.url + shown.group())
+        picture = checked.get(demo.url + shown.group())
         assert (picture.status_code, picture.headers["content-type"][:6]) == (200, "image/")
 
 
@@ -67,7 +67,7 @@ def test_the_demo_has_thirty_products_with_different_pictures_and_stock_at_both_
     access = json.loads(installation.ask("demo", "--show", "--json"))
     products = []
     for page in (1, 2):
-        answer = httpx.get(
+        answer = checked.get(
             f"{demo.url}/cloudapi/app/{access['store_id']}/stock",
             params={"page": page, "size": 50},
             headers={"sessiontoken": access["session"]},
@@ -77,7 +77,7 @@ def test_the_demo_has_thirty_products_with_different_pictures_and_stock_at_both_
     assert len(products) >= 30
     paths = {re.search(r"/media/[^\"]+?/([0-9a-f]{64})/", json.dumps(p)).group(1) for p in products}  # type: ignore[union-attr]
     assert len(paths) == len(products)
-    item = httpx.get(
+    item = checked.get(
         f"{demo.url}/cloudapi/app/{access['store_id']}/stock/{products[0]['itemId']}",
         headers={"sessiontoken": access["session"]},
     ).json()
@@ -90,7 +90,7 @@ def test_the_demo_says_by_whom_its_photographs_are(demo: Serving, installation: 
     assert "photographs: npm @vendure/create" in demo.said
     assert "first published on Unsplash; licence MIT" in demo.said
     access = json.loads(installation.ask("demo", "--show", "--json"))
-    shown = httpx.get(
+    shown = checked.get(
         f"{demo.url}/cloudapi/app/{access['store_id']}/stock",
         params={"size": 50},
         headers={"sessiontoken": access["session"]},
@@ -114,7 +114,7 @@ def test_a_repeated_fill_changes_nothing_even_beside_another(
         after = json.loads(out)
         assert {**after, "curls": None} == {**before, "curls": None}
     doubled = json.loads(installation.ask("demo", "--show", "--json"))
-    total = httpx.get(
+    total = checked.get(
         f"{demo.url}/cloudapi/app/{doubled['store_id']}/stock",
         headers={"sessiontoken": doubled["session"]},
     ).json()["totalElements"]

@@ -1,5 +1,6 @@
 """Make good values for a schema, and spoil them one at a time."""
 
+import copy
 import random
 import re
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ Schema = dict[str, Any]
 
 TRIES = 400
 DEPTH = 3
-"""Optional fields are left out below this depth: some schemas contain themselves."""
+"""Optional fields are left out below this depth, unless told otherwise: some schemas contain themselves."""
 
 _FORMATS = {
     "date-time": ["2026-01-31T09:30:00Z", "2026-01-31T09:30:00.250+01:00"],
@@ -83,11 +84,36 @@ def texts_like(pattern: str) -> list[str]:
     return sorted(set(found))
 
 
+def leaves_of(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], Any]]:
+    """Each place that holds no object or list, and what it holds."""
+    if isinstance(value, dict):
+        for name, one in value.items():
+            yield from leaves_of(one, (*path, name))
+    elif isinstance(value, list):
+        for place, one in enumerate(value):
+            yield from leaves_of(one, (*path, place))
+    else:
+        yield path, value
+
+
+def with_leaf(value: Any, path: tuple[str | int, ...], new: Any) -> Any:
+    """A copy with another value in that place."""
+    if not path:
+        return new
+    other = copy.deepcopy(value)
+    target = other
+    for step in path[:-1]:
+        target = target[step]
+    target[path[-1]] = new
+    return other
+
+
 class Instances:
     """Values of one contract's schemas, the same ones in each run."""
 
-    def __init__(self, schemas: dict[str, Schema], seed: int = 7) -> None:
+    def __init__(self, schemas: dict[str, Schema], seed: int = 7, depth: int = DEPTH) -> None:
         self._schemas = schemas
+        self._depth = depth
         self._random = random.Random(seed)
         self._share = 0.5
 
@@ -102,6 +128,15 @@ class Instances:
             if len(found) == count:
                 return found
         raise AssertionError(f"only {len(found)} of {count} good values in {TRIES} tries: {schema}")
+
+    def leaves(self, schema: Schema) -> Iterator[tuple[tuple[str | int, ...], Any]]:
+        """Every place of some good values that holds no object or list, once, with a value that has it."""
+        seen = set()
+        for value in self.good(schema, 24):
+            for path, _ in leaves_of(value):
+                if path not in seen:
+                    seen.add(path)
+                    yield path, value
 
     def resolve(self, schema: Schema) -> Schema:
         while "$ref" in schema:
@@ -129,7 +164,7 @@ class Instances:
             if "properties" in part or "allOf" in part:
                 made |= self._value(part, depth)
         for key, one in schema.get("properties", {}).items():
-            optional = self._random.random() < (self._share if depth < DEPTH else 0)
+            optional = self._random.random() < (self._share if depth < self._depth else 0)
             if key in schema.get("required", []) or optional:
                 made[key] = self._value(one, depth + 1)
         extra = schema.get("additionalProperties")
@@ -155,7 +190,7 @@ class Instances:
         if "prefixItems" in schema:
             return [self._value(one, depth + 1) for one in schema["prefixItems"]]
         low = schema.get("minItems", 0)
-        length = max(low, self._random.randint(0, 2) if depth < DEPTH else 0)
+        length = max(low, self._random.randint(0, 2) if depth < self._depth else 0)
         made: list[Any] = []
         for _ in range(length * 5):
             value = self._value(schema.get("items", {}), depth + 1)

@@ -1,8 +1,7 @@
 """Bodies that nobody sends in good faith: a clear refusal in the API's own words, and nothing written."""
 
-import copy
 import json
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import httpx
@@ -16,6 +15,7 @@ from tests.client import Web
 from tests.contract.bodies import FILES
 from tests.contract.callers import right_caller
 from tests.contract.cast import Cast, new_cast
+from tests.contract.instances import leaves_of, with_leaf
 from tests.contract.isolation import rows_of
 from tests.contract.recipes import Call, Entry, built
 
@@ -54,29 +54,13 @@ def whole_bodies(good: bytes) -> dict[str, bytes]:
     }
 
 
-def leaves_of(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], Any]]:
-    if isinstance(value, dict):
-        for name, one in value.items():
-            yield from leaves_of(one, (*path, name))
-    elif isinstance(value, list):
-        for place, one in enumerate(value):
-            yield from leaves_of(one, (*path, place))
-    else:
-        yield path, value
-
-
 def spoilt_leaves(body: Any, texts: dict[str, str], numbers: dict[str, str]) -> dict[str, bytes]:
     """One leaf replaced by a raw JSON value."""
     found = {}
     for path, leaf in leaves_of(body):
         raws = texts if isinstance(leaf, str) else {} if isinstance(leaf, bool) else numbers
         for name, raw in raws.items():
-            other = copy.deepcopy(body)
-            target = other
-            for step in path[:-1]:
-                target = target[step]
-            target[path[-1]] = _MARK
-            text = json.dumps(other).replace(json.dumps(_MARK), raw)
+            text = json.dumps(with_leaf(body, path, _MARK)).replace(json.dumps(_MARK), raw)
             found[f"{name} at {'/'.join(map(str, path))}"] = text.encode()
     return found
 

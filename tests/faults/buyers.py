@@ -17,7 +17,7 @@ from kasuwa.base.context import Services
 from kasuwa.domain.catalogue.actions import create_product
 from kasuwa.domain.catalogue.records import NewProduct, NewVariant, OpeningStock, Price
 from kasuwa.domain.merchants.actions import open_session
-from tests.faults.installation import Installation, new_folder
+from tests.faults.installation import Installation, Server, new_folder
 from tests.shop import Shop, new_shop
 
 UNITS = 100
@@ -54,7 +54,7 @@ async def sell(installation: Installation, *, buyers: int, sessions: int, worker
             item_id = await _stock_up(shop)
             tokens = await _log_in(services, shop, sessions)
         url = f"{server.url}/cloudapi/app/{shop.store_id}/stock/{item_id}/deductquantity"
-        answers, after = await _buy(url, tokens, buyers)
+        answers, after = await _buy(server, url, tokens, buyers)
         async with installation.as_owner() as owner:
             on_hand = await owner.fetchval("SELECT on_hand FROM stock_balance WHERE product_id = $1", item_id)
             movements = await owner.fetchval(
@@ -85,7 +85,7 @@ async def _log_in(services: Services, shop: Shop, sessions: int) -> list[str]:
     return [session.token for session in opened]
 
 
-async def _buy(url: str, tokens: list[str], buyers: int) -> tuple[Counter[int], list[float]]:
+async def _buy(server: Server, url: str, tokens: list[str], buyers: int) -> tuple[Counter[int], list[float]]:
     answers: Counter[int] = Counter()
     after: list[float] = []
     turn = asyncio.Semaphore(MOST_IN_FLIGHT)
@@ -100,7 +100,7 @@ async def _buy(url: str, tokens: list[str], buyers: int) -> tuple[Counter[int], 
         if answer.status_code == 200:
             after.append(answer.json()["quantityAfter"])
 
-    async with httpx.AsyncClient(timeout=60, limits=limits) as client:
+    async with server.installation.client(timeout=60, limits=limits) as client:
         await asyncio.gather(*(buy(client, tokens[n % len(tokens)]) for n in range(buyers)))
     return answers, after
 

@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from time import monotonic
 
-import httpx
 import msgspec
 
 from kasuwa.base.ids import new_id
@@ -30,7 +29,7 @@ class Creators:
         self.stopping = False
 
     async def run(self) -> None:
-        async with httpx.AsyncClient(timeout=TIMEOUT_SECONDS) as client:
+        async with self.stage.installation.client(timeout=TIMEOUT_SECONDS) as client:
             while not self.stopping:
                 name = f"Malt {new_id().hex}"
                 await settle(client, self.stage, new_creation(self.stage, name), self.log)

@@ -20,7 +20,7 @@ from kasuwa.domain.catalogue.records import NewProduct, NewVariant, OpeningStock
 from kasuwa.domain.merchants.actions import join_store, open_session, open_store
 from kasuwa.domain.merchants.records import NewStore
 from kasuwa.domain.permissions import Role
-from tests.faults.installation import Installation, new_folder
+from tests.faults.installation import Installation, Server, new_folder
 from tests.shop import Shop, new_shop
 
 UNITS = 100
@@ -79,7 +79,7 @@ async def crowd(
         async with installation.services() as services:
             places = await _open_places(services, sessions, locations)
         begun = time.monotonic()
-        answers, taken = await _buy(server.url, places, buyers)
+        answers, taken = await _buy(server, places, buyers)
         seconds = time.monotonic() - begun
         async with installation.as_owner() as owner:
             rows = await owner.fetch("SELECT store_id, product_id, on_hand FROM stock_balance")
@@ -132,7 +132,7 @@ async def _log_in(shop: Shop, store_id: UUID, sessions: int) -> list[str]:
     return [session.token for session in opened]
 
 
-async def _buy(url: str, places: list[Place], buyers: int) -> tuple[Counter[int], Counter[Shelf]]:
+async def _buy(server: Server, places: list[Place], buyers: int) -> tuple[Counter[int], Counter[Shelf]]:
     answers: Counter[int] = Counter()
     taken: Counter[Shelf] = Counter()
     turn = asyncio.Semaphore(MOST_IN_FLIGHT)
@@ -144,13 +144,13 @@ async def _buy(url: str, places: list[Place], buyers: int) -> tuple[Counter[int]
         wanted = [(0,), (1,), (0, 1), (1, 0)][turns % 4]
         path, body = _order(place, wanted)
         async with turn:
-            answer = await client.post(url + path, headers={"sessiontoken": token}, json=body)
+            answer = await client.post(server.url + path, headers={"sessiontoken": token}, json=body)
         answers[answer.status_code] += 1
         if answer.status_code == 200:
             taken.update((place.store_id, place.item_ids[good]) for good in wanted)
 
     limits = httpx.Limits(max_connections=MOST_IN_FLIGHT)
-    async with httpx.AsyncClient(timeout=60, limits=limits) as client:
+    async with server.installation.client(timeout=60, limits=limits) as client:
         await asyncio.gather(*(buy(client, number) for number in range(buyers)))
     return answers, taken
 

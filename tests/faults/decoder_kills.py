@@ -52,7 +52,7 @@ async def kill_decoders(installation: Installation, kills: int) -> Told:
             while len(killed) < kills:
                 statuses[await send(client, stage, product, slow + new_id().bytes)] += 1
 
-        async with httpx.AsyncClient(timeout=60) as client:
+        async with stage.installation.client(timeout=60) as client:
             killing = asyncio.create_task(kill_all(psutil.Process(workers[0]), killed))
             await asyncio.gather(*(send_slow(client) for _ in range(_PROCESSES)))
             killing.cancel()

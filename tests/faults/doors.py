@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 from uuid import UUID
 
-import httpx
 import msgspec
 from msgspec import Struct
 
@@ -29,7 +28,7 @@ class Shown(Struct, frozen=True):
 async def show_one(stage: Stage) -> Shown:
     async with stage.installation.services() as services:
         product = await new_product(services, stage.shop)
-    async with httpx.AsyncClient(base_url=stage.server.url, timeout=30) as client:
+    async with stage.installation.client(base_url=stage.server.url, timeout=30) as client:
         made = await client.post(
             f"/stores/{stage.shop.store_hash}/v3/catalog/products/{product.number}/images",
             headers={"x-auth-token": stage.shop.token},

@@ -97,7 +97,7 @@ async def compare(installation: Installation, *, calls: int) -> list[Compared]:
         users = [_Person(one.email, one.mobile) for one in owners]
         app = {"Authorization": f"Bearer {key}"}
         shop = {"sessiontoken": owners[0].session}
-        async with httpx.AsyncClient(base_url=server.url, timeout=60) as client:
+        async with installation.client(base_url=server.url, timeout=60) as client:
             customers = [await _new_customer(client, owners[0]) for _ in owners]
             return [
                 await _compare(client, asked, shop, customers)

@@ -76,7 +76,7 @@ async def guess_everywhere(installation: Installation, *, guesses: int) -> list[
             # The owner of the second one is who has forgotten their password.
             shops = await new_shop(services), await new_shop(services)
             key = await new_developer_key(services)
-        async with httpx.AsyncClient(base_url=server.url, timeout=60) as client:
+        async with installation.client(base_url=server.url, timeout=60) as client:
             return [
                 await _guess_at(installation, client, door, guesses)
                 async for door in _doors(installation, client, *shops, {"authorization": f"Bearer {key}"})

@@ -1,14 +1,13 @@
-"""Hostile JSON for every operation that writes: good bodies, each spoilt in one place."""
+"""Hostile JSON for every operation that writes: good bodies, each field spoilt in turn."""
 
 import json
 import re
 from collections.abc import Iterator
-from typing import Any
 
 from kasuwa.app import APIS
 from kasuwa.base.http.contract import Operation
 from tests.contract.harness import DIALECTS, contracts_of
-from tests.contract.instances import Instances
+from tests.contract.instances import Instances, with_leaf
 from tests.faults.uploads import Call, Product, Stage
 
 _UNKNOWN = "01932f4e-7a10-7c3a-9d55-2f6b1c0e8a42"
@@ -83,22 +82,8 @@ def _bodies(dialect: str, operation: Operation) -> Iterator[tuple[str, bytes]]:
         if described is None:
             continue
         schema = described["requestBody"]["content"]["application/json"]["schema"]
-        (good,) = Instances(contract.document["components"]["schemas"]).good(schema, 1)
-        for pointer, marked in _marked(good):
-            text = json.dumps(marked).encode()
+        for path, good in Instances(contract.document["components"]["schemas"]).leaves(schema):
+            text = json.dumps(with_leaf(good, path, _MARK)).encode()
             for words, value in SPOILT.items():
-                yield f"{words} at {pointer or 'the top'}", text.replace(_MARKED, value)
+                yield f"{words} at {'/'.join(map(str, path)) or 'the top'}", text.replace(_MARKED, value)
         return
-
-
-def _marked(value: Any, pointer: str = "") -> Iterator[tuple[str, Any]]:
-    """Copies of the value, each with the mark in one place."""
-    if isinstance(value, dict):
-        for key, one in value.items():
-            for where, marked in _marked(one, f"{pointer}/{key}"):
-                yield where, {**value, key: marked}
-    elif isinstance(value, list) and value:
-        for where, marked in _marked(value[0], f"{pointer}/0"):
-            yield where, [marked, *value[1:]]
-    else:
-        yield pointer, _MARK

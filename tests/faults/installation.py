@@ -11,6 +11,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import httpx
@@ -24,6 +25,7 @@ from kasuwa.base.postgres.folder import Address, Layout
 from kasuwa.base.postgres.server import attach
 from kasuwa.cli.visiting import DatabaseServices
 from kasuwa.settings import read_settings
+from tests import checked
 
 DEADLINE_SECONDS = 120.0
 ROOT = Path(__file__).parent.parent.parent
@@ -108,6 +110,10 @@ class Installation:
             assert server.stop() == 0, server.said()[-4000:]
         finally:
             server.kill_everything()
+
+    def client(self, **options: Any) -> httpx.AsyncClient:
+        """A caller; every answer is held against the contracts, unless the server is broken on purpose."""
+        return httpx.AsyncClient(**options) if self.broken else checked.AsyncClient(**options)
 
     @property
     def address(self) -> Address:

@@ -48,7 +48,7 @@ class Visitors:
             call = new_creation(self.stage, name)
             url = self.stage.server.url + call.path
             try:
-                async with httpx.AsyncClient(timeout=30) as client:
+                async with self.stage.installation.client(timeout=30) as client:
                     answer = await client.post(url, headers=call.headers, content=call.content)
             except (httpx.ConnectError, httpx.ConnectTimeout):
                 self.refused += 1  # nobody listens: this request was never begun

@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic
 
-import httpx
 import pytest
 
 from tests.faults.creations import Creators, creating, faults_in_products
@@ -108,7 +107,7 @@ async def read_while_refused(
     faults = []
     deadline = monotonic() + patience_seconds
     before = [log.refused for log in logs]
-    async with httpx.AsyncClient(headers={"sessiontoken": stage.shop.session}) as client:
+    async with stage.installation.client(headers={"sessiontoken": stage.shop.session}) as client:
         while any(log.refused < count + _REFUSALS_WANTED for log, count in zip(logs, before, strict=True)):
             for name, path in paths.items():
                 answer = await client.get(stage.server.url + path)

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
-import httpx
 import msgspec
 from msgspec import Struct
 
@@ -140,7 +139,7 @@ async def send_forms(installation: Installation) -> tuple[list[str], float]:
         shown = await show_one(stage)
         doors = form_doors(stage, shown)
         assert set(doors) == operations_with_forms()
-        async with httpx.AsyncClient(timeout=30) as client:
+        async with installation.client(timeout=30) as client:
             for name, door in doors.items():
                 good = door.call(*form_of(door.field, "a.png", png))
                 url = stage.server.url + good.path

@@ -35,7 +35,7 @@ async def progress(client: httpx.AsyncClient, import_id: str) -> dict[str, Any]:
 
 
 def caller(server: Server, shop: Shop) -> httpx.AsyncClient:
-    return httpx.AsyncClient(
+    return server.installation.client(
         base_url=f"{server.url}/manage/{shop.store_id}", headers={"sessiontoken": shop.session}, timeout=60
     )
 

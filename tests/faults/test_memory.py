@@ -46,7 +46,7 @@ async def upload_at_once(installation: Installation) -> Told:
             return str(answer.status_code)
 
         limits = httpx.Limits(max_connections=UPLOADS_AT_ONCE)
-        async with httpx.AsyncClient(timeout=120, limits=limits) as client:
+        async with stage.installation.client(timeout=120, limits=limits) as client:
             watch = asyncio.create_task(watch_memory(stage.server))
             sending = [asyncio.create_task(send(client)) for _ in range(UPLOADS_AT_ONCE)]
             everything = asyncio.ensure_future(asyncio.wait(sending))

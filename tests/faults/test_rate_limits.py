@@ -25,17 +25,18 @@ QUOTAS = {
 _AT_ONCE = 24
 
 
-async def accepted_in(seconds: float, url: str, header: str, token: str) -> int:
+async def accepted_in(seconds: float, server: Server, path: str, header: str, token: str) -> int:
     """How many of more than the quota were accepted and answered in so many seconds."""
     statuses: Counter[int] = Counter()
     limits = httpx.Limits(max_connections=_AT_ONCE, max_keepalive_connections=_AT_ONCE)
-    async with httpx.AsyncClient(headers={header: token}, limits=limits, timeout=30) as client:
+    open_client = server.installation.client
+    async with open_client(base_url=server.url, headers={header: token}, limits=limits, timeout=30) as client:
         # Without a token nothing is spent: the connections are there before the first window begins.
-        await asyncio.gather(*(client.get(url, headers={header: "nobody"}) for _ in range(_AT_ONCE)))
+        await asyncio.gather(*(client.get(path, headers={header: "nobody"}) for _ in range(_AT_ONCE)))
         begun, turn = monotonic(), 0
 
         async def ask() -> None:
-            answer = await client.get(url)
+            answer = await client.get(path)
             # What comes later may be of a window that nobody asked about.
             if monotonic() - begun < seconds:
                 statuses[answer.status_code] += 1
@@ -51,16 +52,15 @@ async def accepted_in(seconds: float, url: str, header: str, token: str) -> int:
 
 async def share_of_windows(server: Server, shop: Shop) -> float:
     """What a token got of its quota, over three whole windows."""
-    url = f"{server.url}/stores/{shop.store_hash}/v3/catalog/products"
+    path = f"/stores/{shop.store_hash}/v3/catalog/products"
     seconds = WINDOWS * SHORT_WINDOW_SECONDS
-    return await accepted_in(seconds, url, "x-auth-token", shop.token) / (WINDOWS * QUOTA)
+    return await accepted_in(seconds, server, path, "x-auth-token", shop.token) / (WINDOWS * QUOTA)
 
 
 async def share_of_a_bucket(server: Server, shop: Shop) -> float:
     """What a token got of what its bucket held at first and of what leaked from it."""
-    url = f"{server.url}/openapi/2022-01/products"
-    allowed = BUCKET + LEAK * LEAKING_SECONDS
-    return await accepted_in(LEAKING_SECONDS, url, "access-token", shop.token) / allowed
+    path, allowed = "/openapi/2022-01/products", BUCKET + LEAK * LEAKING_SECONDS
+    return await accepted_in(LEAKING_SECONDS, server, path, "access-token", shop.token) / allowed
 
 
 _Share: TypeAlias = Callable[[Server, Shop], Awaitable[float]]

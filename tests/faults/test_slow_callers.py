@@ -59,7 +59,7 @@ async def drip(port: int, first: bytes, drop: bytes, seconds: float) -> bool:
         writer.close()
 
 
-async def steady_upload(url: str, call: Call) -> int:
+async def steady_upload(stage: Stage, call: Call) -> int:
     """The status of an upload that takes as long as the slow ones, and brings enough all the while."""
 
     async def pieces() -> AsyncIterator[bytes]:
@@ -68,16 +68,16 @@ async def steady_upload(url: str, call: Call) -> int:
             await asyncio.sleep(0.5)
 
     headers = {**call.headers, "content-length": str(len(call.content))}
-    async with httpx.AsyncClient(timeout=60) as client:
+    async with stage.installation.client(timeout=60) as client:
         return (
-            await client.request(call.method, url + call.path, headers=headers, content=pieces())
+            await client.request(call.method, stage.server.url + call.path, headers=headers, content=pieces())
         ).status_code
 
 
 async def others(stage: Stage, until: float) -> tuple[int, list[float]]:
     """Somebody who works on meanwhile: how many calls failed, and how long each took."""
     failed, seconds = 0, []
-    async with httpx.AsyncClient(timeout=30) as client:
+    async with stage.installation.client(timeout=30) as client:
         while monotonic() < until:
             begun = monotonic()
             call = new_creation(stage, f"Soap {begun}")
@@ -105,7 +105,7 @@ async def bring_slow_callers(installation: Installation) -> Told:
         held, held_bodies, steady, (failed, seconds) = await asyncio.gather(
             asyncio.gather(*heads),
             asyncio.gather(*bodies),
-            steady_upload(stage.server.url, upload),
+            steady_upload(stage, upload),
             others(stage, monotonic() + _BODY_SECONDS),
         )
         stage.server.stop()
@@ -157,7 +157,7 @@ async def refused_in_overload(installation: Installation) -> dict[str, list[http
                 refused[name].append(answer)
 
         limits = httpx.Limits(max_connections=200)
-        async with httpx.AsyncClient(timeout=30, limits=limits) as client:
+        async with stage.installation.client(timeout=30, limits=limits) as client:
             for _ in range(3):
                 await asyncio.gather(*(ask(client, name) for name in paths for _ in range(50)))
         stage.server.stop()

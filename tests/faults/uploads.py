@@ -138,7 +138,7 @@ class Uploader:
         self.stopping = False
 
     async def run(self) -> None:
-        async with httpx.AsyncClient(timeout=TIMEOUT_SECONDS) as client:
+        async with self.stage.installation.client(timeout=TIMEOUT_SECONDS) as client:
             while not self.stopping:
                 number = len(self.order)
                 content = picture_bytes("PNG", size=(24, 16), seed=number) + new_id().bytes

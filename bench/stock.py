@@ -34,6 +34,7 @@ from kasuwa.settings import read_settings
 
 WAITING = 64
 _BROKEN = slow_rows("stock_movement", ms=3)
+_BROKEN_REBUILD = slow_rows("stock_balance", ms=70, when="UPDATE")
 # As many connections as the embedded PostgreSQL leaves; a hot row lets one through at a time.
 CLIENTS = 16
 
@@ -60,7 +61,7 @@ def measure(*, smoke: bool = False, broken: bool = False) -> Report:
         with serving(data, storeharmony_requests_per_second=1_000_000) as server:
             figures = _over_http(data, server, shop, times, rounds)
             figures += _on_one_item(data, server, shop, smoke)
-        figures += _rebuilt(data, shop, lines, movements)
+        figures += _rebuilt(data, shop, lines, movements, _BROKEN_REBUILD if broken else "")
     return Report(title=f"Changes of stock, one worker, {rounds} rounds of {times}", figures=figures)
 
 
@@ -129,16 +130,17 @@ def _on_one_item(data: Path, server: Started, shop: BenchShop, smoke: bool) -> l
     ]
 
 
-def _rebuilt(data: Path, shop: BenchShop, lines: int, movements: int) -> list[Figure]:
+def _rebuilt(data: Path, shop: BenchShop, lines: int, movements: int, breaking: str) -> list[Figure]:
     """Lines through the ledger and the whole chain looked through; then balances built from the movements."""
     settings = read_settings({}, data=str(data))
     with visiting_database(settings):
         address = attach(data)
         assert address is not None
-        return asyncio.run(_rebuild(address.dsn(address.superuser, DATABASE), shop, lines, movements))
+        url = address.dsn(address.superuser, DATABASE)
+        return asyncio.run(_rebuild(url, shop, lines, movements, breaking))
 
 
-async def _rebuild(url: str, shop: BenchShop, lines: int, movements: int) -> list[Figure]:
+async def _rebuild(url: str, shop: BenchShop, lines: int, movements: int, breaking: str) -> list[Figure]:
     admin = await asyncpg.connect(url)
     try:
         await admin.execute("SELECT set_config('app.merchant_id', $1, false)", str(shop.merchant_id))
@@ -155,9 +157,11 @@ async def _rebuild(url: str, shop: BenchShop, lines: int, movements: int) -> lis
         await admin.execute(_MOVEMENTS, movements // balances)
         await admin.execute("ANALYZE stock_movement")
         there = await admin.fetchval("SELECT count(*) FROM stock_movement")
+        await admin.execute(breaking)
         ready = time.perf_counter()
         assert await admin.fetchval("SELECT rebuild_stock()") == balances
         built = time.perf_counter()
+        assert await admin.fetchval(_SUMS_DIFFER) == 0, "a balance is not the sum of its movements"
     finally:
         await admin.close()
     return [
@@ -166,6 +170,13 @@ async def _rebuild(url: str, shop: BenchShop, lines: int, movements: int) -> lis
         Figure(name=f"all balances from {there:,} movements", value=built - ready, unit="s", limit=60),
     ]
 
+
+_SUMS_DIFFER = """
+    SELECT count(*) FROM stock_balance b
+    JOIN (SELECT variant_id, store_id, sum(quantity) AS moved FROM stock_movement
+          WHERE state = 'on_hand' GROUP BY variant_id, store_id) m USING (variant_id, store_id)
+    WHERE b.on_hand <> m.moved
+"""
 
 # Movements that no balance knows of; who asks only for sums needs no chain.
 _MOVEMENTS = """

@@ -18,8 +18,10 @@ import pytest
 from PIL import Image
 
 from bench.misspellings import misspelt
+from kasuwa.base.context import Context
 from kasuwa.base.postgres.folder import SUPERUSER
 from kasuwa.cli.demo_shop import DemoProduct, read_catalogue
+from kasuwa.domain.merchants.actions import open_session
 from tests import checked
 from tests.faults.installation import Installation, Server, new_folder
 from tests.shop import Shop, new_shop
@@ -175,6 +177,71 @@ async def test_it_goes_out_again_as_it_came(
         (row["sku"], row["name"], row["description"], row["categories"], int(Decimal(row["price"]) * 100))
         for row in rows
     ] == [(p.sku, p.name, p.description, p.category, p.price_minor) for p in products]
+
+
+async def second_session(installation: Installation, shop: Shop) -> str:
+    """The owner at the other location."""
+    async with installation.services() as services:
+        context = Context(services, shop.owner.caller, request_id="test")
+        async with context.transaction() as db:
+            return (await open_session(context, db, shop.user_id, shop.second_store_id)).token
+
+
+async def test_its_stock_goes_every_way_there_is(
+    installation: Installation,
+    server: Server,
+    shop: Shop,
+    imported: dict[str, Any],
+    products: tuple[DemoProduct, ...],
+) -> None:
+    skus = [product.sku for product in products]
+    here, there = f"/manage/{shop.store_id}", f"/manage/{shop.second_store_id}"
+    sessions = {here: shop.session, there: await second_session(installation, shop)}
+    async with checked.AsyncClient(base_url=server.url, timeout=60) as client:
+
+        async def ask(place: str, path: str, **body: Any) -> dict[str, Any]:
+            headers = {"sessiontoken": sessions[place]}
+            answer = await client.post(place + path, headers=headers, json=body or None)
+            assert answer.is_success, answer.text
+            done: dict[str, Any] = answer.json()
+            return done
+
+        # Beyond the shelf, in a batch, with serial numbers, what broke, and a figure that is set.
+        changes = [
+            {"sku": skus[0], "change": -7, "offlineSale": True},
+            {"sku": skus[1], "change": 12, "unitCost": 900, "batchNo": "B-7", "expiryDate": "2031-05-01"},
+            {"sku": skus[2], "change": 2, "serials": ["IMEI-1", "IMEI-2"]},
+            {"sku": skus[3], "change": -1, "becomes": "damaged", "reason": "broken"},
+            {"sku": skus[4], "quantity": 9, "expectedQuantity": 5},
+        ]
+        changed = await ask(here, "/stock/changes", lines=changes, allOrNothing=True)
+        variants = [row["variantId"] for row in changed["rows"]]
+        # To the other location: some arrive, one is crushed, one never comes.
+        wanted = [{"variantId": variants[1], "quantity": 8}, {"variantId": variants[4], "quantity": 3}]
+        sent = await ask(here, "/transfers", destinationStoreId=str(shop.second_store_id), lines=wanted)
+        path = f"/transfers/{sent['transferId']}"
+        line, other = [one["lineId"] for one in (await ask(here, f"{path}/ship"))["lines"]]
+        receipts = [
+            {"lineId": line, "outcome": "received", "quantity": 6},
+            {"lineId": line, "outcome": "damaged", "quantity": 1, "reason": "crushed"},
+            {"lineId": line, "outcome": "lost", "quantity": 1, "reason": "never came"},
+            {"lineId": other, "outcome": "received", "quantity": 3},
+        ]
+        assert (await ask(there, f"{path}/receive", lines=receipts))["status"] == "accepted"
+        # And a stocktake, which finds what the offline sale took.
+        stocktake = f"/stocktakes/{(await ask(here, '/stocktakes', name='Friday'))['stocktakeId']}"
+        counts = [{"sku": skus[0], "quantity": 4}, {"sku": skus[5], "quantity": 2}]
+        await ask(here, f"{stocktake}/counts", counts=counts)
+        closed = await ask(here, f"{stocktake}/close", note="Done.")
+        assert (closed["status"], closed["unbooked"]) == ("closed", 0)
+    async with superuser(installation) as connection:
+        moved = await connection.fetch(
+            "SELECT DISTINCT kind, state FROM stock_movement WHERE merchant_id = $1", shop.merchant_id
+        )
+    states = {row["state"] for row in moved}
+    assert states >= {"on_hand", "in_transit", "damaged", "shortfall"}
+    ways = {"opening", "sold", "quantity_added", "quantity_deducted", "counted", "transfer_accepted"}
+    assert {row["kind"] for row in moved} >= ways
 
 
 @asynccontextmanager

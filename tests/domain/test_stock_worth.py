@@ -1,6 +1,7 @@
 """What lies at a location may have cost 10^12 in all: how a stocktake and a transfer meet that end."""
 
 from decimal import Decimal
+from uuid import UUID
 
 import pytest
 
@@ -19,7 +20,7 @@ from tests.transfers import Road, at_store, bring, held, ledger_faults, wanted
 COST_MINOR, MOST = 10**9 * 100, 1000
 
 
-async def dear(context: Context, *store_ids: object) -> Product:
+async def dear(context: Context, *store_ids: UUID) -> Product:
     """A product with as many as may lie there at each of these stores."""
     opening = tuple(OpeningStock(one, Decimal(MOST)) for one in store_ids)
     price = Price(currency="NGN", selling_minor=1, cost_minor=COST_MINOR)
@@ -45,7 +46,7 @@ async def test_a_count_beyond_it_is_named_at_its_line_and_not_booked(
     await add_counts(shop.owner, begun.stocktake_id, [count])
     await close_stocktake(shop.owner, begun.stocktake_id)
     (line,) = await list_lines(shop.owner, begun.stocktake_id, only_different=False, after=None, size=10)
-    assert (line.counted, line.booked) == (counted, booked)
+    assert [line.counted, line.booked] == [counted, booked]
     assert (line.problem is not None) == (counted > MOST)
     if line.problem is not None:
         assert "1000000000000" in line.problem

@@ -283,6 +283,13 @@ async def test_what_nobody_tracks_since_it_was_counted_is_named_and_not_booked(
     assert "trackQuantity" in problem
 
 
+@pytest.mark.parametrize("end", ["close", "cancel"])
+async def test_who_has_nothing_to_say_sends_no_body(owner: Counter, end: str) -> None:
+    begun = await owner.told("POST")
+    ended = await owner.told("POST", f"/{begun['stocktakeId']}/{end}")
+    assert (begun["status"], ended["status"]) == ("open", "closed" if end == "close" else "cancelled")
+
+
 async def test_a_thousand_counts_with_refusals_among_them_have_each_its_own_result(
     web: Web, shop: Shop, owner: Counter
 ) -> None:

@@ -43,9 +43,10 @@ async def list_all(context: Context, query: ListStocktakesQuery) -> Json:
 
 
 @api.operation("startStocktake")
-async def start(context: Context, body: StocktakeStart) -> Json:
-    name = None if body.name is UNSET else body.name
-    return _view(await start_stocktake(context, name=name, blind=body.blind))
+async def start(context: Context, body: StocktakeStart | None) -> Json:
+    wish = body or StocktakeStart()
+    name = None if wish.name is UNSET else wish.name
+    return _view(await start_stocktake(context, name=name, blind=wish.blind))
 
 
 @api.operation("getStocktake")
@@ -78,15 +79,16 @@ async def list_compared(
 
 
 @api.operation("closeStocktake")
-async def close(context: Context, path: CloseStocktakePath, body: StocktakeClose) -> Json:
-    note = "" if body.note is UNSET else body.note
-    zero = body.uncounted == "zero"
+async def close(context: Context, path: CloseStocktakePath, body: StocktakeClose | None) -> Json:
+    wish = body or StocktakeClose()
+    note = "" if wish.note is UNSET else wish.note
+    zero = wish.uncounted == "zero"
     return _view(await close_stocktake(context, _id(path.stocktakeid), zero_uncounted=zero, note=note))
 
 
 @api.operation("cancelStocktake")
-async def cancel(context: Context, path: CancelStocktakePath, body: StocktakeCancel) -> Json:
-    note = "" if body.note is UNSET else body.note
+async def cancel(context: Context, path: CancelStocktakePath, body: StocktakeCancel | None) -> Json:
+    note = "" if body is None or body.note is UNSET else body.note
     return _view(await cancel_stocktake(context, _id(path.stocktakeid), note=note))
 
 

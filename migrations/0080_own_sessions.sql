@@ -31,6 +31,14 @@ AS $$
   RETURNING expires_at
 $$;
 
+CREATE FUNCTION hold_session(wanted uuid) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+BEGIN
+  PERFORM FROM session t WHERE t.merchant_id = current_merchant() AND t.session_id = wanted FOR SHARE;
+  RETURN FOUND;
+END $$;
+COMMENT ON FUNCTION hold_session IS 'Whether the session is there still; nobody ends it before this transaction has.';
+
 DROP FUNCTION resolve_session(bytea, text);
 CREATE FUNCTION resolve_session(wanted bytea, wanted_kind text)
 RETURNS TABLE (

@@ -5,6 +5,8 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 DECLARE
   ended integer;
 BEGIN
+  -- One person enters at a time: the next one sees the session of whoever came before.
+  PERFORM FROM session t WHERE t.merchant_id = current_merchant() AND t.session_id = wanted FOR NO KEY UPDATE;
   DELETE FROM session s WHERE s.merchant_id = current_merchant() AND s.till_id = wanted;
   GET DIAGNOSTICS ended = ROW_COUNT;
   RETURN ended;

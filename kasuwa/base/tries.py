@@ -16,11 +16,16 @@ from kasuwa.base.problems import TooManyRequests
 
 
 class Tries(Struct, frozen=True):
-    """`free` tries of one subject before waiting begins. A quarter of an hour is the longest wait."""
+    """`free` tries of one subject before waiting begins. A quarter of an hour is the longest wait.
+
+    So many are forgotten in each minute: a subject that many people share is not to wait for ever after what
+    one of them did.
+    """
 
     name: str
     subject: str
     free: int
+    forgotten_a_minute: float = 0
 
     @property
     def bucket(self) -> bytes:
@@ -34,9 +39,10 @@ async def take_tries(pool: Pool, wanted: Sequence[Tries]) -> None:
     """
     async with pool.autocommit() as db:
         wait: timedelta = await db.value(
-            "SELECT take_tries(:buckets, :free)",
+            "SELECT take_tries(:buckets, :free, :forgets)",
             buckets=[tries.bucket for tries in wanted],
             free=[tries.free for tries in wanted],
+            forgets=[tries.forgotten_a_minute for tries in wanted],
         )
     _refuse_while(wait)
 
@@ -45,7 +51,10 @@ async def require_no_wait(pool: Pool, tries: Tries) -> None:
     """Raises TooManyRequests while the subject has to wait; counts nothing."""
     async with pool.autocommit() as db:
         wait: timedelta = await db.value(
-            "SELECT wait_of_tries(:bucket, :free)", bucket=tries.bucket, free=tries.free
+            "SELECT wait_of_tries(:bucket, :free, :forgets)",
+            bucket=tries.bucket,
+            free=tries.free,
+            forgets=tries.forgotten_a_minute,
         )
     _refuse_while(wait)
 

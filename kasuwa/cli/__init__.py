@@ -309,6 +309,8 @@ app.add_typer(user_app, name="user")
 @user_app.command("reset")
 def user_reset(
     user: Annotated[str, typer.Argument(help="User name, e-mail, mobile or id of the user.")],
+    email: Annotated[str, typer.Option(help="Takes the place of the old e-mail and mobile.")] = "",
+    mobile: Annotated[str, typer.Option(help="Takes the place of the old e-mail and mobile.")] = "",
     as_json: Json = False,
     data: Data = None,
 ) -> None:
@@ -316,7 +318,7 @@ def user_reset(
     from kasuwa.cli.operating import reset_user
     from kasuwa.settings import read_settings
 
-    reset_user(read_settings(data=data), user, as_json=as_json)
+    reset_user(read_settings(data=data), user, email, mobile, as_json=as_json)
 
 
 import_app = typer.Typer(help="Bring data in from files.", no_args_is_help=True)

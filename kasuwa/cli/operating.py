@@ -27,6 +27,7 @@ from kasuwa.domain.merchants.switching import (
     switch_store,
 )
 from kasuwa.domain.proofs.names import login_name
+from kasuwa.domain.reference.contacts import read_email, read_mobile
 from kasuwa.domain.users.queries import find_login
 from kasuwa.domain.users.recovery import Recovered, recover_account
 from kasuwa.settings import Settings
@@ -155,8 +156,15 @@ def _amount(kind: QuotaKind, text: str) -> int | None:
     return int(found[1]) * {"kB": 10**3, "MB": 10**6, "GB": 10**9}.get(found[2] or "", 1)
 
 
-def reset_user(settings: Settings, user: str, *, as_json: bool) -> None:
-    """Give a user a temporary password and say it. Raises UserNotFound, AccountNotOpen."""
+def reset_user(settings: Settings, user: str, email: str, mobile: str, *, as_json: bool) -> None:
+    """Give a user a temporary password and say it; new addresses take the place of the old.
+
+    Raises Invalid for what is no address, UserNotFound, AccountNotOpen, LoginNameTaken.
+    """
+    new = {
+        "email": read_email(email, "--email") if email else "",
+        "mobile": read_mobile(mobile, settings.country, "--mobile") if mobile else "",
+    }
 
     async def act(context: Context) -> Recovered:
         user_id = read_id(user)
@@ -165,7 +173,7 @@ def reset_user(settings: Settings, user: str, *, as_json: bool) -> None:
             if found is None:
                 fail(f"nobody logs in as {user!r}")
             user_id = found[1]
-        return await recover_account(context, user_id)
+        return await recover_account(context, user_id, **new)
 
     recovered = at_the_database(settings, act)
     if as_json:
@@ -173,6 +181,8 @@ def reset_user(settings: Settings, user: str, *, as_json: bool) -> None:
         return
     say(f"{recovered.username} logs in with the password {recovered.password} and should change it at once")
     say(f"every session has ended; told by {' and '.join(recovered.told) or 'nothing: no address is known'}")
+    if not email and not mobile:
+        say("the old addresses can still ask for a new password: give --email or --mobile to replace them")
 
 
 def end_token(settings: Settings, token: str, *, as_json: bool) -> None:

@@ -24,7 +24,7 @@ from kasuwa.domain.messages.errors import (
     MessageNotFailed,
     MessageNotFound,
 )
-from kasuwa.domain.messages.jobs import MOST_TRIES, WAITS, enqueue_sending, run_send
+from kasuwa.domain.messages.jobs import DEAD_TRIES, MOST_TRIES, WAITS, enqueue_sending, run_send
 from kasuwa.domain.messages.queries import MessageFilter, language_of, list_messages
 from kasuwa.domain.messages.records import Message
 from tests.base.database import Connection, connected, superuser_url
@@ -302,10 +302,15 @@ async def test_one_whose_every_process_died_can_be_sent_again(
     context: Context, services: Services, admin: Connection, schema_owner: Connection, tmp_path: Path
 ) -> None:
     await send(context, a_message())
-    await admin.execute("DELETE FROM job")
+    # What ten deaths leave behind: attempts that were begun, and nobody who noted how they ended.
+    await admin.execute("UPDATE job SET attempts = $1", DEAD_TRIES)
     await schema_owner.execute(
-        "UPDATE message SET tries = $1 WHERE merchant_id = $2", MOST_TRIES, context.merchant_id
+        "UPDATE message SET tries = $1 WHERE merchant_id = $2", DEAD_TRIES, context.merchant_id
     )
+    nobody = Recorder(services, tmp_path)
+    await a_worker(services, nobody).run_due()
+    assert (await kept(context))["status"] == "queued"
+    assert await a_worker(services, nobody).run_due() == 0
     assert (await resend_message(context, await only(context))).status == "queued"
     assert await a_worker(services, Recorder(services, tmp_path)).run_due() == 1
     assert (await kept(context))["status"] == "sent"

@@ -7,7 +7,10 @@ import pytest
 from kasuwa.base.context import Context, Services
 from kasuwa.base.passwords import verify_password
 from kasuwa.domain.merchants.authentication import resolve_session
+from kasuwa.domain.merchants.errors import LoginNameTaken
+from kasuwa.domain.proofs.records import Channel
 from kasuwa.domain.users.errors import UserNotFound
+from kasuwa.domain.users.passwords import ask_for_reset
 from kasuwa.domain.users.queries import find_credentials
 from kasuwa.domain.users.recovery import AccountNotOpen, recover_account
 from tests.accounts import messages_to
@@ -57,3 +60,41 @@ async def test_nobody_is_recovered_who_is_not_there_or_was_suspended(
     credentials = await find_credentials(services.pool, shop.email)
     assert credentials is not None
     assert await verify_password(credentials.password_hash, PASSWORD)
+
+
+async def test_other_addresses_take_the_place_of_the_old_by_which_somebody_could_come_back(
+    shop: Shop, services: Services
+) -> None:
+    new = f"ada.{uuid4().hex}@home.example"
+    recovered = await recover_account(operator(services), shop.user_id, email=new)
+    assert recovered.username == new
+    assert await find_credentials(services.pool, shop.email) is None
+    credentials = await find_credentials(services.pool, new)
+    assert credentials is not None
+    assert await verify_password(credentials.password_hash, recovered.password)
+    asked: tuple[tuple[str, Channel], ...] = (
+        (shop.email, "email"),
+        (shop.mobile, "mobile"),
+        (new, "mobile"),
+    )
+    for name, channel in asked:
+        await ask_for_reset(operator(services), name, channel, address="198.51.100.7")
+    assert [one["template"] for one in await messages_to(services, shop.email, shop.mobile)] == [
+        "account-recovered",
+        "account-recovered",
+    ]
+    assert [one["template"] for one in await messages_to(services, new)] == ["reset-password"]
+
+
+async def test_the_addresses_stay_without_new_ones_and_another_accounts_are_not_taken(
+    shop: Shop, other_shop: Shop, services: Services
+) -> None:
+    with pytest.raises(LoginNameTaken):
+        await recover_account(operator(services), shop.user_id, email=other_shop.email)
+    credentials = await find_credentials(services.pool, shop.email)
+    assert credentials is not None
+    assert await verify_password(credentials.password_hash, PASSWORD)
+    await recover_account(operator(services), shop.user_id)
+    await ask_for_reset(operator(services), shop.email, "email", address="198.51.100.7")
+    told = [one["template"] for one in await messages_to(services, shop.email)]
+    assert told == ["account-recovered", "reset-password"]

@@ -2,7 +2,6 @@
 
 from datetime import UTC
 
-import msgspec
 from msgspec import UNSET
 
 from kasuwa.api.storeharmony.banks import account_data
@@ -26,11 +25,9 @@ from kasuwa.base.http.api import Exchange, RawFile
 from kasuwa.base.http.caching import etag, require_match
 from kasuwa.base.http.contract import encode
 from kasuwa.base.ids import read_id, token_hash
-from kasuwa.domain.banking.queries import find_wallet_account
-from kasuwa.domain.banking.records import masked
+from kasuwa.domain.banking.queries import show_wallet_account
 from kasuwa.domain.media.keeping import keep_bytes
 from kasuwa.domain.media.records import STOREHARMONY_FORMATS
-from kasuwa.domain.permissions import Permission
 from kasuwa.domain.reference.contacts import read_email, read_mobile
 from kasuwa.domain.reference.places import read_currency, read_tax_rate
 from kasuwa.domain.stores.actions import make_default, set_financial_info
@@ -183,13 +180,8 @@ async def _profile(context: Context, profile: Profile) -> UserProfile:
 
 
 async def _wallet(context: Context) -> BankAccountData | None:
-    """The account of payouts, its number masked for a role that may not read accounts."""
-    account = await find_wallet_account(context)
-    if account is None:
-        return None
-    if not context.may(Permission.BANK_READ):
-        account = msgspec.structs.replace(account, number=masked(account.number))
-    return account_data(account)
+    account = await show_wallet_account(context)
+    return None if account is None else account_data(account)
 
 
 def _picture_path(user_id: object, sha256: str) -> str:

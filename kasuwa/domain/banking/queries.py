@@ -145,6 +145,29 @@ async def find_wallet_account(context: Context) -> BankAccount | None:
         )
 
 
+async def show_wallet_account(context: Context) -> BankAccount | None:
+    """The same, its number masked for whoever may not read accounts at the location whose account it is."""
+    async with context.reading() as db:
+        account = await find_wallet_account(context)
+        if account is None:
+            return None
+        may_read = await db.value(
+            f"""
+            SELECT EXISTS (
+              SELECT FROM membership m
+              WHERE m.merchant_id = current_merchant() AND m.store_id = :store_id AND m.user_id = :user_id
+                AND m.status = 'active' AND {HOLDS_PERMISSION})
+            """,  # noqa: S608 - our own condition
+            store_id=account.store_id,
+            user_id=user_id(context),
+            **holding(Permission.BANK_READ),
+        )
+    # A session at a till may less than whoever sits there.
+    if may_read and context.may(Permission.BANK_READ):
+        return account
+    return msgspec.structs.replace(account, number=masked(account.number))
+
+
 def user_id(context: Context) -> UUID:
     if context.caller.user_id is None:
         raise Unauthenticated("Log in as a user.")

@@ -19,6 +19,8 @@ from kasuwa.domain.stores.queries import country_of
 
 # A shop's app asks for all its customers from one address, which has many more free tries than one of them.
 _ADDRESS_FACTOR = 20
+# One customer, or somebody who guesses through the app, must not keep all others waiting.
+_FORGOTTEN_A_MINUTE = 60.0
 
 
 class _Credentials(Struct, frozen=True):
@@ -38,7 +40,7 @@ async def log_in(context: Context, typed_name: str, password: str, *, address: s
     name = login_name(typed_name, await country_of(context))
     shop = str(context.merchant_id)
     at_customer = Tries("customer-login", f"{shop}\n{name}\n{address}", free)
-    at_address = Tries("customer-login", f"{shop}\n{address}", free * _ADDRESS_FACTOR)
+    at_address = Tries("customer-login", f"{shop}\n{address}", free * _ADDRESS_FACTOR, _FORGOTTEN_A_MINUTE)
     await take_tries(pool, [at_customer, at_address])
     known = await _find_credentials(context, name)
     kept = known.password_hash if known is not None and known.password_hash else None

@@ -13,7 +13,7 @@ from kasuwa.base.audit import write_audit
 from kasuwa.base.context import Caller, Context, MerchantId, StoreId, UserId
 from kasuwa.base.db import Database
 from kasuwa.base.ids import new_id, new_token, token_hash
-from kasuwa.base.problems import FieldFault
+from kasuwa.base.problems import FieldFault, Unauthenticated
 from kasuwa.domain.merchants.errors import LoginNameTaken, StoreNotFound, UnknownScope
 from kasuwa.domain.merchants.records import (
     AccessToken,
@@ -132,8 +132,12 @@ async def open_session(
     """A session of a user at a store. `replaces` is the hash of one that ends at this one's first use.
 
     It belongs to the log-in `login_id`, else to that of the caller's own session. `till_id` is the till at
-    which the user entered by PIN.
+    which the user entered by PIN. Raises Unauthenticated when the caller's own session has ended meanwhile:
+    it must not come back as another one.
     """
+    asking = context.caller.session_id
+    if asking is not None and not await db.value("SELECT hold_session(:session_id)", session_id=asking):
+        raise Unauthenticated("Log in again: the session has ended.")
     token, session_id = new_token(), new_id()
     idle, absolute = _lifetimes(context.services.settings, "pin" if till_id else kind)
     expires_at: datetime = await db.value(

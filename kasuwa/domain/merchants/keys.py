@@ -63,12 +63,15 @@ async def create_key(context: Context, name: str, scopes: Sequence[str]) -> Made
 async def rotate_key(context: Context, key_id: UUID | None, overlap: timedelta) -> MadeKey:
     """A key with the name and scopes of another one, which ends after `overlap`.
 
-    Raises KeyNotFound, TokenEnding.
+    Raises KeyNotFound, TokenEnding, TooManyKeys.
     """
     context.require(Permission.TOKEN_WRITE)
     async with context.transaction() as db:
         await hold_store(context, db)
         old = await _get(context, db, key_id)
+        # Each may have one beside it that has not ended yet.
+        if context.caller.store_id is not None and len(await _keys(context, db)) >= 2 * MOST_KEYS:
+            raise TooManyKeys("Wait until those that were rotated have ended, or revoke them.")
         if not await db.value(
             "SELECT retire_developer_key(:key_id, :overlap)", key_id=old.key_id, overlap=overlap
         ):

@@ -50,12 +50,15 @@ async def create_token(context: Context, name: str, scopes: Sequence[str]) -> Ma
 async def rotate_token(context: Context, token_id: UUID | None, overlap: timedelta) -> MadeToken:
     """A token with the name and scopes of another one, which ends after `overlap`.
 
-    Raises TokenNotFound, TokenEnding.
+    Raises TokenNotFound, TokenEnding, TooManyTokens.
     """
     context.require(Permission.TOKEN_WRITE)
     async with context.transaction() as db:
         await hold_store(context, db)
         old = await _get(context, db, token_id)
+        # Each may have one beside it that has not ended yet.
+        if len(await _tokens(context, db)) >= 2 * MOST_TOKENS:
+            raise TooManyTokens("Wait until those that were rotated have ended, or revoke them.")
         _require_own(context, old.scopes)
         if not await db.value(
             "SELECT retire_access_token(:token_id, :overlap)", token_id=old.token_id, overlap=overlap

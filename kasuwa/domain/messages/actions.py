@@ -17,9 +17,9 @@ from kasuwa.domain.messages.errors import (
     MessageNotFound,
 )
 from kasuwa.domain.messages.jobs import (
+    DEAD_TRIES,
     FORGET_JOB,
     LONGEST_SENDING,
-    MOST_TRIES,
     SEND_SEALED_JOB,
     enqueue_sending,
 )
@@ -78,10 +78,10 @@ async def resend_message(context: Context, message_id: UUID) -> MessageSummary:
             WHERE merchant_id = current_merchant() AND message_id = :message_id AND sealed IS NOT NULL
               AND (expires_at IS NULL OR expires_at > now())
               AND (status = 'failed'
-                   OR status = 'queued' AND tries >= :most AND coalesce(held_until < now(), true))
+                   OR status = 'queued' AND tries >= :dead AND coalesce(held_until < now(), true))
             """,
             message_id=message_id,
-            most=MOST_TRIES,
+            dead=DEAD_TRIES,
         )
         found = await find_summary(db, message_id, within=reach)
         assert found is not None

@@ -22,6 +22,9 @@ SEND_JOB = "message.send"
 # Five days in all, as mail servers do (RFC 5321, 4.5.4.1): whoever is down over a weekend gets them after it.
 WAITS = (*RETRIES, *[RETRIES[-1]] * 28)
 MOST_TRIES = len(WAITS) + 1
+# After so many processes that died the queue gives a job up. A message that fails in order may be at this
+# point too: then it is tried once earlier.
+DEAD_TRIES = len(RETRIES) + 1
 
 FORGET_JOB = "message.forget_customer"
 LONGEST_SENDING = timedelta(seconds=300)

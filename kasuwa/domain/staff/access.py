@@ -76,5 +76,6 @@ async def make_owner(context: Context, user_id: UUID | None, password: str) -> S
         there = await sessions_of(db, before.user_id, at_store=context.store_id)
         await end_sessions(context, db, before.user_id, there)
         after = await read_member(context, db, before.user_id)
-        await write_audit(context, db, "user.make_owner", "user", before.user_id, before=before, after=after)
+        noted = {"before": before.noted(), "after": after.noted()}
+        await write_audit(context, db, "user.make_owner", "user", before.user_id, **noted)
     return after

@@ -20,13 +20,14 @@ from kasuwa.domain.staff.errors import (
 )
 from kasuwa.domain.staff.hiring import Hire, add_person, count_taken_name, invite_again
 from kasuwa.domain.staff.pins import check_pin, end_pin_sessions, pin_marks
-from kasuwa.domain.staff.queries import check_role, read_member
+from kasuwa.domain.staff.queries import check_role, read_member, read_ranks
 from kasuwa.domain.staff.records import NewStaff, Rank, Removed, StaffChange, StaffMember
 from kasuwa.domain.staff.rules import (
     check_extras,
     hold_places,
     require_grant,
     require_rank,
+    require_rights,
     require_seat,
 )
 from kasuwa.domain.users.addresses import NewAddresses, allow_addresses, change_addresses
@@ -62,12 +63,12 @@ async def _add(context: Context, db: Database, hire: Hire) -> StaffMember:
     for rank in places.values():
         require_grant(rank, new.role)
         check_extras(rank, new.extra_permissions)
-    user_id, joined = await add_person(context, db, hire)
+    user_id, was = await add_person(context, db, hire)
     await _require_new_places(db, user_id, list(places), context.store_id)
     for index, store_id in enumerate(places):
         await require_seat(db, store_id, "" if index == 0 else "/storeIds")
         await _join(context, db, user_id, store_id, new)
-    await hire.tell(context, db, user_id, joined=joined)
+    await hire.tell(context, db, user_id, was)
     return await read_member(context, db, user_id)
 
 
@@ -99,8 +100,12 @@ async def change_staff(context: Context, user_id: UUID | None, change: StaffChan
         rank = places[context.store_id]
         before = await read_member(context, db, user_id)
         is_self = before.user_id == context.caller.user_id
+        if is_self and isinstance(change.pos_pin, str):
+            raise OwnStanding("Set your own PIN with your password: PUT /manage/{storeid}/pin.")
         if not is_self:
             require_rank(rank, before.role)
+            if change.pos_pin is not UNSET:
+                require_rights(rank, before.role, before.extra_permissions)
         await _change_standing(context, db, rank, before, change)
         if _is_personal(change):
             if not is_self:
@@ -127,7 +132,7 @@ async def remove_staff(context: Context, user_id: UUID | None) -> Removed:
         if member.user_id == context.caller.user_id:
             raise OwnStanding("Ask another owner of the store to remove you.")
         require_rank(places[context.store_id], member.role)
-        ended = await _end_sessions(db, member.user_id, context.store_id)
+        # First what lets them in: a till that lets them in at this moment is waited for.
         at: datetime = await db.value(
             """
             DELETE FROM membership
@@ -137,6 +142,8 @@ async def remove_staff(context: Context, user_id: UUID | None) -> Removed:
             user_id=member.user_id,
             store_id=context.store_id,
         )
+        ended = await _end_sessions(db, member.user_id, context.store_id)
+        await _forget_wallet(db, member.user_id, context.store_id)
         await _leave(db, member.user_id, context.store_id)
         await write_audit(context, db, "user.remove", "user", member.user_id, before=member.noted())
     return Removed(at, ended)
@@ -214,6 +221,8 @@ async def _change_standing(
     )
     if change.pos_pin is not UNSET:
         await end_pin_sessions(context, db, before.user_id)
+        after = {"hasPin": mark is not None}
+        await write_audit(context, db, "user.set_pin", "user", before.user_id, after=after)
     if is_other_role or is_other_status:
         await _end_sessions(db, before.user_id, context.store_id)
 
@@ -241,28 +250,22 @@ async def _change_person(context: Context, db: Database, user_id: UUID, change: 
 
 
 async def _require_only_ours(context: Context, db: Database, user_id: UUID) -> None:
-    """Raises PersonOfOthersToo unless the caller manages the person wherever they work.
+    """Raises PersonOfOthersToo unless the caller manages the person wherever they work, and may do all that
+    they may.
 
     An address is the way to a new password: who may change it has everything that the person may open.
     """
-    beyond = await db.value(
-        """
-        SELECT EXISTS (
-          SELECT FROM membership t
-          WHERE t.merchant_id = current_merchant() AND t.user_id = :user_id AND NOT EXISTS (
-            SELECT FROM membership c
-            WHERE c.merchant_id = t.merchant_id AND c.user_id = :caller_id AND c.store_id = t.store_id
-              AND c.status = 'active'
-              AND (c.role = 'OWNER' OR c.store_id = :here OR t.role = 'CASHIER' AND c.role <> 'CASHIER'
-                   AND :right = ANY (c.extra_permissions))))
-        """,
-        user_id=user_id,
-        caller_id=context.caller.user_id,
-        here=context.store_id,
-        right=Permission.USER_WRITE.value,
-    )
-    if beyond:
-        raise PersonOfOthersToo("Ask the person to change their name and addresses in their own profile.")
+    assert context.caller.user_id is not None, "hold_places() has asked who it is"
+    mine = await read_ranks(db, context.caller.user_id)
+    for store_id, theirs in (await read_ranks(db, user_id, with_suspended=True)).items():
+        rank = mine.get(store_id)
+        if (
+            rank is None
+            or Permission.USER_WRITE not in rank.permissions
+            or not rank.may_manage(theirs.role)
+            or not theirs.permissions <= rank.permissions
+        ):
+            raise PersonOfOthersToo("Ask the person to change their name and addresses in their own profile.")
 
 
 async def _require_other_owner(db: Database, store_id: UUID, user_id: UUID) -> None:
@@ -286,6 +289,20 @@ async def _end_sessions(db: Database, user_id: UUID, store_id: UUID) -> int:
         "SELECT end_sessions_at(:user_id, :store_id)", user_id=user_id, store_id=store_id
     )
     return ended
+
+
+async def _forget_wallet(db: Database, user_id: UUID, store_id: UUID) -> None:
+    """Nobody is paid out to an account of a location where they work no more."""
+    await db.execute(
+        """
+        DELETE FROM wallet_bank w USING bank_account a
+        WHERE w.merchant_id = current_merchant() AND w.user_id = :user_id
+          AND a.merchant_id = w.merchant_id AND a.bank_account_id = w.bank_account_id
+          AND a.store_id = :store_id
+        """,
+        user_id=user_id,
+        store_id=store_id,
+    )
 
 
 async def _leave(db: Database, user_id: UUID, store_id: UUID) -> None:

@@ -1,6 +1,7 @@
 """A person's account: found in the business, or made and invited."""
 
 from datetime import timedelta
+from typing import Literal, TypeAlias
 from uuid import UUID
 
 from msgspec import Struct, structs
@@ -14,7 +15,7 @@ from kasuwa.base.tries import Tries, require_no_wait, take_tries
 from kasuwa.domain.merchants.actions import claim_login, login_key
 from kasuwa.domain.merchants.errors import LoginNameTaken
 from kasuwa.domain.messages.actions import send_message
-from kasuwa.domain.proofs.codes import issue_code, require_sms_code
+from kasuwa.domain.proofs.codes import drop_codes, issue_code, require_sms_code
 from kasuwa.domain.proofs.names import check_password, check_username, is_address
 from kasuwa.domain.proofs.records import Channel
 from kasuwa.domain.staff.records import NewStaff
@@ -31,11 +32,16 @@ INVITATION_LIFETIME = timedelta(days=1)
 _FREE_TAKEN_NAMES = 20
 
 
+Standing: TypeAlias = Literal["unknown", "invited", "known"]
+
+
 class Hire(Struct, frozen=True):
     """A person to be added, with what is slow done already."""
 
     new: NewStaff
     password_hash: str
+    # Of a password that nobody knows, for whoever is invited.
+    closed_hash: str
 
     @classmethod
     async def prepared(cls, context: Context, new: NewStaff) -> "Hire":
@@ -50,8 +56,9 @@ class Hire(Struct, frozen=True):
             about = (new.username, new.email.partition("@")[0], new.first_name, new.last_name)
             check_password(new.password, *about, pointer="/password")
         await _count_sms(context, new)
-        # Nobody knows the password of an invited person, who must take as long to be refused as others.
-        return cls(new, await hash_password(new.password or new_token()))
+        # Whoever has no password yet must take as long to be refused as others.
+        closed = await hash_password(new_token())
+        return cls(new, closed if new.password is None else await hash_password(new.password), closed)
 
     @property
     def has_own_name(self) -> bool:
@@ -63,12 +70,12 @@ class Hire(Struct, frozen=True):
     def is_open(self) -> bool:
         return self.has_own_name and self.new.password is not None
 
-    async def tell(self, context: Context, db: Database, user_id: UUID, *, joined: bool) -> None:
+    async def tell(self, context: Context, db: Database, user_id: UUID, was: Standing) -> None:
         """Send whoever was added what they need to come in."""
         user = await get_user(db, user_id)
-        if joined:
+        if was == "known":
             await _tell_joined(context, db, user)
-        elif self.new.password is not None:
+        elif was == "unknown" and self.new.password is not None:
             for channel in _channels(user):
                 await send_code(context, db, user, channel)
         else:
@@ -90,12 +97,27 @@ async def _count_sms(context: Context, new: NewStaff) -> None:
         await require_sms_code(context, new.mobile)
 
 
-async def add_person(context: Context, db: Database, hire: Hire) -> tuple[UUID, bool]:
-    """The account of the person, and whether the business had it already. Raises LoginNameTaken."""
+async def add_person(context: Context, db: Database, hire: Hire) -> tuple[UUID, Standing]:
+    """The account of the person, and what they were in the business before. Raises LoginNameTaken."""
     new = hire.new
     known = await _find_known(db, new)
     if known is not None:
-        return known, True
+        return known, "known"
+    invited = None if hire.has_own_name else await _find_invited(db, new)
+    if invited is not None:
+        # Whoever chose a password for them at one location is not to open the other by it.
+        await db.execute(
+            """
+            UPDATE user_account SET password_hash = :password_hash, updated_at = now()
+            WHERE merchant_id = current_merchant() AND user_id = :user_id
+            """,
+            user_id=invited,
+            password_hash=hire.closed_hash,
+        )
+        await db.value("SELECT drop_links_of(:user_id)", user_id=invited)
+        await drop_codes(db, invited)
+        await _claim_names(db, invited, hire)
+        return invited, "invited"
     user_id = new_id()
     await db.execute(
         """
@@ -116,13 +138,33 @@ async def add_person(context: Context, db: Database, hire: Hire) -> tuple[UUID, 
     )
     await db.value("SELECT add_account(:user_id)", user_id=user_id)
     await _claim_names(db, user_id, hire)
-    return user_id, False
+    return user_id, "unknown"
+
+
+async def _find_invited(db: Database, new: NewStaff) -> UUID | None:
+    """Who of the business is invited and has not come yet, with these addresses and no other.
+
+    Through an address of somebody else's that an invitation names beside this one, they could come instead.
+    """
+    found = await db.value(
+        """
+        SELECT u.user_id FROM user_account u
+        WHERE u.merchant_id = current_merchant() AND u.status = 'pending'
+          AND lower(u.email) = lower(:email) AND u.mobile = :mobile
+          AND EXISTS (SELECT FROM membership m
+                      WHERE m.merchant_id = u.merchant_id AND m.user_id = u.user_id)
+        ORDER BY u.user_id LIMIT 1 FOR NO KEY UPDATE OF u
+        """,
+        email=new.email,
+        mobile=new.mobile,
+    )
+    return None if found is None else UUID(int=found.int)
 
 
 async def _find_known(db: Database, new: NewStaff) -> UUID | None:
-    """Who of the business has the addresses. Raises LoginNameTaken when they are two people's."""
-    found = await find_colleague(db, "email", new.email) if new.email else None
-    of_mobile = await find_colleague(db, "mobile", new.mobile) if new.mobile else None
+    """Whose the addresses are in the business. Raises LoginNameTaken when they are two people's."""
+    found = await find_colleague(db, "email", new.email, proved=True) if new.email else None
+    of_mobile = await find_colleague(db, "mobile", new.mobile, proved=True) if new.mobile else None
     if found is not None and of_mobile is not None and found != of_mobile:
         fault = FieldFault("/mobile", "taken", "Somebody else of this business has this mobile.")
         raise LoginNameTaken(faults=[fault])

@@ -64,15 +64,17 @@ class _Place(Struct, frozen=True):
     role: str
 
 
-async def read_ranks(db: Database, user_id: UUID) -> dict[UUID, Rank]:
-    """What the user may do with people, at each location that they may open."""
+async def read_ranks(db: Database, user_id: UUID, *, with_suspended: bool = False) -> dict[UUID, Rank]:
+    """What the user may do with people, at each location that they may open, or could when let in again."""
     rows = await db.all(
         """
         SELECT store_id, role, extra_permissions FROM membership
-        WHERE merchant_id = current_merchant() AND user_id = :user_id AND status = 'active'
+        WHERE merchant_id = current_merchant() AND user_id = :user_id
+          AND (status = 'active' OR :with_suspended)
         """,
         into=_Standing,
         user_id=user_id,
+        with_suspended=with_suspended,
     )
     return {
         UUID(int=row.store_id.int): Rank(

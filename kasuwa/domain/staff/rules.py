@@ -6,7 +6,7 @@ from uuid import UUID
 from kasuwa.base.context import Context
 from kasuwa.base.db import Database
 from kasuwa.base.problems import FieldFault, Unauthenticated
-from kasuwa.domain.permissions import Permission
+from kasuwa.domain.permissions import PERMISSIONS_OF_ROLE, Permission
 from kasuwa.domain.staff.errors import RankTooHigh, SeatsUsedUp, UnknownPermission, UnknownPlace
 from kasuwa.domain.staff.queries import read_ranks
 from kasuwa.domain.staff.records import Rank
@@ -47,6 +47,13 @@ def require_rank(rank: Rank, role: str) -> None:
     """Raises RankTooHigh for somebody whom the caller does not manage."""
     if not rank.may_manage(role):
         raise RankTooHigh(f"A {rank.role} does not manage a {role}: ask an owner.")
+
+
+def require_rights(rank: Rank, role: str, extra_permissions: Sequence[str]) -> None:
+    """Raises RankTooHigh for somebody who may do what the caller may not: nobody gets in in their place."""
+    lacking = (PERMISSIONS_OF_ROLE.get(role, frozenset()) | set(extra_permissions)) - rank.permissions
+    if lacking:
+        raise RankTooHigh(f"They may do what you may not ({', '.join(sorted(lacking))}): ask an owner.")
 
 
 def require_grant(rank: Rank, role: str) -> None:

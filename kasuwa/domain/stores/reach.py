@@ -6,7 +6,7 @@ from msgspec import Struct
 
 from kasuwa.base.context import Context
 from kasuwa.base.db import Database
-from kasuwa.domain.permissions import HOLDS_PERMISSION, Permission, holding
+from kasuwa.domain.permissions import HOLDS_PERMISSION, Permission, Role, holding
 
 
 class Reach(Struct, frozen=True):
@@ -20,7 +20,7 @@ class Reach(Struct, frozen=True):
     def conditions(self) -> list[str]:
         """What a row with a `store_id` must be to be seen. What stands at no store is shown to owners."""
         if self.is_whole:
-            return []
+            return [] if self.is_owner else ["store_id IS NOT NULL"]
         return [
             "(store_id = ANY(:stores) OR store_id IS NULL)" if self.is_owner else "store_id = ANY(:stores)"
         ]
@@ -55,5 +55,5 @@ async def read_reach(context: Context, db: Database, permission: Permission) -> 
     return Reach(
         reached,
         is_whole=len(reached) == len(places),
-        is_owner=Permission.USER_WRITE in context.caller.permissions,
+        is_owner=context.caller.role == Role.OWNER,
     )

@@ -37,7 +37,9 @@ async def allow_addresses(context: Context, user: User, new: NewAddresses) -> No
     """Count the codes that the change will send. Before its transaction. Raises TooManyRequests."""
     for channel, address in new.changed(user).items():
         await allow_sending(context, f"{user.user_id}/{channel}")
-        if channel == "mobile" and user.status != "pending":
+        email = user.email if new.email is UNSET else new.email
+        # Whoever has not come yet is invited anew, by mail where there is one.
+        if channel == "mobile" and (user.status != "pending" or not email):
             await require_sms_code(context, address)
 
 
@@ -80,14 +82,20 @@ async def change_addresses(context: Context, db: Database, user_id: UUID, new: N
 
 
 async def find_colleague(
-    db: Database, channel: Channel, address: str, *, but_for: UUID | None = None
+    db: Database, channel: Channel, address: str, *, but_for: UUID | None = None, proved: bool = False
 ) -> UUID | None:
-    """Who of the business has that address: somebody who works at one of its stores."""
+    """Who of the business has that address: somebody who works at one of its stores.
+
+    Anybody may write another's address into their own profile: `proved` finds whoever has shown that it is
+    theirs.
+    """
     found = await db.value(
         """
         SELECT u.user_id FROM user_account u
         WHERE u.merchant_id = current_merchant() AND (:but_for::uuid IS NULL OR u.user_id <> :but_for)
           AND CASE WHEN :channel = 'email' THEN lower(u.email) = lower(:address) ELSE u.mobile = :address END
+          AND (NOT :proved OR CASE WHEN :channel = 'email' THEN u.email_verified_at
+                                   ELSE u.mobile_verified_at END IS NOT NULL)
           AND EXISTS (SELECT FROM membership m
                       WHERE m.merchant_id = u.merchant_id AND m.user_id = u.user_id)
         ORDER BY u.user_id LIMIT 1
@@ -95,6 +103,7 @@ async def find_colleague(
         channel=channel,
         address=address,
         but_for=but_for,
+        proved=proved,
     )
     return None if found is None else UUID(int=found.int)
 

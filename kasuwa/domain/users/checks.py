@@ -21,7 +21,7 @@ from kasuwa.domain.messages.texts import words_of
 from kasuwa.domain.proofs.codes import CODE_LIFETIME, TRIES_PER_CODE, allow_sending, require_sms_code
 from kasuwa.domain.proofs.records import Channel
 from kasuwa.domain.users.actions import prove_address
-from kasuwa.domain.users.queries import get_me
+from kasuwa.domain.users.queries import get_user
 
 # A caller's codes over all addresses: nobody fills other people's inboxes through us.
 _OF_A_CALLER = Quota("checks.caller", requests=100, seconds=3600)
@@ -100,7 +100,7 @@ async def try_check(context: Context, channel: Channel, address: str, reference:
         if not is_first:
             return Check(False, False, None, None, 0)
         if context.caller.user_id is not None:
-            user = await get_me(context)
+            user = await get_user(db, context.caller.user_id, lock=True)
             if user.address(channel) == address:
                 await prove_address(context, db, UUID(int=user.user_id.int), channel)
     return Check(False, True, None, None, 0)

@@ -28,6 +28,8 @@ WEB_SESSION = "web"
 
 # One address may be a whole market behind one line, so it has many more free tries than one account there.
 _ADDRESS_FACTOR = 20
+# And what one of them does is over in an hour or two.
+_FORGOTTEN_A_MINUTE = 1.0
 
 
 class _StoreRole(Struct, frozen=True):
@@ -50,15 +52,15 @@ async def log_in(
     Raises WrongCredentials, NotVerified (right password and user name, nothing proved yet),
     SecondFactorRequired, WrongSecondFactor, TooManyRequests.
     """
-    acting, user_id = await _prove(context, typed_name, password, second_factor, address)
+    acting, user_id, compared = await _prove(context, typed_name, password, second_factor, address)
     async with acting.transaction() as db:
-        user = await get_user(db, user_id)
+        user = await _still(db, user_id, compared)
         stores = await _stores_of(db, user)
         login_id = new_id()
         opened = tuple([await _enter(acting, db, user_id, store, platform, login_id) for store in stores])
-        account_token = await open_account_session(
-            acting, db, user_id, user.default_store_id, platform, login_id
-        )
+        # The default store may be switched off, or closed to this user alone.
+        at = stores[0].store_id if stores else user.default_store_id
+        account_token = await open_account_session(acting, db, user_id, at, platform, login_id)
         link_token, link_expires_at = await add_link(db, user_id, ENTER_PURPOSE, ENTER_LINK_LIFETIME)
         await _note(acting, db, user_id, platform)
     return LoggedIn(user, account_token, opened, link_token, link_expires_at)
@@ -79,9 +81,9 @@ async def log_in_at(
     Raises WrongCredentials, NotVerified, SecondFactorRequired, WrongSecondFactor, StoreNotOpen,
     TooManyRequests.
     """
-    acting, user_id = await _prove(context, typed_name, password, second_factor, address)
+    acting, user_id, compared = await _prove(context, typed_name, password, second_factor, address)
     async with acting.transaction() as db:
-        user = await get_user(db, user_id)
+        user = await _still(db, user_id, compared)
         stores = await _stores_of(db, user)
         if not wants_default:
             stores = [store for store in stores if store.store_id == store_id]
@@ -136,15 +138,15 @@ async def open_account_session(
 
 async def _prove(
     context: Context, typed_name: str, password: str, second_factor: str, address: str
-) -> tuple[Context, UUID]:
-    """The request as the user whose name and password these are.
+) -> tuple[Context, UUID, str]:
+    """The request as the user whose name and password these are, and the hash that the password matched.
 
     Every refused guess costs the same: one count, the same questions, one hash.
     """
     services = context.services
     name = login_name(typed_name, services.settings.country)
     at_account = Tries("login", f"{name}\n{address}", services.settings.login_tries)
-    at_address = Tries("login", address, services.settings.login_tries * _ADDRESS_FACTOR)
+    at_address = Tries("login", address, services.settings.login_tries * _ADDRESS_FACTOR, _FORGOTTEN_A_MINUTE)
     await take_tries(services.pool, [at_account, at_address])
     known = await find_credentials(services.pool, name)
     is_right = await verify_password(None if known is None else known.password_hash, password)
@@ -164,13 +166,30 @@ async def _prove(
     acting = as_user(context, MerchantId(UUID(int=known.merchant_id.int)), user_id)
     if known.has_second_factor:
         await require_factor(acting, user_id, second_factor)
-    if is_outdated(known.password_hash):
-        await _keep_stronger(acting, user_id, known.password_hash, password)
-    return acting, user_id
+    compared = known.password_hash
+    if is_outdated(compared):
+        compared = await _keep_stronger(acting, user_id, compared, password)
+    return acting, user_id, compared
 
 
-async def _keep_stronger(context: Context, user_id: UUID, outdated: str, password: str) -> None:
-    """Hash the password anew with today's parameters, unless it was changed meanwhile."""
+async def _still(db: Database, user_id: UUID, compared: str) -> User:
+    """The user, whose password nobody changes until the transaction ends. Raises WrongCredentials.
+
+    Whoever came by an old password must not open sessions after the new one has ended them all.
+    """
+    user = await get_user(db, user_id, lock=True)
+    kept = await db.value(
+        "SELECT password_hash FROM user_account"
+        " WHERE merchant_id = current_merchant() AND user_id = :user_id",
+        user_id=user_id,
+    )
+    if kept != compared or user.status != "active":
+        raise WrongCredentials("The password was changed a moment ago: log in with the new one.")
+    return user
+
+
+async def _keep_stronger(context: Context, user_id: UUID, outdated: str, password: str) -> str:
+    """Hash the password anew with today's parameters, unless it was changed meanwhile; the new hash."""
     stronger = await hash_password(password)
     async with context.services.pool.transaction(context.merchant_id) as db:
         await db.execute(
@@ -182,6 +201,7 @@ async def _keep_stronger(context: Context, user_id: UUID, outdated: str, passwor
             outdated=outdated,
             stronger=stronger,
         )
+    return stronger
 
 
 async def _stores_of(db: Database, user: User) -> list[_StoreRole]:

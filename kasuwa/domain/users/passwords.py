@@ -32,6 +32,7 @@ from kasuwa.domain.users.confirming import confirm_password
 from kasuwa.domain.users.errors import WrongPassword
 from kasuwa.domain.users.letters import compose
 from kasuwa.domain.users.queries import find_login, get_me, get_user
+from kasuwa.domain.users.second_factor import drop_unconfirmed
 
 RESET_JOB = "user.reset_code"
 
@@ -75,6 +76,10 @@ async def run_send_reset(services: Services, merchant_id: UUID | None, payload: 
     channel = proved_channel(user, order.channel)
     refused = await order.is_one_sms_too_many(context, channel, user.mobile, tenant)
     async with context.transaction() as db:
+        now = await get_user(db, user_id, lock=True)
+        if (now.email, now.mobile, now.status) != (user.email, user.mobile, user.status):
+            # A code that went to an old address would prove the new one.
+            return
         code, expires_at = await issue_code(context, db, user_id, "reset", channel, lifetime=order.lifetime)
         values = {"minutes": str(order.minutes)}
         message = await compose(
@@ -173,5 +178,6 @@ async def _keep_password(
         raise WrongPassword("The password was changed a moment ago.")
     await db.value("SELECT drop_links_of(:user_id)", user_id=user_id)
     await drop_codes(db, user_id)
+    await drop_unconfirmed(db, user_id)
     await write_audit(context, db, "user.set_password", "user", user_id)
     return changed_at

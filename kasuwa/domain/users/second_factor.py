@@ -176,6 +176,17 @@ async def drop_factor(db: Database, user_id: UUID) -> bool:
     )
 
 
+async def drop_unconfirmed(db: Database, user_id: UUID) -> None:
+    """Take a second factor away that was begun and not turned on: whoever had the password has its secret."""
+    await db.execute(
+        """
+        DELETE FROM second_factor
+        WHERE merchant_id = current_merchant() AND user_id = :user_id AND confirmed_at IS NULL
+        """,
+        user_id=user_id,
+    )
+
+
 async def require_factor(context: Context, user_id: UUID, code: str) -> None:
     """Ask whoever has the password for their second factor, where it is on; `code` is "" without one.
 

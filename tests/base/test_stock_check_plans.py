@@ -45,7 +45,10 @@ async def phones(context: Context) -> None:
 
 
 async def rows_looked_at(urls: DatabaseUrls, merchant_id: UUID, sql: str) -> int:
-    """How many rows all nodes of the statement's plans gave and threw away, those of functions included."""
+    """How many rows all nodes of the statement's plans gave and threw away, those of functions included.
+
+    A scan that is made once may pass by other merchants' rows, however many this database has by now.
+    """
     plans: list[str] = []
     async with undone(superuser_url(urls)) as admin:
         await admin.execute("LOAD 'auto_explain'")
@@ -64,10 +67,10 @@ async def rows_looked_at(urls: DatabaseUrls, merchant_id: UUID, sql: str) -> int
         await admin.fetch(sql)
     total, loops = 0.0, 0.0
     for part in re.finditer(
-        r"actual rows=([\d.]+) loops=(\d+)|Rows Removed by [\w ]+: (\d+)", "\n".join(plans)
+        r"actual rows=([\d.]+) loops=(\d+)|Rows Removed by ([\w ]+): (\d+)", "\n".join(plans)
     ):
         if part[3]:
-            total += float(part[3]) * loops
+            total += float(part[4]) * loops if loops > 1 or part[3] != "Filter" else 0
         else:
             loops = float(part[2])
             total += float(part[1]) * loops

@@ -129,7 +129,9 @@ async def test_beyond_the_roof_an_account_is_opened_and_its_sms_is_seen_as_refus
     nobody = Context(services, request_id="test")
     acting = as_user(nobody, await merchant_of(services, second.user_id), second.user_id)
     reader = acting.acting_as(
-        msgspec.structs.replace(acting.caller, permissions=frozenset({Permission.AUDIT_READ}))
+        msgspec.structs.replace(
+            acting.caller, role=Role.OWNER, permissions=frozenset({Permission.AUDIT_READ})
+        )
     )
     refused, mail = sorted(
         await list_messages(reader, MessageFilter(), after=None, size=9), key=lambda one: one.channel != "sms"

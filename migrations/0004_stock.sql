@@ -737,10 +737,11 @@ LANGUAGE sql STABLE AS $$
 $$;
 
 -- Every fault of the current rows: a chain that does not close, a balance that is not its movements.
--- Without nested loops, here and below: the planner takes what was grouped for one row, and would look at all for each.
+-- By hashes alone, here and below: the planner takes what was grouped for one row, and would look at all for each in a
+-- nested loop; or merge by store and variant, and compare each serial number of a variant with all others of it.
 CREATE FUNCTION stock_faults()
 RETURNS TABLE (merchant_id uuid, store_id uuid, variant_id uuid, fault text)
-LANGUAGE sql STABLE SET enable_nestloop = off AS $$
+LANGUAGE sql STABLE SET enable_nestloop = off SET enable_mergejoin = off AS $$
   WITH chain AS (
     SELECT m AS row, m.merchant_id, m.store_id, m.variant_id, m.seq, m.before, m.hash, m.previous_hash,
            lag(m.hash, 1, '\x'::bytea) OVER w AS expected_previous,
@@ -791,7 +792,7 @@ $$;
 
 -- Makes every balance what its movements say; the movements themselves are the truth.
 CREATE FUNCTION rebuild_stock() RETURNS bigint
-LANGUAGE plpgsql SET enable_nestloop = off AS $$
+LANGUAGE plpgsql SET enable_nestloop = off SET enable_mergejoin = off AS $$
 DECLARE
   changed bigint;
 BEGIN

@@ -67,6 +67,8 @@ def hostile_calls(stage: Stage, product: Product) -> Iterator[tuple[str, Call]]:
                 value = own if parameter == "product_id" else places.get(parameter, _UNKNOWN)
                 path = path.replace("{" + parameter + "}", value)
             for words, body in _bodies(name, operation):
+                if not body and not operation.body_required:
+                    continue  # there nothing is a good body
                 call = Call(operation.method.upper(), path + _query(operation_id), credentials, body)
                 yield f"{name} {operation_id}: {words}", call
 

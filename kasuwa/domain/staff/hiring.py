@@ -32,7 +32,8 @@ INVITATION_LIFETIME = timedelta(days=1)
 _FREE_TAKEN_NAMES = 20
 
 
-Standing: TypeAlias = Literal["unknown", "invited", "known"]
+# How the business knew whoever is added: not at all, as invited and not come yet, or by a proved address.
+WasFound: TypeAlias = Literal["unknown", "invited", "known"]
 
 
 class Hire(Struct, frozen=True):
@@ -70,7 +71,7 @@ class Hire(Struct, frozen=True):
     def is_open(self) -> bool:
         return self.has_own_name and self.new.password is not None
 
-    async def tell(self, context: Context, db: Database, user_id: UUID, was: Standing) -> None:
+    async def tell(self, context: Context, db: Database, user_id: UUID, was: WasFound) -> None:
         """Send whoever was added what they need to come in."""
         user = await get_user(db, user_id)
         if was == "known":
@@ -97,7 +98,7 @@ async def _count_sms(context: Context, new: NewStaff) -> None:
         await require_sms_code(context, new.mobile)
 
 
-async def add_person(context: Context, db: Database, hire: Hire) -> tuple[UUID, Standing]:
+async def add_person(context: Context, db: Database, hire: Hire) -> tuple[UUID, WasFound]:
     """The account of the person, and what they were in the business before. Raises LoginNameTaken."""
     new = hire.new
     known = await _find_known(db, new)

@@ -9,7 +9,6 @@ from kasuwa.domain.customers.sessions import open_customer_session
 from kasuwa.domain.merchants.actions import create_access_token, open_session
 from kasuwa.domain.merchants.authentication import resolve_access_token
 from kasuwa.domain.permissions import Role
-from kasuwa.domain.users.login import open_account_session
 from tests.contract.cast import Cast, hire
 from tests.contract.proofs import prepare
 from tests.shop import new_developer_key
@@ -79,8 +78,8 @@ async def whose_time_is_over(victim: Cast) -> Caller:
     )
     async with shop.owner.transaction() as db:
         session = await open_session(shop.owner, db, shop.user_id, shop.store_id)
-        account = await open_account_session(shop.owner, db, shop.user_id, shop.store_id)
-        for ended in (session.token, account):
+        account = await open_session(shop.owner, db, shop.user_id, shop.store_id, kind="account")
+        for ended in (session.token, account.token):
             await db.value("SELECT end_session(:hash)", hash=token_hash(ended))
         facts = await resolve_access_token(shop.owner.services.pool, token.access_token)
         assert facts is not None
@@ -90,7 +89,7 @@ async def whose_time_is_over(victim: Cast) -> Caller:
         cast=victim,
         secrets={
             "sessiontoken": session.token,
-            "developerKey": account,
+            "developerKey": account.token,
             "authToken": token.access_token,
             "accessToken": token.access_token,
         },

@@ -10,12 +10,10 @@ from kasuwa.base.ids import new_id
 from kasuwa.base.passwords import hash_password, is_outdated, verify_password
 from kasuwa.base.tries import Tries, forgive_tries, take_tries
 from kasuwa.domain.customers.errors import WrongCustomerCredentials
-from kasuwa.domain.customers.queries import find_by_name, read_customer
-from kasuwa.domain.customers.records import LoggedIn
+from kasuwa.domain.customers.queries import CUSTOMER_COLUMNS, login_name_at_store
+from kasuwa.domain.customers.records import Customer, LoggedIn
 from kasuwa.domain.customers.sessions import open_customer_session
 from kasuwa.domain.permissions import Permission
-from kasuwa.domain.proofs.names import login_name
-from kasuwa.domain.stores.queries import country_of
 
 # A shop's app asks for all its customers from one address, which has many more free tries than one of them.
 _ADDRESS_FACTOR = 20
@@ -37,7 +35,7 @@ async def log_in(context: Context, typed_name: str, password: str, *, address: s
     """
     context.require(Permission.CUSTOMER_AUTH)
     pool, free = context.services.pool, context.services.settings.login_tries
-    name = login_name(typed_name, await country_of(context))
+    name = await login_name_at_store(context, typed_name)
     shop = str(context.merchant_id)
     at_customer = Tries("customer-login", f"{shop}\n{name}\n{address}", free)
     at_address = Tries("customer-login", f"{shop}\n{address}", free * _ADDRESS_FACTOR, _FORGOTTEN_A_MINUTE)
@@ -53,15 +51,16 @@ async def log_in(context: Context, typed_name: str, password: str, *, address: s
 
 async def _find_credentials(context: Context, name: str) -> _Credentials | None:
     """An unknown name asks the database the same questions as a known one, so that both take as long."""
-    async with context.reading() as db:
-        customer_id = await find_by_name(db, name) or new_id()
+    async with context.single_call() as db:
         return await db.find(
             """
-            SELECT customer_id, password_hash, status FROM customer
-            WHERE merchant_id = current_merchant() AND customer_id = :customer_id
+            SELECT customer_id, password_hash, status
+            FROM find_customer_credentials(:merchant_id, :name, :no_customer)
             """,
             into=_Credentials,
-            customer_id=customer_id,
+            merchant_id=context.merchant_id,
+            name=name,
+            no_customer=new_id(),
         )
 
 
@@ -69,20 +68,21 @@ async def _enter(context: Context, known: _Credentials, password_hash: str) -> L
     customer_id = UUID(int=known.customer_id.int)
     async with context.transaction() as db:
         # Whoever was erased or chose another password in this moment does not come in by the old one.
-        entered = await db.execute(
-            """
+        customer = await db.find(
+            f"""
             UPDATE customer SET last_login_at = now(), password_hash = :password_hash
             WHERE merchant_id = current_merchant() AND customer_id = :customer_id AND status = 'active'
               AND password_hash = :compared
+            RETURNING {CUSTOMER_COLUMNS}
             """,
+            into=Customer,
             customer_id=customer_id,
             compared=known.password_hash,
             password_hash=password_hash,
         )
-        if not entered:
+        if customer is None:
             raise WrongCustomerCredentials("Check the user name and the password.")
         opened = await open_customer_session(context, db, customer_id)
         await write_audit(context, db, "customer.log_in", "customer", customer_id)
         await context.note_person(db, customer_id)
-        customer = await read_customer(db, customer_id)
     return LoggedIn(customer, opened.token, opened.expires_at)

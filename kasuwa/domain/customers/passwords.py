@@ -13,7 +13,7 @@ from kasuwa.base.passwords import hash_password
 from kasuwa.domain.customers.claims import lose_address, prove_address
 from kasuwa.domain.customers.errors import CustomerNotFound
 from kasuwa.domain.customers.letters import compose
-from kasuwa.domain.customers.queries import find_by_name, read_customer
+from kasuwa.domain.customers.queries import find_by_name, login_name_at_store, read_customer
 from kasuwa.domain.customers.sessions import end_customer_sessions
 from kasuwa.domain.messages.actions import refuse_message, send_message
 from kasuwa.domain.permissions import Permission
@@ -25,10 +25,9 @@ from kasuwa.domain.proofs.codes import (
     use_code,
     wrong_code,
 )
-from kasuwa.domain.proofs.names import check_password, login_name, proved_channel
+from kasuwa.domain.proofs.names import check_password, proved_channel
 from kasuwa.domain.proofs.records import Channel
 from kasuwa.domain.proofs.resets import ResetAsked, ResetOrder, order_reset
-from kasuwa.domain.stores.queries import country_of
 
 RESET_JOB = "customer.reset_code"
 
@@ -44,7 +43,7 @@ async def ask_for_reset(
     `address` is where the customer's own request came from, "" when the shop's people ask.
     """
     context.require(Permission.CUSTOMER_AUTH)
-    name = login_name(typed_name, await country_of(context))
+    name = await login_name_at_store(context, typed_name)
     counted_as = f"customer-reset/{context.merchant_id}/{name}/{address}"
     return await order_reset(context, RESET_JOB, name, channel, counted_as=counted_as, address=address)
 
@@ -92,7 +91,7 @@ async def finish_reset(context: Context, typed_name: str, code: str, new_passwor
     """
     context.require(Permission.CUSTOMER_AUTH)
     check_password(new_password, typed_name.partition("@")[0], pointer="/newPassword")
-    name = login_name(typed_name, await country_of(context))
+    name = await login_name_at_store(context, typed_name)
     # Hashed before anything is looked up: an unknown customer costs the same.
     password_hash = await hash_password(new_password)
     async with context.reading() as db:

@@ -8,16 +8,19 @@ from kasuwa.base.context import Context
 from kasuwa.base.db import Database
 from kasuwa.domain.customers.errors import CustomerNotFound
 from kasuwa.domain.customers.records import Consent, Customer
+from kasuwa.domain.merchants.actions import login_key
 from kasuwa.domain.permissions import Permission
+from kasuwa.domain.proofs.names import login_name, looks_like_mobile
 from kasuwa.domain.reference.words import folded
+from kasuwa.domain.stores.queries import country_of
 
-_COLUMNS = """
+CUSTOMER_COLUMNS = """
     customer_id, store_id, username, email, mobile, first_name, last_name, street, lga, lga_code, state,
     state_code, country, country_code, zip_code, birth_day, birth_month, birth_year, email_verified_at,
     mobile_verified_at, password_changed_at, last_login_at, status, created_at, created_by, updated_at
 """
 _CUSTOMER = f"""
-    SELECT {_COLUMNS} FROM customer
+    SELECT {CUSTOMER_COLUMNS} FROM customer
     WHERE merchant_id = current_merchant() AND customer_id = :customer_id AND status <> 'erased'
 """  # noqa: S608 - our own words
 _HAS_NAME = """
@@ -82,6 +85,12 @@ async def find_by_name(db: Database, name: str) -> UUID | None:
     return None if found is None else UUID(int=found.int)
 
 
+async def login_name_at_store(context: Context, typed: str) -> str:
+    """What a typed name is looked up by; the store is asked for its country only where a number is dialled."""
+    country = await country_of(context) if looks_like_mobile(login_key(typed)) else ""
+    return login_name(typed, country)
+
+
 async def list_customers(
     context: Context, wanted: CustomerFilter, *, after: UUID | None, size: int
 ) -> list[Customer]:
@@ -111,7 +120,7 @@ async def read_page(db: Database, wanted: CustomerFilter, *, after: UUID | None,
         values["after"] = after
     return await db.all(
         f"""
-        SELECT {_COLUMNS} FROM customer WHERE {" AND ".join(conditions)}
+        SELECT {CUSTOMER_COLUMNS} FROM customer WHERE {" AND ".join(conditions)}
         ORDER BY customer_id DESC LIMIT :size
         """,  # noqa: S608 - conditions of ours
         into=Customer,

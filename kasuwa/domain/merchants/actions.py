@@ -21,6 +21,7 @@ from kasuwa.domain.merchants.records import (
     MadeToken,
     NewOwner,
     NewStore,
+    OpenedLogIn,
     OpenedSession,
     OpenedStore,
 )
@@ -114,6 +115,45 @@ async def join_store(db: Database, user_id: UUID, store_id: UUID, role: Role) ->
         store_id=store_id,
         role=role.value,
     )
+
+
+async def open_log_in(
+    context: Context,
+    db: Database,
+    user_id: UUID,
+    store_ids: Sequence[UUID],
+    *,
+    account_at: UUID,
+    platform: str = "",
+) -> OpenedLogIn:
+    """What one log-in opens: a session at each store, and the account's, which stands at `account_at`.
+
+    All in one statement, however many stores there are.
+    """
+    login_id = new_id()
+    at = [account_at, *store_ids]
+    tokens = [new_token() for _ in at]
+    idle, absolute = _lifetimes(context.services.settings, "store")
+    expires_at: datetime = await db.value(
+        """
+        SELECT max(open_session(w.token_hash, w.kind, :user_id, w.store_id, w.store_id, :platform, :idle,
+                                :absolute, NULL, w.session_id, :login_id, :address, :user_agent))
+        FROM unnest(:token_hashes::bytea[], :kinds::text[], :store_ids::uuid[], :session_ids::uuid[])
+          AS w (token_hash, kind, store_id, session_id)
+        """,
+        token_hashes=[token_hash(token) for token in tokens],
+        kinds=["account", *("store" for _ in store_ids)],
+        store_ids=at,
+        session_ids=[new_id() for _ in at],
+        user_id=user_id,
+        platform=platform,
+        idle=idle,
+        absolute=absolute,
+        login_id=login_id,
+        address=context.sender.address,
+        user_agent=_printable(context.sender.user_agent),
+    )
+    return OpenedLogIn(login_id, tokens[0], tuple(tokens[1:]), expires_at)
 
 
 async def open_session(

@@ -70,6 +70,15 @@ class OpenedSession(Struct, frozen=True):
     session_id: UUID
 
 
+class OpenedLogIn(Struct, frozen=True):
+    """The sessions of one log-in; the tokens are shown this once, those of stores in the order of the stores."""
+
+    login_id: UUID
+    account_token: str
+    store_tokens: tuple[str, ...]
+    expires_at: datetime
+
+
 class MadeToken(Struct, frozen=True):
     """A new token and its id; the token is shown this once."""
 

@@ -184,15 +184,18 @@ def _checked(link: _Link | None) -> tuple[UUID, MerchantId]:
     return UUID(int=link.user_id.int), MerchantId(UUID(int=link.merchant_id.int))
 
 
-async def add_link(db: Database, user_id: UUID, purpose: str, lifetime: timedelta) -> tuple[str, datetime]:
-    """The token of a new one-time link, and its end."""
+async def add_link(
+    db: Database, user_id: UUID, purpose: str, lifetime: timedelta, *, login_id: UUID | None = None
+) -> tuple[str, datetime]:
+    """The token of a new one-time link, and its end; it ends earlier with the log-in, where that is given."""
     token = new_token()
     expires_at: datetime = await db.value(
-        "SELECT add_link(:token_hash, :purpose, :user_id, :lifetime)",
+        "SELECT add_link(:token_hash, :purpose, :user_id, :lifetime, :login_id)",
         token_hash=token_hash(token),
         purpose=purpose,
         user_id=user_id,
         lifetime=lifetime,
+        login_id=login_id,
     )
     return token, expires_at
 

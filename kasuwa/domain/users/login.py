@@ -8,16 +8,15 @@ from msgspec import Struct
 from kasuwa.base.audit import write_audit
 from kasuwa.base.context import Context, MerchantId
 from kasuwa.base.db import Database
-from kasuwa.base.ids import new_id
 from kasuwa.base.passwords import hash_password, is_outdated, verify_password
 from kasuwa.base.tries import Tries, forgive_tries, take_tries
-from kasuwa.domain.merchants.actions import open_session
+from kasuwa.domain.merchants.actions import open_log_in, open_session
 from kasuwa.domain.merchants.records import OpenedSession
 from kasuwa.domain.proofs.names import is_address, login_name
 from kasuwa.domain.stores.queries import get_location
 from kasuwa.domain.users.actions import add_link, as_user, find_by_link, use_link
 from kasuwa.domain.users.errors import NotVerified, StoreNotOpen, WrongCredentials
-from kasuwa.domain.users.queries import find_credentials, get_user
+from kasuwa.domain.users.queries import USER_COLUMNS, find_credentials
 from kasuwa.domain.users.records import LoggedIn, LoggedInAt, StoreAccess, User
 from kasuwa.domain.users.second_factor import require_factor
 
@@ -37,6 +36,15 @@ class _StoreRole(Struct, frozen=True):
     role: str
 
 
+class _Proved(Struct, frozen=True):
+    """A password that was right: the hash it matched, and the one to keep, made anew where that is weaker."""
+
+    acting: Context
+    user_id: UUID
+    compared: str
+    kept: str
+
+
 async def log_in(
     context: Context,
     typed_name: str,
@@ -52,18 +60,29 @@ async def log_in(
     Raises WrongCredentials, NotVerified (right password and user name, nothing proved yet),
     SecondFactorRequired, WrongSecondFactor, TooManyRequests.
     """
-    acting, user_id, compared = await _prove(context, typed_name, password, second_factor, address)
-    async with acting.transaction() as db:
-        user = await _still(db, user_id, compared)
+    proved = await _prove(context, typed_name, password, second_factor, address)
+    async with proved.acting.transaction() as db:
+        user = await _enter(db, proved)
         stores = await _stores_of(db, user)
-        login_id = new_id()
-        opened = tuple([await _enter(acting, db, user_id, store, platform, login_id) for store in stores])
         # The default store may be switched off, or closed to this user alone.
         at = stores[0].store_id if stores else user.default_store_id
-        account_token = await open_account_session(acting, db, user_id, at, platform, login_id)
-        link_token, link_expires_at = await add_link(db, user_id, ENTER_PURPOSE, ENTER_LINK_LIFETIME)
-        await _note(acting, db, user_id, platform)
-    return LoggedIn(user, account_token, opened, link_token, link_expires_at)
+        opened = await open_log_in(
+            proved.acting,
+            db,
+            user.user_id,
+            [store.store_id for store in stores],
+            account_at=at,
+            platform=platform,
+        )
+        link_token, link_expires_at = await add_link(
+            db, user.user_id, ENTER_PURPOSE, ENTER_LINK_LIFETIME, login_id=opened.login_id
+        )
+        await _note(proved.acting, db, user.user_id, platform)
+    accesses = tuple(
+        StoreAccess(store.store_id, store.role, token, opened.expires_at)
+        for store, token in zip(stores, opened.store_tokens, strict=True)
+    )
+    return LoggedIn(user, opened.account_token, accesses, link_token, link_expires_at)
 
 
 async def log_in_at(
@@ -81,20 +100,20 @@ async def log_in_at(
     Raises WrongCredentials, NotVerified, SecondFactorRequired, WrongSecondFactor, StoreNotOpen,
     TooManyRequests.
     """
-    acting, user_id, compared = await _prove(context, typed_name, password, second_factor, address)
-    async with acting.transaction() as db:
-        user = await _still(db, user_id, compared)
+    proved = await _prove(context, typed_name, password, second_factor, address)
+    async with proved.acting.transaction() as db:
+        user = await _enter(db, proved)
         stores = await _stores_of(db, user)
         if not wants_default:
             stores = [store for store in stores if store.store_id == store_id]
         if not stores:
             raise StoreNotOpen("Leave storeid out to open the user's default store.")
-        login_id = new_id()
-        opened = await _enter(acting, db, user_id, stores[0], "", login_id)
-        account_token = await open_account_session(acting, db, user_id, stores[0].store_id, login_id=login_id)
-        await _note(acting, db, user_id, "")
-        location = await get_location(acting, opened.store_id)
-    return LoggedInAt(user, opened, account_token, location)
+        at = stores[0]
+        opened = await open_log_in(proved.acting, db, user.user_id, [at.store_id], account_at=at.store_id)
+        await _note(proved.acting, db, user.user_id, "")
+        location = await get_location(proved.acting, at.store_id)
+    access = StoreAccess(at.store_id, at.role, opened.store_tokens[0], opened.expires_at)
+    return LoggedInAt(user, access, opened.account_token, location)
 
 
 async def enter_by_link(context: Context, token: str, second_factor: str = "") -> OpenedSession:
@@ -107,10 +126,11 @@ async def enter_by_link(context: Context, token: str, second_factor: str = "") -
     acting, user_id = await find_by_link(context, token, ENTER_PURPOSE)
     await require_factor(acting, user_id, second_factor)
     async with acting.transaction() as db:
-        await use_link(db, token, ENTER_PURPOSE)
-        user = await get_user(db, user_id)
-        if user.status != "active":
+        # The account's row before the link's, as whoever sets a password takes them.
+        user = await _note_entry(db, user_id)
+        if user is None:
             raise WrongCredentials()
+        await use_link(db, token, ENTER_PURPOSE)
         stores = await _stores_of(db, user)
         if not stores:
             raise StoreNotOpen("None of your stores is open.")
@@ -121,25 +141,10 @@ async def enter_by_link(context: Context, token: str, second_factor: str = "") -
     return opened
 
 
-async def open_account_session(
-    context: Context,
-    db: Database,
-    user_id: UUID,
-    store_id: UUID,
-    platform: str = "",
-    login_id: UUID | None = None,
-) -> str:
-    """The token of a new session of the account, which apps send as their bearer token."""
-    opened = await open_session(
-        context, db, user_id, store_id, kind="account", platform=platform, login_id=login_id
-    )
-    return opened.token
-
-
 async def _prove(
     context: Context, typed_name: str, password: str, second_factor: str, address: str
-) -> tuple[Context, UUID, str]:
-    """The request as the user whose name and password these are, and the hash that the password matched.
+) -> _Proved:
+    """Whose name and password these are.
 
     Every refused guess costs the same: one count, the same questions, one hash.
     """
@@ -167,41 +172,40 @@ async def _prove(
     if known.has_second_factor:
         await require_factor(acting, user_id, second_factor)
     compared = known.password_hash
-    if is_outdated(compared):
-        compared = await _keep_stronger(acting, user_id, compared, password)
-    return acting, user_id, compared
+    kept = await hash_password(password) if is_outdated(compared) else compared
+    return _Proved(acting, user_id, compared, kept)
 
 
-async def _still(db: Database, user_id: UUID, compared: str) -> User:
+async def _enter(db: Database, proved: _Proved) -> User:
     """The user, whose password nobody changes until the transaction ends. Raises WrongCredentials.
 
     Whoever came by an old password must not open sessions after the new one has ended them all.
     """
-    user = await get_user(db, user_id, lock=True)
-    kept = await db.value(
-        "SELECT password_hash FROM user_account"
-        " WHERE merchant_id = current_merchant() AND user_id = :user_id",
-        user_id=user_id,
-    )
-    if kept != compared or user.status != "active":
+    user = await _note_entry(db, proved.user_id, compared=proved.compared, kept=proved.kept)
+    if user is None:
         raise WrongCredentials("The password was changed a moment ago: log in with the new one.")
     return user
 
 
-async def _keep_stronger(context: Context, user_id: UUID, outdated: str, password: str) -> str:
-    """Hash the password anew with today's parameters, unless it was changed meanwhile; the new hash."""
-    stronger = await hash_password(password)
-    async with context.services.pool.transaction(context.merchant_id) as db:
-        await db.execute(
-            """
-            UPDATE user_account SET password_hash = :stronger
-            WHERE merchant_id = current_merchant() AND user_id = :user_id AND password_hash = :outdated
-            """,
-            user_id=user_id,
-            outdated=outdated,
-            stronger=stronger,
-        )
-    return stronger
+async def _note_entry(
+    db: Database, user_id: UUID, *, compared: str | None = None, kept: str | None = None
+) -> User | None:
+    """Note that the user logs in, and hold their account; None unless it is active and its hash is `compared`.
+
+    One statement, which waits for whoever changes the row and looks again: `kept` takes the hash's place.
+    """
+    return await db.find(
+        f"""
+        UPDATE user_account SET last_login_at = now(), password_hash = coalesce(:kept, password_hash)
+        WHERE merchant_id = current_merchant() AND user_id = :user_id AND status = 'active'
+          AND (:compared::text IS NULL OR password_hash = :compared)
+        RETURNING {USER_COLUMNS}
+        """,
+        into=User,
+        user_id=user_id,
+        compared=compared,
+        kept=kept,
+    )
 
 
 async def _stores_of(db: Database, user: User) -> list[_StoreRole]:
@@ -220,19 +224,5 @@ async def _stores_of(db: Database, user: User) -> list[_StoreRole]:
     )
 
 
-async def _enter(
-    context: Context, db: Database, user_id: UUID, store: _StoreRole, platform: str, login_id: UUID
-) -> StoreAccess:
-    opened = await open_session(context, db, user_id, store.store_id, platform=platform, login_id=login_id)
-    return StoreAccess(store.store_id, store.role, opened.token, opened.expires_at)
-
-
 async def _note(context: Context, db: Database, user_id: UUID, platform: str) -> None:
-    await db.execute(
-        """
-        UPDATE user_account SET last_login_at = now()
-        WHERE merchant_id = current_merchant() AND user_id = :user_id
-        """,
-        user_id=user_id,
-    )
     await write_audit(context, db, "user.log_in", "user", user_id, after={"platform": platform})

@@ -16,11 +16,14 @@ class _Login(Struct, frozen=True):
     user_id: UUID
 
 
-_USER = """
-    SELECT user_id, username, email, mobile, first_name, last_name, status, email_verified_at,
-           mobile_verified_at, default_store_id
-    FROM user_account WHERE merchant_id = current_merchant() AND user_id = :user_id
+USER_COLUMNS = """
+    user_id, username, email, mobile, first_name, last_name, status, email_verified_at, mobile_verified_at,
+    default_store_id
 """
+_USER = f"""
+    SELECT {USER_COLUMNS} FROM user_account
+    WHERE merchant_id = current_merchant() AND user_id = :user_id
+"""  # noqa: S608 - our own words
 
 
 async def find_login(pool: Pool, name: str) -> tuple[MerchantId, UUID] | None:

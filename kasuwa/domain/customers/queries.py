@@ -86,7 +86,7 @@ async def find_by_name(db: Database, name: str) -> UUID | None:
 
 
 async def login_name_at_store(context: Context, typed: str) -> str:
-    """What a typed name is looked up by; the store is asked for its country only where a number is dialled."""
+    """What a typed name is looked up by; the store is asked for its country only for a number."""
     country = await country_of(context) if looks_like_mobile(login_key(typed)) else ""
     return login_name(typed, country)
 

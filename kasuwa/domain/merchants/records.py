@@ -71,7 +71,7 @@ class OpenedSession(Struct, frozen=True):
 
 
 class OpenedLogIn(Struct, frozen=True):
-    """The sessions of one log-in; the tokens are shown this once, those of stores in the order of the stores."""
+    """The sessions of one log-in; tokens are shown this once, those of stores in the stores' order."""
 
     login_id: UUID
     account_token: str

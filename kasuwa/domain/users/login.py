@@ -190,7 +190,7 @@ async def _enter(db: Database, proved: _Proved) -> User:
 async def _note_entry(
     db: Database, user_id: UUID, *, compared: str | None = None, kept: str | None = None
 ) -> User | None:
-    """Note that the user logs in, and hold their account; None unless it is active and its hash is `compared`.
+    """Note a log-in and hold the account; None unless it is active and its hash is `compared`.
 
     One statement, which waits for whoever changes the row and looks again: `kept` takes the hash's place.
     """
@@ -200,7 +200,7 @@ async def _note_entry(
         WHERE merchant_id = current_merchant() AND user_id = :user_id AND status = 'active'
           AND (:compared::text IS NULL OR password_hash = :compared)
         RETURNING {USER_COLUMNS}
-        """,
+        """,  # noqa: S608 - our own words
         into=User,
         user_id=user_id,
         compared=compared,

@@ -32,7 +32,7 @@ from kasuwa.domain.users.confirming import confirm_password
 from kasuwa.domain.users.errors import WrongPassword
 from kasuwa.domain.users.letters import compose
 from kasuwa.domain.users.queries import find_login, get_me, get_user
-from kasuwa.domain.users.second_factor import drop_unconfirmed
+from kasuwa.domain.users.second_factor import drop_unconfirmed, forgive_everywhere
 
 RESET_JOB = "user.reset_code"
 
@@ -114,6 +114,7 @@ async def finish_reset(context: Context, typed_name: str, code: str, new_passwor
         # The code came over this channel: whoever typed it has the address.
         user = await prove_address(acting, db, user_id, spent.channel)
         await send_message(acting, db, await compose(db, user, spent.channel, "password-changed"))
+    await forgive_everywhere(acting, user_id)
 
 
 async def change_password(

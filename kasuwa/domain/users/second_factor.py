@@ -1,7 +1,7 @@
 """A second factor at log-in: codes of an app (RFC 6238), and recovery codes for whoever lost it.
 
 Each code works once. Tries are counted in transactions of their own, before it is known whether they are
-right: only somebody who has the password gets this far, so they are counted over all addresses.
+right: for the user at an address, and over all addresses where nobody is logged in as them.
 """
 
 import base64
@@ -34,6 +34,10 @@ from kasuwa.domain.users.queries import get_me
 
 STEP_SECONDS = 30
 RECOVERY_CODES = 10
+
+# Who has the password and asks from everywhere has a few more tries than at one address, then this many.
+_EVERYWHERE_FACTOR = 4
+_FORGOTTEN_A_MINUTE = 0.1
 
 _ISSUER = "Kasuwa"
 _SECRET_BYTES = 20
@@ -109,8 +113,10 @@ async def confirm(context: Context, code: str) -> list[str]:
     """
     require_login(context)
     user_id = _me(context)
-    asking = _tries(context, user_id)
-    await take_tries(context.services.pool, [asking])
+    async with context.reading() as db:
+        is_known = await _is_logged_in_at(db, user_id, context.sender.address)
+    asking = _tries(context, user_id, is_known=is_known)
+    await take_tries(context.services.pool, list(asking))
     async with context.transaction() as db:
         factor = await _find(db, user_id, lock=True)
         if factor is None:
@@ -127,7 +133,7 @@ async def confirm(context: Context, code: str) -> list[str]:
         )
         codes = await _new_recovery_codes(context, db, user_id)
         await write_audit(context, db, "second_factor.on", "user", user_id)
-    await forgive_tries(context.services.pool, {asking: None})
+    await forgive_tries(context.services.pool, asking)
     return codes
 
 
@@ -139,8 +145,10 @@ async def renew_recovery_codes(context: Context, code: str) -> list[str]:
     """
     require_login(context)
     user_id = _me(context)
-    asking = _tries(context, user_id)
-    await take_tries(context.services.pool, [asking])
+    async with context.reading() as db:
+        is_known = await _is_logged_in_at(db, user_id, context.sender.address)
+    asking = _tries(context, user_id, is_known=is_known)
+    await take_tries(context.services.pool, list(asking))
     async with context.transaction() as db:
         factor = await _find(db, user_id, lock=True)
         if factor is None or factor.confirmed_at is None:
@@ -152,7 +160,7 @@ async def renew_recovery_codes(context: Context, code: str) -> list[str]:
         )
         codes = await _new_recovery_codes(context, db, user_id)
         await write_audit(context, db, "second_factor.renew_codes", "user", user_id)
-    await forgive_tries(context.services.pool, {asking: None})
+    await forgive_tries(context.services.pool, asking)
     return codes
 
 
@@ -196,19 +204,25 @@ async def require_factor(context: Context, user_id: UUID, code: str) -> None:
     pool = context.services.pool
     async with pool.transaction(context.merchant_id) as db:
         factor = await _find(db, user_id)
+        is_known = await _is_logged_in_at(db, user_id, context.sender.address)
     if factor is None or factor.confirmed_at is None:
         return
     if not code:
         raise SecondFactorRequired(
             "Send the code that the user's app shows, or a recovery code, in the header X-Second-Factor."
         )
-    asking = _tries(context, user_id)
-    await take_tries(pool, [asking])
+    asking = _tries(context, user_id, is_known=is_known)
+    await take_tries(pool, list(asking))
     async with pool.transaction(context.merchant_id) as db:
         is_right = await _use(context, db, user_id, factor, code)
     if not is_right:
         raise WrongSecondFactor("Type the code that the app shows now; a code works once.")
-    await forgive_tries(pool, {asking: None})
+    await forgive_tries(pool, asking)
+
+
+async def forgive_everywhere(context: Context, user_id: UUID) -> None:
+    """Forget the tries over all addresses: who made them had a password that is none any more."""
+    await forgive_tries(context.services.pool, {_everywhere(context, user_id): None})
 
 
 async def _use(context: Context, db: Database, user_id: UUID, factor: _Factor, code: str) -> bool:
@@ -318,8 +332,31 @@ async def _find(db: Database, user_id: UUID, *, lock: bool = False) -> _Factor |
     return await db.find(f"{_FACTOR} FOR UPDATE" if lock else _FACTOR, into=_Factor, user_id=user_id)
 
 
-def _tries(context: Context, user_id: UUID) -> Tries:
-    return Tries("second-factor", str(user_id), context.services.settings.login_tries)
+async def _is_logged_in_at(db: Database, user_id: UUID, address: str) -> bool:
+    """Whether a session of the user was opened there: they have proved themselves at that address."""
+    found: bool = await db.value(
+        """
+        SELECT EXISTS (SELECT FROM sessions_of(:user_id) s WHERE s.address = :address AND s.address <> '')
+        """,
+        user_id=user_id,
+        address=address,
+    )
+    return found
+
+
+def _tries(context: Context, user_id: UUID, *, is_known: bool) -> dict[Tries, int | None]:
+    """What is counted, and how much of it a right code takes back.
+
+    Where the user is logged in, what others do elsewhere does not count: they cannot keep the owner waiting.
+    """
+    free = context.services.settings.login_tries
+    here = Tries("second-factor", f"{user_id}\n{context.sender.address}", free)
+    return {here: None} if is_known else {here: None, _everywhere(context, user_id): 1}
+
+
+def _everywhere(context: Context, user_id: UUID) -> Tries:
+    free = context.services.settings.login_tries * _EVERYWHERE_FACTOR
+    return Tries("second-factor", str(user_id), free, _FORGOTTEN_A_MINUTE)
 
 
 def _me(context: Context) -> UUID:

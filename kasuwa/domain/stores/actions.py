@@ -132,7 +132,17 @@ async def _enter(context: Context, db: Database, store_id: UUID, *, replaces: by
     assert user_id is not None
     began_at = context.caller.original_store_id or context.store_id
     session = await open_session(context, db, user_id, store_id, replaces=replaces, from_store=began_at)
-    account = await open_session(context, db, user_id, store_id, kind="account", from_store=began_at)
+    account_before = None
+    if replaces is not None:
+        account_before = await db.value(
+            "SELECT account_session_of(:user_id, :login_id, :left)",
+            user_id=user_id,
+            login_id=context.caller.login_id,
+            left=context.store_id,
+        )
+    account = await open_session(
+        context, db, user_id, store_id, kind="account", replaces=account_before, from_store=began_at
+    )
     location = await get_location(context, store_id)
     return Entered(location, session.token, account.token, began_at)
 

@@ -52,9 +52,15 @@ async def test_an_open_account_with_an_address_that_nobody_proved_is_not_joined(
 
 
 @pytest.mark.parametrize(
-    "beside", [{}, {"password": "nine brown kettles"}, {"mobile": True}], ids=["alike", "password", "mobile"]
+    ("beside", "chooses"),
+    [
+        pytest.param({}, "neither", id="alike"),
+        pytest.param({"password": "nine brown kettles"}, "the first", id="password, the first"),
+        pytest.param({"password": "nine brown kettles"}, "the second", id="password, the second"),
+        pytest.param({"mobile": True}, "the first", id="mobile, the first"),
+        pytest.param({"mobile": True}, "the second", id="mobile, the second"),
+    ],
 )
-@pytest.mark.parametrize("chooses", ["the first", "the second"])
 async def test_who_is_invited_twice_has_one_account_that_only_they_can_open(
     web: Web, shop: Shop, app_headers: dict[str, str], beside: dict[str, object], chooses: str
 ) -> None:

@@ -263,7 +263,7 @@ async def _require_only_ours(context: Context, db: Database, user_id: UUID) -> N
             rank is None
             or Permission.USER_WRITE not in rank.permissions
             or not rank.may_manage(theirs.role)
-            or not theirs.permissions <= rank.permissions
+            or rank.lacking(theirs.permissions)
         ):
             raise PersonOfOthersToo("Ask the person to change their name and addresses in their own profile.")
 

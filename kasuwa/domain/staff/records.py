@@ -1,5 +1,6 @@
 """The words of people who work at a store."""
 
+from collections.abc import Set as AbstractSet
 from datetime import datetime
 from typing import Literal
 from uuid import UUID
@@ -124,6 +125,10 @@ class Rank(Struct, frozen=True):
     def may_manage(self, role: str) -> bool:
         """Whoever is below; and an owner another owner, as long as one is left."""
         return self.may_grant(role) or (self.role == role == Role.OWNER)
+
+    def lacking(self, permissions: AbstractSet[str]) -> list[str]:
+        """What of these the caller may not do: nobody gets in in the place of somebody who may do more."""
+        return sorted(permissions - self.permissions)
 
     def grantable(self) -> list[str]:
         return [role for role in _RANKS if self.may_grant(role)]

@@ -51,9 +51,9 @@ def require_rank(rank: Rank, role: str) -> None:
 
 def require_rights(rank: Rank, role: str, extra_permissions: Sequence[str]) -> None:
     """Raises RankTooHigh for somebody who may do what the caller may not: nobody gets in in their place."""
-    lacking = (PERMISSIONS_OF_ROLE.get(role, frozenset()) | set(extra_permissions)) - rank.permissions
+    lacking = rank.lacking(PERMISSIONS_OF_ROLE.get(role, frozenset()) | set(extra_permissions))
     if lacking:
-        raise RankTooHigh(f"They may do what you may not ({', '.join(sorted(lacking))}): ask an owner.")
+        raise RankTooHigh(f"They may do what you may not ({', '.join(lacking)}): ask an owner.")
 
 
 def require_grant(rank: Rank, role: str) -> None:

@@ -10,6 +10,7 @@ from tests.accounts import Account, confirm, open_account
 from tests.api.bigcommerce_calls import BigCommerceCalls
 from tests.api.picture_server import PictureServer, serving_pictures
 from tests.api.shoplazza_calls import BASES, Shoplazza, new_product_id
+from tests.base.fetch.conftest import stage  # noqa: F401 - a fixture
 from tests.client import Web, running_web
 from tests.shop import Shop, new_developer_key
 

@@ -1,13 +1,14 @@
 """Moves that wait together share a statement, and nothing else."""
 
 import asyncio
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from kasuwa.base.context import Context, Services
-from kasuwa.base.db import ValueBeyondReach
+from kasuwa.base.db import Pool, ValueBeyondReach
 from kasuwa.base.problems import Unavailable
 from kasuwa.domain.inventory import waiting
 from kasuwa.domain.inventory.errors import NotEnoughStock, WrongQuantity
@@ -20,15 +21,15 @@ from tests.shop import Shop
 
 @pytest.fixture
 def statements(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many lines each statement of a lane carried."""
+    """How many lines each statement carried."""
     asked: list[int] = []
-    ask = waiting._Lane._ask
+    move_all = waiting.moves.ask_all
 
-    async def counted(lane: waiting._Lane, together: list[Any]) -> list[Moved]:
+    async def counted(pool: Pool, together: Sequence[Any]) -> Sequence[Moved]:
         asked.append(len(together))
-        return await ask(lane, together)
+        return await move_all(pool, together)
 
-    monkeypatch.setattr(waiting._Lane, "_ask", counted)
+    monkeypatch.setattr(waiting.moves, "ask_all", counted)
     return asked
 
 
@@ -96,12 +97,12 @@ async def test_when_the_database_goes_everybody_who_waited_is_told(
 ) -> None:
     rice = (await goods(context, quantity=100)).main.variant_id
 
-    async def gone(lane: waiting._Lane, together: list[Any]) -> list[Moved]:
+    async def gone(pool: Pool, together: Sequence[Any]) -> Sequence[Moved]:
         raise Unavailable("The database does not answer.")
 
     one = line(context.store_id, rice, change=Decimal(-1))
     with monkeypatch.context() as patched:
-        patched.setattr(waiting._Lane, "_ask", gone)
+        patched.setattr(waiting.moves, "ask_all", gone)
         found = await asyncio.gather(*(take(context, one) for _ in range(5)), return_exceptions=True)
     assert all(isinstance(refused, Unavailable) for refused in found)
     assert len({id(refused) for refused in found}) == 5

@@ -1,11 +1,12 @@
 """Back up while writers run, restore each archive into a new data folder, serve and examine it.
 
-Run: python -m tests.faults.backups --rounds 10
+Run: python -m tests.faults.backups --rounds 10    (with --broken the control, which must end with 1)
 """
 
 import argparse
 import asyncio
 import sys
+from functools import partial
 from pathlib import Path
 
 from msgspec import Struct
@@ -13,6 +14,8 @@ from msgspec import Struct
 from tests.faults.creations import creating
 from tests.faults.installation import Installation, new_folder
 from tests.faults.uploads import UPLOADS, faults_of_files, staged, uploading
+
+BROKEN = "tests.faults.broken_backup"
 
 
 class Taken(Struct, frozen=True):
@@ -23,8 +26,9 @@ class Taken(Struct, frozen=True):
     products: set[str]
 
 
-async def take_backups(installation: Installation, *, rounds: int) -> list[Taken]:
-    """So many archives of a server whose writers never pause."""
+async def take_backups(installation: Installation, *, rounds: int, module: str = "kasuwa") -> list[Taken]:
+    """So many archives of a server whose writers never pause, each made by a run of the module."""
+    backup = partial(installation.run, "backup", "--with-key", module=module)
     taken = []
     async with staged(installation) as stage:
         async with (
@@ -37,7 +41,7 @@ async def take_backups(installation: Installation, *, rounds: int) -> list[Taken
                 pictures = {sha256 for uploader in uploads.uploaders for sha256 in uploader.order}
                 products = set(creators.names)
                 archive = installation.data.with_name(f"{installation.data.name}-{number}.backup")
-                done = await asyncio.to_thread(installation.run, "backup", "--with-key", str(archive))
+                done = await asyncio.to_thread(backup, str(archive))
                 assert done.returncode == 0, done.stdout + done.stderr
                 taken.append(Taken(archive, pictures, products))
         faults = uploads.log.faults + creators.log.faults
@@ -75,9 +79,10 @@ async def _missing(taken: Taken, installation: Installation) -> list[str]:
     return faults + await faults_of_files(installation)
 
 
-async def run(folder: Path, rounds: int) -> list[str]:
+async def run(folder: Path, rounds: int, module: str) -> list[str]:
     faults = []
-    for number, taken in enumerate(await take_backups(Installation(folder / "data"), rounds=rounds)):
+    backups = await take_backups(Installation(folder / "data"), rounds=rounds, module=module)
+    for number, taken in enumerate(backups):
         installation = Installation(folder / f"restored-{number}")
         faults += await faults_of_restored(taken, installation)
         faults += await asyncio.to_thread(installation.examine)
@@ -87,9 +92,11 @@ async def run(folder: Path, rounds: int) -> list[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=10)
-    rounds = parser.parse_args().rounds
+    parser.add_argument("--broken", action="store_true", help="dump later than the files are listed")
+    options = parser.parse_args()
+    rounds, module = options.rounds, BROKEN if options.broken else "kasuwa"
     with new_folder() as folder:
-        faults = asyncio.run(run(folder, rounds))
+        faults = asyncio.run(run(folder, rounds, module))
     sys.stdout.write("\n".join([f"{rounds} backups restored, {len(faults)} faults", *faults]) + "\n")
     sys.exit(1 if faults else 0)
 

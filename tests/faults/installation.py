@@ -64,10 +64,10 @@ class Installation:
     def layout(self) -> Layout:
         return Layout(data=self.data.resolve())
 
-    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
-        """Run `kasuwa` with these words to its end."""
+    def run(self, *words: str, module: str = "kasuwa") -> subprocess.CompletedProcess[str]:
+        """Run `kasuwa`, or the module in its place, with these words to its end."""
         return subprocess.run(
-            [sys.executable, "-m", "kasuwa", *words],
+            [sys.executable, "-m", module, *words],
             env=self.environment,
             capture_output=True,
             text=True,

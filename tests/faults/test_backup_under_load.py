@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from tests.faults.backups import Taken, faults_of_restored, take_backups
+from tests.faults.backups import BROKEN, Taken, faults_of_restored, take_backups
 from tests.faults.installation import Installation
 
 
@@ -33,6 +33,16 @@ async def test_the_checks_see_what_a_restored_shop_lacks(
     next(installation.data.glob("files/*/*/*/zoom-*.webp")).unlink()
     (fault,) = installation.examine()
     assert "is missing" in fault
+
+
+async def test_a_dump_of_another_moment_than_its_files_is_found(
+    install: Callable[..., Installation],
+) -> None:
+    """The control: the archive has rows that its manifest and its files lack."""
+    (taken,) = await take_backups(install(), rounds=1, module=BROKEN)
+    installation = install(empty=True)
+    faults = await faults_of_restored(taken, installation)
+    assert "came back with" in " ".join(faults)
 
 
 @pytest.mark.parametrize("damage", ["cut short", "cut to nothing", "one bit", "one bit near the end"])

@@ -1,11 +1,14 @@
 """Questions about stock. They read, and never change."""
 
+from collections.abc import Sequence
+from typing import NamedTuple
 from uuid import UUID
 
 from msgspec import Struct
 
+from kasuwa.base.coalescing import Coalesced
 from kasuwa.base.context import Context
-from kasuwa.base.db import Database
+from kasuwa.base.db import Database, Pool
 from kasuwa.base.problems import FieldFault
 from kasuwa.domain.catalogue.errors import ProductNotFound
 from kasuwa.domain.inventory.errors import NotTracked, VariantUnknown
@@ -23,7 +26,16 @@ class Counted(Struct, frozen=True):
     user_name: str
 
 
-class _Row(Struct, frozen=True):
+class _Wanted(NamedTuple):
+    merchant_id: UUID
+    store_id: UUID
+    product_id: UUID
+    variant_id: UUID | None
+    user_id: UUID | None
+
+
+class _Found(Struct, frozen=True):
+    line: int
     variant_id: UUID | None
     has_variants: bool
     track_quantity: bool
@@ -38,20 +50,14 @@ async def get_counted(
 
     Raises ProductNotFound, NotTracked, VariantUnknown.
     """
-    async with context.single_call() as db:
-        row = await db.one(
-            """
-            SELECT variant_id, has_variants, track_quantity, currency, user_name
-            FROM find_counted(:merchant_id, :store_id, :product_id, :variant_id, :user_id)
-            """,
-            into=_Row,
-            missing=ProductNotFound(),
-            merchant_id=context.merchant_id,
-            store_id=context.store_id,
-            product_id=product_id,
-            variant_id=variant_id,
-            user_id=context.caller.user_id,
-        )
+    wanted = _Wanted(context.merchant_id, context.store_id, product_id, variant_id, context.caller.user_id)
+    if context.has_key or context.is_in_transaction:
+        async with context.single_call() as db:
+            (row,) = await _find_counted(db, [wanted])
+    else:
+        row = await counted.ask(context.services.pool, wanted)
+    if row is None:
+        raise ProductNotFound
     if not row.track_quantity:
         raise NotTracked("Switch on trackQuantity of the product first.")
     if row.variant_id is None:
@@ -67,6 +73,31 @@ async def get_counted(
         row.currency,
         row.user_name or context.caller.kind,
     )
+
+
+async def _find_counted(db: Database, together: Sequence[_Wanted]) -> list[_Found | None]:
+    rows = await db.all(
+        """
+        SELECT line, variant_id, has_variants, track_quantity, currency, user_name
+        FROM find_counted(:merchant_ids, :store_ids, :product_ids, :variant_ids, :user_ids)
+        """,
+        into=_Found,
+        merchant_ids=[one.merchant_id for one in together],
+        store_ids=[one.store_id for one in together],
+        product_ids=[one.product_id for one in together],
+        variant_ids=[one.variant_id for one in together],
+        user_ids=[one.user_id for one in together],
+    )
+    found = {row.line: row for row in rows}
+    return [found.get(line) for line in range(1, len(together) + 1)]
+
+
+async def _find_alone(pool: Pool, together: Sequence[_Wanted]) -> list[_Found | None]:
+    async with pool.autocommit() as db:
+        return await _find_counted(db, together)
+
+
+counted = Coalesced(_find_alone)
 
 
 async def read_batches(db: Database, store_id: UUID, variant_id: UUID) -> list[Batch]:

@@ -1,10 +1,13 @@
 """Who a token is: the one way from a request to a merchant."""
 
+from collections.abc import Sequence
 from datetime import datetime
+from typing import NamedTuple
 from uuid import UUID
 
 from msgspec import Struct
 
+from kasuwa.base.coalescing import Coalesced
 from kasuwa.base.context import Caller, MerchantId, StoreId, UserId
 from kasuwa.base.db import Pool
 from kasuwa.base.ids import token_hash
@@ -71,6 +74,10 @@ async def resolve_session(pool: Pool, token: str, *, kind: str = "store") -> Ses
     cookie ("web") or a till's token ("till")."""
     if not token or len(token) > _LONGEST_TOKEN:
         return None
+    wanted = _Wanted(token_hash(token), kind)
+    found = await sessions.ask(pool, wanted)
+    if found is None or found.is_settled:
+        return found
     async with pool.autocommit() as db:
         return await db.find(
             """
@@ -79,9 +86,40 @@ async def resolve_session(pool: Pool, token: str, *, kind: str = "store") -> Ses
             FROM resolve_session(:token_hash, :kind)
             """,
             into=SessionFacts,
-            token_hash=token_hash(token),
-            kind=kind,
+            token_hash=wanted.token_hash,
+            kind=wanted.kind,
         )
+
+
+class _Wanted(NamedTuple):
+    token_hash: bytes
+    kind: str
+
+
+class _Found(SessionFacts, frozen=True, kw_only=True):
+    """What a look that changes nothing finds. Settled: its use has nothing to write, as the first one has."""
+
+    line: int
+    is_settled: bool
+
+
+async def _read_sessions(pool: Pool, together: Sequence[_Wanted]) -> list[_Found | None]:
+    async with pool.autocommit() as db:
+        rows = await db.all(
+            """
+            SELECT line, merchant_id, user_id, store_id, original_store_id, role, extra_permissions,
+                   expires_at, session_id, login_id, till_id, is_settled
+            FROM read_sessions(:token_hashes, :kinds)
+            """,
+            into=_Found,
+            token_hashes=[one.token_hash for one in together],
+            kinds=[one.kind for one in together],
+        )
+    found = {row.line: row for row in rows}
+    return [found.get(line) for line in range(1, len(together) + 1)]
+
+
+sessions = Coalesced(_read_sessions)
 
 
 async def resolve_access_token(pool: Pool, token: str) -> TokenFacts | None:

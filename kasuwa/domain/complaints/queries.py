@@ -67,14 +67,15 @@ async def read_complaint(context: Context, db: Database, complaint_id: UUID | No
 
 async def read_whole(db: Database, complaint_id: UUID | None, *, at_store: UUID | None = None) -> Complaint:
     """A complaint with its files and notes; at any of the merchant's stores without `at_store`."""
+    there = "" if at_store is None else "AND c.store_id = :store_id"
     found = await db.one(
         f"""
         SELECT {_LISTED}, c.message, c.reference, c.contact_email, c.contact_mobile, c.app_version
-        {_COMPLAINTS} AND c.complaint_id = :complaint_id AND coalesce(c.store_id = :store_id, true)
+        {_COMPLAINTS} AND c.complaint_id = :complaint_id {there}
         """,
         into=Complaint,
         missing=ComplaintNotFound(),
-        store_id=at_store,
+        **({} if at_store is None else {"store_id": at_store}),
         complaint_id=complaint_id,
     )
     attachments = await db.all(

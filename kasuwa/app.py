@@ -149,7 +149,7 @@ async def open_services(setup: WorkerSetup) -> AsyncIterator[Services]:
     jobs.handle(SWEEP_JOB, partial(run_sweep, services))
     jobs.handle(SEND_JOB, partial(run_send, services, courier))
     jobs.handle(SEND_SEALED_JOB, partial(run_send_sealed, services, courier))
-    jobs.handle(FORGET_JOB, partial(run_forget_customer, courier))
+    jobs.handle(FORGET_JOB, partial(run_forget_customer, services, courier))
     jobs.handle(CUSTOMER_RESET_JOB, partial(run_send_customer_reset, services))
     jobs.handle(RESET_JOB, partial(run_send_reset, services))
     jobs.handle(DAILY_JOB, partial(run_daily, services))

@@ -36,11 +36,15 @@ def renamed(faults: Sequence[FieldFault], names: Mapping[str, str]) -> tuple[Fie
 
 
 class Problem(Exception):
-    """An expected no. Subclasses set `status`, `code` (stable, kebab-case) and `title`."""
+    """An expected no. Subclasses set `status`, `code` (stable, kebab-case) and `title`.
+
+    `advice` says what to do next where whoever raises it knows nothing better.
+    """
 
     status: ClassVar[int] = 400
     code: ClassVar[str] = "bad-request"
     title: ClassVar[str] = "The request cannot be done as it was sent"
+    advice: ClassVar[str] = ""
 
     def __init__(
         self,
@@ -49,8 +53,8 @@ class Problem(Exception):
         faults: Sequence[FieldFault] = (),
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        super().__init__(detail or self.title)
-        self.detail = detail
+        super().__init__(detail or self.advice or self.title)
+        self.detail = detail or self.advice
         self.faults = tuple(faults)
         self.headers = dict(headers or {})
 

@@ -122,7 +122,9 @@ async def test_a_new_status_is_noted_audited_and_told(web: Web, shop: Shop) -> N
     assert "T-1" in mail["text"]
     assert "We send a new one." in mail["text"]
     trail = (await ask(web, shop, "audit", params={"action": "complaint.status"})).json()["data"]
-    assert [entry["after"]["note"] for entry in trail] == ["Ordered.", "We send a new one."]
+    # The trail cannot be changed: it has no words that may tell of somebody who is erased later.
+    shown = [(entry["after"]["status"], entry["after"]["hasNote"]) for entry in trail]
+    assert shown == [("IN_PROGRESS", True)] * 2
 
 
 async def test_an_address_that_nobody_proved_gets_no_words_of_ours(web: Web, shop: Shop) -> None:
@@ -171,6 +173,30 @@ async def test_an_sms_beyond_the_roof_is_noted_and_does_not_leave(web: Web, shop
         assert (await set_status(web, shop, complaint_id, status)).status_code == 200
     listed = (await ask(web, shop, "messages")).json()["data"]
     assert [one["status"] for one in listed] == ["failed", *["queued"] * most]
+
+
+async def test_a_mail_beyond_the_roof_is_noted_and_does_not_leave_and_the_status_changes(
+    web: Web, shop: Shop
+) -> None:
+    elsewhere, other = (f"zq.{new_id().hex}@shop.example" for _ in range(2))
+    await complain(web, shop, contactEmail=elsewhere)
+    complaint_id = (await only_one(web, shop))["complaintId"]
+    for turn in range(11):
+        answer = await set_status(web, shop, complaint_id, ("CLOSED", "OPEN")[turn % 2])
+        assert answer.status_code == 200
+    assert answer.json()["status"] == "CLOSED"
+    listed = (await ask(web, shop, "messages")).json()["data"]
+    assert [one["status"] for one in listed] == ["failed", *["queued"] * 10]
+    assert "mails about complaints" in listed[0]["lastError"]
+    assert len(await messages_to(web.services, elsewhere)) == 10
+    # Another ticket with the same address is counted with it; another address is not.
+    await complain(web, shop, contactEmail=elsewhere.upper())
+    await complain(web, shop, contactEmail=other)
+    newest, before = (await ask(web, shop, "complaints")).json()["data"][:2]
+    for one in (newest, before):
+        await set_status(web, shop, one["complaintId"], "CLOSED")
+    assert len(await messages_to(web.services, elsewhere, elsewhere.upper())) == 10
+    assert len(await messages_to(web.services, other)) == 1
 
 
 async def test_one_of_several_changes_of_one_version_wins(web: Web, shop: Shop) -> None:

@@ -17,6 +17,7 @@ from kasuwa.domain.customers.sessions import resolve_customer_session
 from kasuwa.domain.permissions import Role
 from kasuwa.handover import WorkerSetup
 from tests.accounts import in_e164, messages_to
+from tests.api.test_manage_complaints import attachment, complain
 from tests.api.test_storeharmony_customers import ask as crm
 from tests.api.test_storeharmony_customers import person
 from tests.api.test_storeharmony_products import deduct, make
@@ -120,6 +121,8 @@ async def test_who_may_see_and_who_may_erase(web: Web, shop: Shop, other_shop: S
     for role, erases in ((Role.CASHIER, 403), (Role.MANAGER, 403), (Role.OWNER, 200)):
         session = (await hire(shop, role, shop.store_id)).session
         await ask(web, shop, place, session=session)
+        # Everything in one file takes as much as letting it go.
+        await ask(web, shop, f"{place}/export", method="POST", session=session, status=erases)
         await ask(web, shop, f"{place}/erase", method="POST", session=session, status=erases)
     theirs = await crm(web, other_shop, "register", person())
     for customer_id in (theirs["customerId"], str(new_id()), "nonsense", made["customerId"]):
@@ -192,6 +195,31 @@ class Canary:
         # One that waits, and a job that looks for somebody by name.
         await crm(web, shop, "verifymobile", {"mobile": self.mobile})
         await crm(web, shop, "resetpassword", {"username": self.mobile, "channel": "mobile"})
+        await self.leave_traces(web, shop)
+
+    async def leave_traces(self, web: Web, shop: Shop) -> None:
+        """What others asked and wrote: a check of their e-mail, and complaints that were answered."""
+        headers = {"sessiontoken": shop.session}
+        checked = await web.get(
+            "/cloudapi/utils/verify/email", headers=headers, params={"email": self.body["email"]}
+        )
+        assert checked.status_code == 200, checked.text
+        file = attachment(b"%PDF-1.7 " + self.mark.encode(), "application/pdf", f"zq{self.mark}.pdf")
+        words: Json = {"subject": f"zqsubject{self.mark}", "message": f"zqwords{self.mark}"}
+        words["attachments"] = [file]
+        await complain(web, shop, contactEmail=self.body["email"], contactMobile=self.mobile, **words)
+        # Nobody to answer to, but the person by name and number.
+        await complain(web, shop, message=f"zqcaller{self.mark} calls from 0803{self.mobile[-7:]}")
+        newest = (await ask(web, shop, "complaints"))["data"][:2]
+        for one in newest:
+            await ask(
+                web,
+                shop,
+                f"complaints/{one['complaintId']}/status",
+                method="PUT",
+                key=f"status-{new_id().hex}",
+                json={"status": "CLOSED", "note": f"zqnote{self.mark}"},
+            )
 
 
 async def tables_with(superuser: Connection, words: list[str]) -> set[str]:
@@ -280,8 +308,9 @@ async def test_after_an_erasure_nothing_of_the_person_is_left_and_all_of_another
         await canary.live(web, shop)
     # The search finds what there is: else it would find nothing afterwards either way.
     everywhere = {"customer", "customer_name", "customer_consent", "message", "outbox.jsonl"}
-    assert await seen(gone.words) == everywhere
     assert await seen([gone.customer_id]) >= everywhere | {"once", "customer_session", "audit_entry"}
+    everywhere |= {"complaint", "complaint_note", "complaint_attachment"}
+    assert await seen(gone.words) == everywhere
     key = f"erase-{gone.key}"
     erased = await ask(web, shop, f"{gone.place}/erase", method="POST", key=key)
     assert erased["customerId"] == gone.customer_id

@@ -1,6 +1,7 @@
 """Bank accounts of a store and of a user over the StoreHarmony API."""
 
 from typing import Any
+from uuid import UUID
 
 import httpx
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from kasuwa.base.ids import new_id
 from kasuwa.domain.merchants.actions import open_session
 from kasuwa.domain.permissions import Role
+from kasuwa.domain.staff.actions import remove_staff
 from tests.api.test_manage_tills import PIN, entered, open_till, set_pin
 from tests.banking import body, new_account, new_number, wrong_number
 from tests.client import Web
@@ -409,3 +411,29 @@ async def test_what_somebody_was_given_besides_their_role_counts_everywhere(web:
     wallet_path = f"/cloudapi/user/{cashier.user_id}/setDefaultWalletBank"
     chosen = await web.post(wallet_path, headers=here_now, json={"internalAccountNo": account["bankId"]})
     assert chosen.status_code == 200, chosen.text
+
+
+async def wallets_of(shop: Shop, user_id: UUID) -> int:
+    async with shop.owner.reading() as db:
+        found: int = await db.value(
+            "SELECT count(*) FROM wallet_bank WHERE merchant_id = current_merchant() AND user_id = :user_id",
+            user_id=user_id,
+        )
+    return found
+
+
+async def test_whoever_is_removed_from_a_location_is_paid_out_to_none_of_its_accounts(
+    web: Web, shop: Shop
+) -> None:
+    account = await add(web, shop)
+    # The control: a colleague with the same account stays, and keeps theirs.
+    gone, stays = [await hire(shop, Role.CASHIER, shop.store_id) for _ in range(2)]
+    for one in (gone, stays):
+        await edit(web, shop, one.user_id, extraPermissions=["bank.read", "bank.write"])
+        path = f"/cloudapi/user/{one.user_id}/setDefaultWalletBank"
+        body = {"internalAccountNo": account["bankId"]}
+        answer = await web.post(path, headers={"sessiontoken": one.session}, json=body)
+        assert answer.status_code == 200, answer.text
+    assert [await wallets_of(shop, one.user_id) for one in (gone, stays)] == [1, 1]
+    await remove_staff(shop.owner, gone.user_id)
+    assert [await wallets_of(shop, one.user_id) for one in (gone, stays)] == [0, 1]

@@ -71,6 +71,9 @@ async def test_a_customer_is_registered_verified_and_logs_in_by_each_name(web: W
         assert (proved["status"], proved["customerId"]) == ("verified", made["customerId"])
         # It is proved: nobody asks for a code again.
         assert (await ask(web, shop, verb, {name: body[name]}))["status"] == "verified"
+        # Nor is any code right: an app that takes "verified" for a proof of the caller is not told so.
+        for spent in (code, other_code(code)):
+            await ask(web, shop, verb, {name: body[name], "code": spent}, status=422)
     for name in (body["username"].upper(), body["email"], body["mobile"], in_e164(body)):
         entered = await ask(web, shop, "login", {"username": name, "password": body["password"]})
         assert entered["customer"]["emailVerified"]

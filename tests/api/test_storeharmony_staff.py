@@ -2,14 +2,17 @@
 
 import asyncio
 from typing import Any
+from uuid import UUID
 
 import pytest
 
 from kasuwa.base.ids import new_id
 from kasuwa.domain.merchants.actions import claim_login
 from kasuwa.domain.permissions import Role
+from kasuwa.domain.staff.actions import remove_staff
 from tests.accounts import ACCESS, log_in, messages_to
 from tests.client import Web
+from tests.conftest import SchemaOwner
 from tests.contract.cast import hire
 from tests.mobiles import as_dialled, new_mobile
 from tests.people import add, code_of, edit, hire_at_both, new_person, remove, stock_status, users_of
@@ -445,3 +448,30 @@ async def test_who_did_what_is_kept(web: Web, shop: Shop) -> None:
     assert [one["action"] for one in audit.json()["data"]] == ["user.remove", "user.change", "user.add"]
     change = audit.json()["data"][1]
     assert (change["before"]["role"], change["after"]["role"]) == ("CASHIER", "MANAGER")
+
+
+async def kept_of(schema_owner: SchemaOwner, user_id: UUID) -> str:
+    """Every word of the account's row."""
+    found: str = await schema_owner.fetchval("SELECT u::text FROM user_account u WHERE user_id = $1", user_id)
+    return found
+
+
+async def test_whoever_works_nowhere_any_more_is_kept_by_name_alone(
+    web: Web, shop: Shop, schema_owner: SchemaOwner
+) -> None:
+    gone, (stays, _) = await hire(shop, Role.CASHIER, shop.store_id), await hire_at_both(shop, Role.CASHIER)
+    facts = "UPDATE user_account SET mobile = $2, address = $3, birth_date = '1990-02-03' WHERE user_id = $1"
+    words = {}
+    for one in (gone, stays):
+        words[one.user_id] = [one.email, new_mobile(), f"zqstreet {one.user_id.hex}", "1990-02-03"]
+        await schema_owner.execute(facts, one.user_id, *words[one.user_id][1:3])
+        before = await kept_of(schema_owner, one.user_id)
+        assert all(word in before for word in words[one.user_id])
+        await remove_staff(shop.owner, one.user_id)
+    name = await schema_owner.fetchval("SELECT first_name FROM user_account WHERE user_id = $1", gone.user_id)
+    kept = await kept_of(schema_owner, gone.user_id)
+    assert name
+    assert not any(word in kept for word in words[gone.user_id])
+    # The control: whoever still works at another location keeps everything.
+    whole = await kept_of(schema_owner, stays.user_id)
+    assert all(word in whole for word in words[stays.user_id])

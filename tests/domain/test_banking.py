@@ -32,6 +32,7 @@ from kasuwa.domain.banking.queries import (
     get_account,
     get_users_account,
     list_accounts,
+    show_wallet_account,
 )
 from kasuwa.domain.banking.records import AccountDetails, AccountWish, BankAccount
 from kasuwa.domain.banking.wallets import WalletChoice, choose_wallet_account
@@ -358,6 +359,26 @@ async def test_who_may_not_read_accounts_sees_their_numbers_masked(shop: Shop) -
     assert shown.number == "******" + account.number[-4:]
     (shown,) = await accounts_shown(shop.owner, shop.store_id, PERMISSIONS_OF_ROLE[Role.MANAGER])
     assert shown.number == account.number
+
+
+async def test_a_wallets_number_is_shown_by_the_rights_at_the_accounts_own_location(shop: Shop) -> None:
+    account, elsewhere = await new_account(shop.owner), second_store(shop)
+    await choose_wallet_account(shop.owner, WalletChoice(account_id=account.bank_account_id))
+    # The control: rights at the location of the session alone change nothing.
+    for store_id, number in (
+        (shop.second_store_id, account.number),
+        (shop.store_id, "******" + account.number[-4:]),
+    ):
+        async with shop.owner.transaction() as db:
+            await db.execute(
+                "UPDATE membership SET role = 'CASHIER' WHERE merchant_id = current_merchant()"
+                " AND user_id = :user_id AND store_id = :store_id",
+                user_id=shop.user_id,
+                store_id=store_id,
+            )
+        shown = await show_wallet_account(elsewhere)
+        assert shown is not None
+        assert shown.number == number
 
 
 async def test_another_merchant_and_another_store_find_nothing(shop: Shop, other_shop: Shop) -> None:

@@ -12,6 +12,8 @@ from kasuwa.base.context import Context, MerchantId, Services
 from kasuwa.base.ids import new_id
 from kasuwa.base.limits import Limits
 from kasuwa.base.problems import TooManyRequests
+from kasuwa.domain.customers.actions import register as register_customer
+from kasuwa.domain.customers.records import NewCustomer
 from kasuwa.domain.merchants.records import NewStore
 from kasuwa.domain.messages.queries import MessageFilter, list_messages
 from kasuwa.domain.permissions import Permission, Role
@@ -179,12 +181,16 @@ async def test_a_reset_is_answered_alike_within_the_roof_beyond_it_and_for_nobod
 
 @pytest.mark.parametrize("way", ["a check", "another number", "an invitation"])
 @pytest.mark.parametrize("most", [1, 2])
-async def test_every_way_to_an_sms_counts(services: Services, context: Context, way: str, most: int) -> None:
-    """With two for a number, the control, the second one leaves."""
-    capped = Context(worker(services, sms_codes_per_number=most), context.caller, request_id="test")
-    number = new_mobile()
+@pytest.mark.parametrize("setting", ["sms_codes_per_number", "sms_codes_per_merchant", "sms_codes_per_day"])
+async def test_every_way_to_an_sms_counts(
+    services: Services, context: Context, way: str, most: int, setting: str
+) -> None:
+    """With two, the control, the second one leaves."""
+    capped = Context(worker(services, **{setting: most}), context.caller, request_id="test")
+    only_one = new_mobile()
 
     async def ask() -> None:
+        number = only_one if setting == "sms_codes_per_number" else new_mobile()
         if way == "a check":
             await send_check(capped, "mobile", number, caller=NOBODY)
         elif way == "another number":
@@ -200,6 +206,20 @@ async def test_every_way_to_an_sms_counts(services: Services, context: Context, 
             await ask()
     else:
         await ask()
+
+
+@pytest.mark.parametrize("setting", ["sms_codes_per_merchant", "sms_codes_per_day"])
+@pytest.mark.parametrize("most", [1, 2])
+async def test_customers_whom_the_shop_registers_are_counted_and_kept(
+    services: Services, shop: Shop, setting: str, most: int
+) -> None:
+    """With two, the control, the second SMS leaves."""
+    capped = Context(worker(services, **{setting: most}), shop.owner.caller, request_id="test")
+    numbers = [new_mobile(), new_mobile()]
+    for number in numbers:
+        new = NewCustomer(first_name="Efe", last_name="Umar", mobile=number)
+        assert (await register_customer(capped, new)).mobile == number
+    assert [len(await messages_to(services, number)) for number in numbers] == [1, most - 1]
 
 
 # Of an invitation only what leaves ----------------------------------------------------------------

@@ -20,7 +20,7 @@ from kasuwa.base.http.contract import encode
 from kasuwa.base.ids import read_id
 from kasuwa.domain.complaints import queries
 from kasuwa.domain.complaints.actions import change_status, hold_complaint, remove_attachment
-from kasuwa.domain.complaints.letters import is_one_sms_too_many
+from kasuwa.domain.complaints.letters import is_one_message_too_many
 from kasuwa.domain.complaints.records import Complaint, ListedComplaint
 
 Json = dict[str, Any]
@@ -35,7 +35,7 @@ async def list_all(context: Context, query: ListComplaintsQuery) -> Json:
 
 @api.operation("getComplaint")
 async def get(context: Context, path: GetComplaintPath) -> Json:
-    return _view(await queries.get_complaint(context, read_id(path.complaintid)))
+    return view(await queries.get_complaint(context, read_id(path.complaintid)))
 
 
 @api.operation("getComplaintAttachment")
@@ -51,7 +51,7 @@ async def get_attachment(context: Context, path: GetComplaintAttachmentPath) -> 
 
 @api.operation("removeComplaintAttachment")
 async def remove_file(context: Context, path: RemoveComplaintAttachmentPath) -> Json:
-    return _view(await remove_attachment(context, read_id(path.complaintid), int(path.position)))
+    return view(await remove_attachment(context, read_id(path.complaintid), int(path.position)))
 
 
 @api.operation("changeComplaintStatus")
@@ -59,16 +59,18 @@ async def change(
     context: Context, exchange: Exchange, path: ChangeComplaintStatusPath, body: ComplaintStatusChange
 ) -> Answer:
     complaint_id, status = read_id(path.complaintid), body.status
-    is_capped = await is_one_sms_too_many(context, await queries.get_complaint(context, complaint_id), status)
+    is_capped = await is_one_message_too_many(
+        context, await queries.get_complaint(context, complaint_id), status
+    )
     async with context.transaction() as db:
         require_match(exchange.request, _tag(await hold_complaint(context, db, complaint_id)))
         changed = await change_status(context, complaint_id, status, body.note or "", is_capped=is_capped)
-    return Answer(_view(changed), headers={"ETag": _tag(changed)})
+    return Answer(view(changed), headers={"ETag": _tag(changed)})
 
 
 def _tag(complaint: Complaint) -> str:
     """The ETag with which a read of the complaint is answered."""
-    return etag(encode(_view(complaint)))
+    return etag(encode(view(complaint)))
 
 
 def _listed(complaint: ListedComplaint) -> Json:
@@ -85,7 +87,7 @@ def _listed(complaint: ListedComplaint) -> Json:
     }
 
 
-def _view(complaint: Complaint) -> Json:
+def view(complaint: Complaint) -> Json:
     return _listed(complaint) | {
         "userId": complaint.user_id,
         "message": complaint.message,

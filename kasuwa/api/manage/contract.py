@@ -295,6 +295,7 @@ class CustomerData(Struct, frozen=True, kw_only=True):
     passwordChangedAt: DateTime | None
     consents: list[CustomerConsent]
     messages: list[SentMessage]
+    complaints: list[Complaint]
     sessions: list[CustomerDataSessionsItem]
     changes: list[AuditEntry]
 
@@ -2464,7 +2465,7 @@ OPERATIONS: dict[str, Operation] = {
         path="/{storeid}/customers/{customerid}/export",
         tags=("Customers",),
         security=(("sessiontoken",),),
-        permission="customer.read",
+        permission="customer.erase",
         scope=None,
         safe=False,
         idempotent=False,

@@ -4,6 +4,7 @@ from typing import Any
 from uuid import UUID
 
 from kasuwa.api.manage.audit import view as change_view
+from kasuwa.api.manage.complaints import view as complaint_view
 from kasuwa.api.manage.contract import (
     EraseCustomerPath,
     ExportCustomerPath,
@@ -69,6 +70,7 @@ async def export(context: Context, path: ExportCustomerPath) -> Json:
         "passwordChangedAt": data.customer.password_changed_at,
         "consents": [_consent(one) for one in data.consents],
         "messages": [message_view(one) for one in data.messages],
+        "complaints": [complaint_view(one) for one in data.complaints],
         "sessions": [
             {
                 "storeId": one.store_id,

@@ -85,7 +85,10 @@ async def log_complaint(context: Context, new: NewComplaint) -> Ticket:
                 for place, one in enumerate(new.attachments, 1)
             ],
         )
-        await write_audit(context, db, "complaint.log", "complaint", complaint_id, after=ticket)
+        # Without its words: nothing of the trail can be taken back when whom they tell of is erased.
+        after = {"number": ticket.number, "category": ticket.category, "severity": ticket.severity}
+        await write_audit(context, db, "complaint.log", "complaint", complaint_id, after=after)
+        await context.note_person(db, complaint_id)
     return ticket
 
 
@@ -108,7 +111,7 @@ async def change_status(
 ) -> Complaint:
     """Say how far a complaint about the caller's store is, and tell whoever complained of a new status.
 
-    `is_capped` is what `is_one_sms_too_many` said. A note without a new status is for colleagues.
+    `is_capped` is what `is_one_message_too_many` said. A note without a new status is for colleagues.
     Raises ComplaintNotFound.
     """
     user_id = own_id(context)
@@ -144,8 +147,9 @@ async def change_status(
             "complaint",
             before.complaint_id,
             before={"status": before.status},
-            after={"status": status, "note": note},
+            after={"status": status, "hasNote": bool(note)},
         )
+        await context.note_person(db, before.complaint_id)
         return await read_complaint(context, db, before.complaint_id)
 
 
@@ -156,16 +160,15 @@ async def remove_attachment(context: Context, complaint_id: UUID | None, positio
     """
     async with context.transaction() as db:
         before = await hold_complaint(context, db, complaint_id)
-        file_name = await db.value(
+        removed = await db.execute(
             """
             DELETE FROM complaint_attachment
             WHERE merchant_id = current_merchant() AND complaint_id = :complaint_id AND position = :position
-            RETURNING file_name
             """,
             complaint_id=before.complaint_id,
             position=position,
         )
-        if file_name is None:
+        if not removed:
             raise AttachmentNotFound()
         await write_audit(
             context,
@@ -173,8 +176,9 @@ async def remove_attachment(context: Context, complaint_id: UUID | None, positio
             "complaint.remove_file",
             "complaint",
             before.complaint_id,
-            before={"position": position, "fileName": file_name},
+            before={"position": position},
         )
+        await context.note_person(db, before.complaint_id)
         return await read_complaint(context, db, before.complaint_id)
 
 

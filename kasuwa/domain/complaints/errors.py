@@ -8,8 +8,10 @@ class ComplaintNotFound(NotFound):
 
     code = "complaint-not-found"
     title = "There is no such complaint at this store"
+    advice = "Take its id from the list of complaints of your store."
 
 
 class AttachmentNotFound(NotFound):
     code = "attachment-not-found"
     title = "The complaint has no such file"
+    advice = "Take its position from the complaint: the file may have been removed."

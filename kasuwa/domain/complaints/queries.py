@@ -25,7 +25,7 @@ _LISTED = """
 """
 _COMPLAINTS = """
     FROM complaint c JOIN user_account u ON u.merchant_id = c.merchant_id AND u.user_id = c.user_id
-    WHERE c.merchant_id = current_merchant() AND c.store_id = :store_id
+    WHERE c.merchant_id = current_merchant()
 """
 
 
@@ -41,7 +41,7 @@ async def list_complaints(
 async def read_page(
     db: Database, store_id: UUID, *, status: Status | None, after: UUID | None, size: int
 ) -> list[ListedComplaint]:
-    sql = f"SELECT {_LISTED} {_COMPLAINTS}"
+    sql = f"SELECT {_LISTED} {_COMPLAINTS} AND c.store_id = :store_id"
     values: dict[str, object] = {"store_id": store_id, "size": size}
     if status is not None:
         sql += " AND c.status = :status"
@@ -61,14 +61,21 @@ async def get_complaint(context: Context, complaint_id: UUID | None) -> Complain
 
 
 async def read_complaint(context: Context, db: Database, complaint_id: UUID | None) -> Complaint:
+    """A complaint about the caller's store. Raises ComplaintNotFound."""
+    return await read_whole(db, complaint_id, at_store=context.store_id)
+
+
+async def read_whole(db: Database, complaint_id: UUID | None, *, at_store: UUID | None = None) -> Complaint:
+    """A complaint with its files and notes; at any of the merchant's stores without `at_store`."""
+    there = "" if at_store is None else "AND c.store_id = :store_id"
     found = await db.one(
         f"""
         SELECT {_LISTED}, c.message, c.reference, c.contact_email, c.contact_mobile, c.app_version
-        {_COMPLAINTS} AND c.complaint_id = :complaint_id
+        {_COMPLAINTS} AND c.complaint_id = :complaint_id {there}
         """,
         into=Complaint,
         missing=ComplaintNotFound(),
-        store_id=context.store_id,
+        **({} if at_store is None else {"store_id": at_store}),
         complaint_id=complaint_id,
     )
     attachments = await db.all(

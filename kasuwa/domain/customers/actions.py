@@ -130,13 +130,10 @@ async def verify_by_code(
     """Prove the address `owned`, normalised, with the code sent to it.
 
     Of several who claim it, it is theirs whose code it is, and has to be `customer_id`'s where that is given.
-    One that is proved already is not asked about again. Raises CustomerNotFound, WrongCode.
+    One that is proved already has no code left: any is refused. Raises CustomerNotFound, WrongCode.
     """
     context.require(Permission.CUSTOMER_AUTH)
     claims = claims_of(await read_claims(context, channel, owned), customer_id)
-    if claims[0].is_sure:
-        async with context.reading() as db:
-            return Verification(await read_customer(db, claims[0].customer_id))
     holders = [claim.customer_id for claim in claims]
     spent = await spend_try_of_any(context, context.merchant_id, holders, channel, code)
     async with context.transaction() as db:

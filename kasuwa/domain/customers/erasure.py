@@ -10,6 +10,8 @@ from kasuwa.base.context import Context
 from kasuwa.base.db import Database
 from kasuwa.base.once import forget_answers
 from kasuwa.domain.audit.queries import AuditEntry, read_changes_of
+from kasuwa.domain.complaints.persons import Person, forget_complaints, read_complaints_about
+from kasuwa.domain.complaints.records import Complaint
 from kasuwa.domain.customers.errors import CustomerNotFound
 from kasuwa.domain.customers.queries import read_consents, read_customer
 from kasuwa.domain.customers.records import Consent, Customer
@@ -38,6 +40,7 @@ class PersonData(Struct, frozen=True, kw_only=True):
     has_password: bool
     consents: list[Consent]
     messages: list[MessageSummary]
+    complaints: list[Complaint]
     sessions: list[SessionSeen]
     changes: list[AuditEntry]
 
@@ -54,11 +57,14 @@ class _Facts(Struct, frozen=True):
 
 class _Tombstone(Struct, frozen=True):
     erased_at: datetime | None
+    email: str
+    mobile: str
 
 
 async def export_customer(context: Context, customer_id: UUID) -> PersonData:
     """Everything that is kept of the customer; that it was taken is noted. Raises CustomerNotFound."""
-    context.require(Permission.CUSTOMER_READ)
+    # Who sells sees one fact at a time; a whole life in one file is for whoever may also let it go.
+    context.require(Permission.CUSTOMER_ERASE)
     async with context.transaction() as db:
         customer = await read_customer(db, customer_id, lock=True)
         await write_audit(context, db, "customer.export", "customer", customer_id)
@@ -78,6 +84,9 @@ async def export_customer(context: Context, customer_id: UUID) -> PersonData:
             has_password=facts.has_password,
             consents=await read_consents(db, customer_id, history=True),
             messages=await read_messages_to(db, customer_id),
+            complaints=await read_complaints_about(
+                db, Person(customer_id=customer_id, email=customer.email, mobile=customer.mobile)
+            ),
             sessions=await db.all(
                 """
                 SELECT store_id, created_at, last_seen_at, expires_at
@@ -100,7 +109,7 @@ async def erase_customer(context: Context, customer_id: UUID) -> Erased:
         # Whoever writes about a customer holds this row: they are done by now, or find nobody.
         tombstone = await db.one(
             """
-            SELECT erased_at FROM customer
+            SELECT erased_at, email, mobile FROM customer
             WHERE merchant_id = current_merchant() AND customer_id = :customer_id FOR UPDATE
             """,
             into=_Tombstone,
@@ -117,7 +126,11 @@ async def erase_customer(context: Context, customer_id: UUID) -> Erased:
             )
         await drop_codes(db, customer_id)
         await end_customer_sessions(db, customer_id)
-        await forget_customer(context, db, customer_id)
+        person = Person(customer_id=customer_id, email=tombstone.email, mobile=tombstone.mobile)
+        complaint_ids = await forget_complaints(db, person)
+        await forget_customer(
+            context, db, customer_id, complaint_ids=complaint_ids, addresses=person.addresses
+        )
         await forget_answers(db, customer_id)
         erased_at = await _empty(db, customer_id)
         await write_audit(context, db, "customer.erase", "customer", customer_id)

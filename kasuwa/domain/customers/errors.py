@@ -8,6 +8,7 @@ class CustomerNotFound(NotFound):
 
     code = "customer-not-found"
     title = "There is no such customer"
+    advice = "Find the customer in the list: they may have been erased, or lost the address to another."
 
 
 class CustomerNameTaken(Conflict):

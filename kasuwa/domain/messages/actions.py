@@ -1,5 +1,6 @@
 """Sending messages: queued in the transaction of what they tell about, sent after its commit."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -51,17 +52,27 @@ async def refuse_message(context: Context, db: Database, message: Message, reaso
     await _keep(context, db, message, status="failed", reason=reason)
 
 
-async def forget_customer(context: Context, db: Database, customer_id: UUID) -> None:
+async def forget_customer(
+    context: Context,
+    db: Database,
+    customer_id: UUID,
+    *,
+    complaint_ids: Sequence[UUID],
+    addresses: Sequence[str],
+) -> None:
     """Let every message to the customer go, those that wait too, and their lines of outbox.jsonl after it.
 
+    With them go the lines about the complaints, and those of checks of their addresses, which are nobody's.
     The file is gone through twice: now, and once whatever was on its way out in this moment has left.
     """
     await db.execute(
         "DELETE FROM message WHERE merchant_id = current_merchant() AND customer_id = :customer_id",
         customer_id=customer_id,
     )
+    sealed = context.services.sealer.seal(msgspec.json.encode(addresses)).decode()
+    payload = {"ids": [str(one) for one in (customer_id, *complaint_ids)], "sealed": sealed}
     for due in (None, datetime.now(UTC) + LONGEST_SENDING):
-        await enqueue(db, FORGET_JOB, str(customer_id), due=due)
+        await enqueue(db, FORGET_JOB, payload, due=due)
 
 
 async def resend_message(context: Context, message_id: UUID) -> MessageSummary:
@@ -141,10 +152,11 @@ async def _keep(context: Context, db: Database, message: Message, *, status: str
     await db.execute(
         """
         INSERT INTO message (merchant_id, message_id, store_id, channel, template, sealed, masked_to,
-                             has_code, expires_at, status, last_error, failed_at, customer_id)
+                             has_code, expires_at, status, last_error, failed_at, customer_id,
+                             complaint_id)
         VALUES (current_merchant(), :message_id, :store_id, :channel, :template, :sealed, :masked_to,
                 :has_code, :expires_at, :status, :reason, CASE WHEN :status = 'failed' THEN now() END,
-                :customer_id)
+                :customer_id, :complaint_id)
         """,
         message_id=message_id,
         store_id=context.caller.store_id,
@@ -157,5 +169,6 @@ async def _keep(context: Context, db: Database, message: Message, *, status: str
         status=status,
         reason=reason,
         customer_id=message.customer_id,
+        complaint_id=message.complaint_id,
     )
     return message_id

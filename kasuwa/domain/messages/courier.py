@@ -4,7 +4,7 @@ import asyncio
 import fcntl
 import os
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
+from msgspec import Struct
 
 from kasuwa.base.fetch import Resolver
 from kasuwa.domain.messages.errors import DeliveryFailed
@@ -67,9 +68,14 @@ class Courier:
             except OSError as error:
                 raise DeliveryFailed(f"outbox.jsonl cannot be written ({error.strerror}).") from None
 
-    async def forget(self, customer_id: UUID) -> None:
-        """Take the customer's lines out of the outbox."""
-        await asyncio.to_thread(_forget, self._outbox, customer_id)
+    async def forget(self, ids: Sequence[UUID], addresses: Sequence[str]) -> None:
+        """Take the lines of customers or complaints out of the outbox, and checks of the addresses."""
+        marks = [f'"{field}":"{one}"'.encode() for field in ("customer_id", "complaint_id") for one in ids]
+        await asyncio.to_thread(
+            _forget,
+            self._outbox,
+            lambda line: any(mark in line for mark in marks) or _checks(line, addresses),
+        )
 
 
 def check_couriers(settings: Any) -> None:
@@ -94,14 +100,16 @@ def read_secret(text: str, file: str, name: str) -> str:
 
 def forget_lines(outbox: Path, merchant_id: UUID) -> int:
     """Take the lines of a merchant's messages out of the outbox; how many there were."""
-    return _forget(outbox, merchant_id, "merchant")
+    theirs = f'"merchant":"{merchant_id}"'.encode()
+    return _forget(outbox, lambda line: theirs in line)
 
 
 def _append(outbox: Path, message: Message, merchant_id: UUID | None) -> None:
     shown = msgspec.structs.asdict(message)
     del shown["expires_at"]
-    if message.customer_id is None:
-        del shown["customer_id"]
+    for owner in ("customer_id", "complaint_id"):
+        if shown[owner] is None:
+            del shown[owner]
     # Whose it is, so that it can go with them.
     owned = {} if merchant_id is None else {"merchant": merchant_id}
     line = msgspec.json.encode({"at": datetime.now(UTC), **shown, **owned}) + b"\n"
@@ -110,16 +118,31 @@ def _append(outbox: Path, message: Message, merchant_id: UUID | None) -> None:
         os.write(descriptor, line)
 
 
-def _forget(outbox: Path, whose: UUID, field: str = "customer_id") -> int:
-    """Write the file anew without the lines of a customer or merchant, and put it in the old one's place."""
-    theirs, count = f'"{field}":"{whose}"'.encode(), 0
+class _Line(Struct, frozen=True):
+    """Of a line of the outbox."""
+
+    to: str
+    template: str
+
+
+def _checks(line: bytes, addresses: Sequence[str]) -> bool:
+    """Whether it is the check of one of the addresses: an app asked for it, and no merchant owns it."""
+    if b'"template":"check-' not in line:
+        return False
+    found = msgspec.json.decode(line, type=_Line)
+    return found.template in ("check-email", "check-mobile") and found.to.lower() in addresses
+
+
+def _forget(outbox: Path, is_theirs: Callable[[bytes], bool]) -> int:
+    """Write the file anew without the lines of somebody, and put it in the old one's place."""
+    count = 0
     try:
         with _held(outbox, os.O_RDONLY) as descriptor, open(descriptor, "rb", closefd=False) as lines:
             # Always the same name: what a crash left there is written over, and not kept for good.
             new = outbox.with_suffix(".new")
             with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as out:
                 for line in lines:
-                    if theirs in line:
+                    if is_theirs(line):
                         count += 1
                     else:
                         out.write(line)

@@ -6,6 +6,7 @@ from kasuwa.base.problems import Conflict, Invalid, NotFound
 class MessageNotFound(NotFound):
     code = "message-not-found"
     title = "There is no such message"
+    advice = "Take its id from the list of messages of your store."
 
 
 class MessageNotFailed(Conflict):

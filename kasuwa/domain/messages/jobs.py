@@ -162,9 +162,15 @@ async def run_send_sealed(
         metrics.messages.labels(message.channel, "sent").inc()
 
 
-async def run_forget_customer(courier: Courier, merchant_id: UUID | None, payload: Any) -> None:
-    """Take a customer's lines out of outbox.jsonl. `payload` is the id, of which nobody can be told."""
-    await courier.forget(UUID(payload))
+async def run_forget_customer(
+    services: Services, courier: Courier, merchant_id: UUID | None, payload: Any
+) -> None:
+    """Take a customer's lines out of outbox.jsonl.
+
+    `payload` has the ids of customer and complaints, of which nobody can be told, and the sealed addresses.
+    """
+    addresses = msgspec.json.decode(services.sealer.open(payload["sealed"].encode()), type=list[str])
+    await courier.forget([UUID(one) for one in payload["ids"]], addresses)
 
 
 async def _note_failure(

@@ -14,7 +14,7 @@ class Message(Struct, frozen=True, kw_only=True):
     """A message to one person. `code` is set where it carries one, `expires_at` when the code ends.
 
     `to` is an e-mail address, or a number in E.164. `customer_id` is set for one to a customer: it goes when
-    they are erased.
+    they are erased; one with a `complaint_id` goes with the words of that complaint.
     """
 
     channel: Channel
@@ -25,6 +25,7 @@ class Message(Struct, frozen=True, kw_only=True):
     code: str | None = None
     expires_at: datetime | None = None
     customer_id: UUID | None = None
+    complaint_id: UUID | None = None
 
 
 class MessageSummary(Struct, frozen=True, kw_only=True):

@@ -11,7 +11,6 @@ from kasuwa.base.context import Context
 from kasuwa.base.db import Database
 from kasuwa.domain.merchants.errors import LoginNameTaken
 from kasuwa.domain.permissions import Permission, Role
-from kasuwa.domain.proofs.codes import drop_codes
 from kasuwa.domain.staff.errors import (
     AlreadyThere,
     LastOwner,
@@ -31,6 +30,7 @@ from kasuwa.domain.staff.rules import (
     require_seat,
 )
 from kasuwa.domain.users.addresses import NewAddresses, allow_addresses, change_addresses
+from kasuwa.domain.users.closing import close_account
 from kasuwa.domain.users.queries import get_user
 
 
@@ -306,7 +306,7 @@ async def _forget_wallet(db: Database, user_id: UUID, store_id: UUID) -> None:
 
 
 async def _leave(db: Database, user_id: UUID, store_id: UUID) -> None:
-    """Another default location for whoever has one; else the account is closed and its names are free."""
+    """Another default location for whoever has one; else the account is closed and nobody finds it again."""
     await get_user(db, user_id, lock=True)
     left = await db.value(
         """
@@ -315,19 +315,15 @@ async def _leave(db: Database, user_id: UUID, store_id: UUID) -> None:
         """,
         user_id=user_id,
     )
+    if left is None:
+        await close_account(db, user_id)
+        return
     await db.execute(
         """
-        UPDATE user_account SET
-          default_store_id = CASE WHEN default_store_id = :store_id THEN coalesce(:left, default_store_id)
-                             ELSE default_store_id END,
-          status = CASE WHEN :left::uuid IS NULL THEN 'suspended' ELSE status END, updated_at = now()
-        WHERE merchant_id = current_merchant() AND user_id = :user_id
+        UPDATE user_account SET default_store_id = :left, updated_at = now()
+        WHERE merchant_id = current_merchant() AND user_id = :user_id AND default_store_id = :store_id
         """,
         user_id=user_id,
         store_id=store_id,
         left=left,
     )
-    if left is None:
-        for ending in ("end_sessions_of", "drop_links_of", "drop_logins_of"):
-            await db.value(f"SELECT {ending}(:user_id)", user_id=user_id)
-        await drop_codes(db, user_id)

@@ -8,6 +8,7 @@ class LocationNotFound(NotFound):
 
     code = "store-not-found"
     title = "There is no such store for this user"
+    advice = "Give the id of a store where you work."
 
 
 class CurrencyInUse(Conflict):

@@ -6,6 +6,7 @@ from kasuwa.base.problems import Conflict, Forbidden, Invalid, NotFound, Unauthe
 class UserNotFound(NotFound):
     code = "account-not-found"
     title = "There is no such account"
+    advice = "Look for the id or the address again: the account may have been closed."
 
 
 class WrongCredentials(Unauthenticated):
@@ -13,6 +14,7 @@ class WrongCredentials(Unauthenticated):
 
     code = "wrong-credentials"
     title = "User name or password is wrong"
+    advice = "Check the user name and the password."
 
 
 class NotVerified(Unauthenticated):
@@ -64,6 +66,7 @@ class WrongSecondFactor(Unauthenticated):
 class SecondFactorOn(Conflict):
     code = "second-factor-on"
     title = "The second factor is on already"
+    advice = "Turn it off first to begin with another app."
 
 
 class SecondFactorOff(Conflict):

@@ -28,6 +28,12 @@ _LETTERS = "abcdefghijkmnpqrstuvwxyz23456789"
 _GROUPS, _GROUP = 4, 6
 
 
+_ADVICE = {
+    "pending": "Have them prove their address first, by the code that they were sent.",
+    "suspended": "Have an owner add them to a store again first.",
+}
+
+
 class AccountNotOpen(Conflict):
     code = "account-not-open"
     title = "Only an active account can be recovered"
@@ -59,7 +65,7 @@ async def recover_account(context: Context, user_id: UUID, *, email: str = "", m
     async with acting.transaction() as db:
         user = await get_user(db, user_id, lock=True)
         if user.status != "active":
-            raise AccountNotOpen(f"This one is {user.status}.")
+            raise AccountNotOpen(_ADVICE[user.status])
         await set_password(acting, db, user_id, password_hash)
         await drop_factor(db, user_id)
         await db.execute(

@@ -8,11 +8,13 @@ class BannerNotFound(NotFound):
 
     code = "banner-not-found"
     title = "There is no such banner"
+    advice = "Take its id from the list of banners."
 
 
 class PageNotFound(NotFound):
     code = "page-not-found"
     title = "The store has not written this page"
+    advice = "Have an owner of the store write it first."
 
 
 class TooManyBanners(Conflict):

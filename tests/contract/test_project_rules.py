@@ -25,6 +25,7 @@ FOREIGN = {
     "how the work was handed out": re.compile(
         r"(?i)\b(?:[i]ntegrator|[w]orktrees?|[s]ub-?agents?|[c]o-authored-by|issue\s+#?\d+|task\s+#\d+)\b"
     ),
+    "a merge left half done": re.compile(r"(?m)^(?:<{7}|>{7}) "),
     "work left for later": re.compile(r"\b(?:TO" r"DO|FIX" r"ME)\b"),
 }
 
@@ -68,6 +69,7 @@ def test_the_project_speaks_of_itself_alone() -> None:
         "closes iss" + "ue #12",
         "# TO" + "DO: later",
         "https://unp" + "kg.com/x",
+        "one\n<<<<" + "<<< HEAD\ntwo",
     ],
 )
 def test_foreign_words_are_found(sentence: str) -> None:

@@ -5,7 +5,8 @@ import random
 import shutil
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
@@ -120,59 +121,89 @@ def test_no_migration_of_ours_ends_its_own_transaction() -> None:
         assert "CONCURRENTLY" not in migration.sql.upper(), migration.name
 
 
+# Killed amid a migration ---------------------------------------------------------------------------
+
+# What there may be after a kill: tables of the step, and notes that it ran.
+BEFORE, AFTER = (0, 0), (5, 1)
+# A lock that a step asks for between its second table and its third.
+GATE = 4_711
+_AT_THE_GATE = f"SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = {GATE} AND NOT granted"
+
+
+def write_step(folder: Path, n: int, amid: str = "") -> None:
+    """A migration of five tables, and a statement amid them."""
+    parts = [
+        f"CREATE TABLE t{n}_{i} (n int); INSERT INTO t{n}_{i} VALUES (1); SELECT pg_sleep(0.02);"
+        for i in range(5)
+    ]
+    (folder / f"{n:04}_step.sql").write_text("".join([*parts[:2], amid, *parts[2:]]))
+
+
+async def kill_amid(url: str, folder: Path, moment: Callable[[], Awaitable[None]], broken: str = "") -> None:
+    """Migrate in a process of its own, and kill it when the moment has come."""
+    words = ["-m", "tests.base.migrating_process", url, str(folder), broken]
+    process = await asyncio.create_subprocess_exec(sys.executable, *words, stdout=asyncio.subprocess.PIPE)
+    assert process.stdout is not None
+    assert await process.stdout.readline() == b"begin\n"
+    await moment()
+    if process.returncode is None:
+        process.kill()
+    await process.wait()
+
+
+async def left_of_step(url: str, n: int) -> tuple[int, int]:
+    """How many of the step's tables there are, and how many notes that it ran."""
+    async with connected(url) as connection:
+        # The server notices a dead client at its next word: its lock says when it has.
+        await connection.execute("SELECT pg_advisory_lock(7305211846)")
+        found = await connection.fetchval(
+            "SELECT count(*) FROM pg_class WHERE relname LIKE $1 AND relkind = 'r'", f"t{n}\\_%"
+        )
+        noted = await connection.fetchval(
+            "SELECT count(*) FROM pg_class WHERE relname = 'schema_migration' AND relkind = 'r'"
+        ) and await connection.fetchval(
+            "SELECT count(*) FROM schema_migration WHERE name = $1", f"{n:04}_step"
+        )
+    return found, noted
+
+
 async def test_a_kill_leaves_the_old_schema_or_the_new_one(empty: str, tmp_path: Path) -> None:
     """Twenty times amid a migration of several tables; each is seen before or after, never between."""
-    parts = "".join(
-        f"CREATE TABLE t{{n}}_{i} (n int); INSERT INTO t{{n}}_{i} VALUES (1); SELECT pg_sleep(0.02);"
-        for i in range(5)
-    )
     dice = random.Random(7)
-    between = before = after = 0
+    left = Counter[tuple[int, int]]()
     for n in range(20):
-        (tmp_path / f"{n:04}_step.sql").write_text(parts.format(n=n))
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "tests.base.migrating_process",
-            empty,
-            str(tmp_path),
-            stdout=asyncio.subprocess.PIPE,
-        )
-        assert process.stdout is not None
-        assert await process.stdout.readline() == b"begin\n"
-        await asyncio.sleep(dice.random() * 0.25)
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
+        write_step(tmp_path, n)
+        await kill_amid(empty, tmp_path, lambda: asyncio.sleep(dice.random() * 0.25))
+        left[await left_of_step(empty, n)] += 1
         async with connected(empty) as connection:
-            # The server notices a dead client at its next word: its lock says when it has.
-            await connection.execute("SELECT pg_advisory_lock(7305211846)")
-            found = await connection.fetchval(
-                "SELECT count(*) FROM pg_class WHERE relname LIKE $1 AND relkind = 'r'", f"t{n}\\_%"
-            )
-            noted = await connection.fetchval(
-                "SELECT count(*) FROM pg_class WHERE relname = 'schema_migration' AND relkind = 'r'"
-            ) and await connection.fetchval(
-                "SELECT count(*) FROM schema_migration WHERE name = $1", f"{n:04}_step"
-            )
-            before += (found, noted) == (0, 0)
-            after += (found, noted) == (5, 1)
-            between += (found, noted) not in ((0, 0), (5, 1))
-            await connection.execute("SELECT pg_advisory_unlock(7305211846)")
             await migrate(connection, read_migrations(tmp_path))
-    assert between == 0
-    assert before > 0
+    assert set(left) <= {BEFORE, AFTER}
+    assert left[BEFORE] > 0
 
 
-async def test_without_a_transaction_a_kill_leaves_a_half(empty: str) -> None:
-    """The control: the same statements, one by one."""
-    async with connected(empty) as connection:
-        await connection.execute("CREATE TABLE half_1 (n int)")
-        with pytest.raises(asyncpg.PostgresConnectionError):
-            await connection.execute("SELECT pg_terminate_backend(pg_backend_pid())")
-        connection.terminate()
-    async with connected(empty) as connection:
-        assert await connection.fetchval("SELECT to_regclass('half_1') IS NOT NULL")
+@pytest.mark.parametrize(
+    ("broken", "left"),
+    [("", BEFORE), ("commit-each-statement", (2, 0)), ("note-first", (0, 1))],
+    ids=["ours", "commit-each-statement", "note-first"],
+)
+async def test_the_check_sees_a_migrator_that_a_kill_leaves_between(
+    empty: str, tmp_path: Path, broken: str, left: tuple[int, int]
+) -> None:
+    """The control: each is killed while it waits amid its step, so that no luck is needed."""
+    write_step(tmp_path, 0, amid=f"SELECT pg_advisory_xact_lock({GATE});")
+    async with connected(empty) as keeper:
+        await keeper.execute("SELECT pg_advisory_lock($1)", GATE)
+
+        async def at_the_gate() -> None:
+            for _ in range(6_000):
+                if await keeper.fetchval(_AT_THE_GATE):
+                    return
+                await asyncio.sleep(0.01)
+            raise AssertionError("nobody asks for the lock")
+
+        await kill_amid(empty, tmp_path, at_the_gate, broken)
+    assert await left_of_step(empty, 0) == left
+    assert (left in (BEFORE, AFTER)) is not bool(broken)
 
 
 # The same on every PostgreSQL ----------------------------------------------------------------------

@@ -1,9 +1,9 @@
 """Many buyers of the last units, over HTTP, in several sessions, against several workers.
 
 Run: python -m tests.faults.buyers --buyers 10000 --sessions 200   (with the quotas as they are configured)
+With --broken NAME the control, which must end with 1.
 """
 
-import argparse
 import asyncio
 import sys
 from collections import Counter
@@ -17,6 +17,7 @@ from kasuwa.base.context import Services
 from kasuwa.domain.catalogue.actions import create_product
 from kasuwa.domain.catalogue.records import NewProduct, NewVariant, OpeningStock, Price
 from kasuwa.domain.merchants.actions import open_session
+from tests.faults.by_hand import read_options
 from tests.faults.installation import Installation, Server, new_folder
 from tests.shop import Shop, new_shop
 
@@ -106,13 +107,10 @@ async def _buy(server: Server, url: str, tokens: list[str], buyers: int) -> tupl
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--buyers", type=int, default=10_000)
-    parser.add_argument("--sessions", type=int, default=200)
-    options = parser.parse_args()
+    options = read_options(__doc__, broken="look-then-write", buyers=10_000, sessions=200)
     configured = {"KASUWA_STOREHARMONY_REQUESTS_PER_SECOND": "20"}
     with new_folder() as folder:
-        installation = Installation(folder / "data", **configured)
+        installation = Installation(folder / "data", broken=options.broken, **configured)
         sold = asyncio.run(sell(installation, buyers=options.buyers, sessions=options.sessions))
     faults = sold.faults(options.buyers)
     sys.stdout.write(f"{dict(sold.answers)}; {len(faults)} faults\n" + "".join(f"{one}\n" for one in faults))

@@ -1,9 +1,9 @@
 """Crowds at several locations, who buy one thing, or two in one go in either order. Nothing is sold twice.
 
 Run: python -m tests.faults.crowds --buyers 10000 --sessions 200   (with the quotas as they are configured)
+With --broken NAME the control, which must end with 1.
 """
 
-import argparse
 import asyncio
 import sys
 import time
@@ -20,6 +20,7 @@ from kasuwa.domain.catalogue.records import NewProduct, NewVariant, OpeningStock
 from kasuwa.domain.merchants.actions import join_store, open_session, open_store
 from kasuwa.domain.merchants.records import NewStore
 from kasuwa.domain.permissions import Role
+from tests.faults.by_hand import read_options
 from tests.faults.installation import Installation, Server, new_folder
 from tests.shop import Shop, new_shop
 
@@ -166,14 +167,10 @@ def _order(place: Place, wanted: tuple[int, ...]) -> tuple[str, dict[str, object
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--buyers", type=int, default=10_000)
-    parser.add_argument("--sessions", type=int, default=200)
-    parser.add_argument("--locations", type=int, default=3)
-    options = parser.parse_args()
+    options = read_options(__doc__, broken="look-then-write", buyers=10_000, sessions=200, locations=3)
     configured = {"KASUWA_STOREHARMONY_REQUESTS_PER_SECOND": "20"}
     with new_folder() as folder:
-        installation = Installation(folder / "data", **configured)
+        installation = Installation(folder / "data", broken=options.broken, **configured)
         crowded = asyncio.run(
             crowd(installation, buyers=options.buyers, sessions=options.sessions, locations=options.locations)
         )

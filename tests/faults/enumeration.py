@@ -4,7 +4,6 @@ Run: python -m tests.faults.enumeration --calls 200   (beside nothing else: it m
 With --broken hash-only-the-known it must find a fault at each log-in, with work-for-the-known elsewhere.
 """
 
-import argparse
 import asyncio
 import random
 import re
@@ -21,6 +20,7 @@ from msgspec import Struct
 
 from kasuwa.base.ids import new_id
 from tests.accounts import registration
+from tests.faults.by_hand import read_options
 from tests.faults.installation import Installation, new_folder
 from tests.mobiles import new_mobile
 from tests.shop import PASSWORD, Shop, new_developer_key, new_shop
@@ -216,10 +216,8 @@ def _plain(answer: httpx.Response) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--calls", type=int, default=200)
-    parser.add_argument("--broken", default="")
-    options = parser.parse_args()
+    broken = "hash-only-the-known work-for-the-known name-the-unknown"
+    options = read_options(__doc__, broken=broken, calls=200)
     with new_folder() as folder:
         installation = Installation(folder / "data", broken=options.broken, **WITHOUT_WAITS)
         compared = asyncio.run(compare(installation, calls=options.calls))

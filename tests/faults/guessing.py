@@ -4,7 +4,6 @@ Run: python -m tests.faults.guessing --guesses 10000
 With --broken forget-tries the secrets must be found.
 """
 
-import argparse
 import asyncio
 import json
 import random
@@ -17,6 +16,7 @@ from msgspec import Struct
 
 from kasuwa.base.tries import Tries
 from tests.accounts import registration
+from tests.faults.by_hand import read_options
 from tests.faults.enumeration import WITHOUT_WAITS
 from tests.faults.installation import Installation, new_folder
 from tests.second_factors import code_now
@@ -255,10 +255,7 @@ async def _guess_at(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--guesses", type=int, default=10_000)
-    parser.add_argument("--broken", default="")
-    options = parser.parse_args()
+    options = read_options(__doc__, broken="forget-tries", guesses=10_000)
     with new_folder() as folder:
         installation = Installation(folder / "data", broken=options.broken, **QUOTAS)
         guessed = asyncio.run(guess_everywhere(installation, guesses=options.guesses))

@@ -1,9 +1,9 @@
 """Kill parts of a server amid uploads, start it again, and look at what is left.
 
 Run: python -m tests.faults.kill_uploads --rounds 100
+With --broken NAME the control, which must end with 1.
 """
 
-import argparse
 import asyncio
 import random
 import statistics
@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
+from tests.faults.by_hand import read_options
 from tests.faults.installation import Installation, new_folder
 from tests.faults.uploads import Stage, faults_in, staged, uploading
 
@@ -70,12 +71,12 @@ async def strike(stage: Stage, kind: str) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=100)
-    rounds = parser.parse_args().rounds
+    broken = "answer-before-files leave-files answer-before-commit forget-keys"
+    options = read_options(__doc__, broken=broken, rounds=100)
     with new_folder() as folder:
-        kinds = [KINDS[number % len(KINDS)] for number in range(rounds)]
-        told = asyncio.run(kill_rounds(Installation(folder / "data"), kinds=kinds))
+        kinds = [KINDS[number % len(KINDS)] for number in range(options.rounds)]
+        installation = Installation(folder / "data", broken=options.broken)
+        told = asyncio.run(kill_rounds(installation, kinds=kinds))
     sys.stdout.write("\n".join([told.line(), *told.faults]) + "\n")
     sys.exit(1 if told.faults else 0)
 

@@ -1,9 +1,9 @@
 """Kill PostgreSQL under eight writers, and look at what they were told and what is left.
 
 Run: python -m tests.faults.postgres_kills --rounds 20
+With --broken NAME the control, which must end with 1.
 """
 
-import argparse
 import asyncio
 import signal
 import sys
@@ -11,6 +11,7 @@ from time import monotonic
 
 from msgspec import Struct
 
+from tests.faults.by_hand import read_options
 from tests.faults.creations import Creators, creating, faults_in_products
 from tests.faults.installation import Installation, new_folder
 from tests.faults.uploads import staged
@@ -69,11 +70,10 @@ async def _rate(creators: Creators, count: int = 40) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=20)
-    rounds = parser.parse_args().rounds
+    options = read_options(__doc__, broken="let-errors-out", rounds=20)
     with new_folder() as folder:
-        told = asyncio.run(postgres_kills(Installation(folder / "data"), rounds=rounds))
+        installation = Installation(folder / "data", broken=options.broken)
+        told = asyncio.run(postgres_kills(installation, rounds=options.rounds))
     sys.stdout.write("\n".join([told.line(), *told.faults]) + "\n")
     sys.exit(1 if told.faults else 0)
 

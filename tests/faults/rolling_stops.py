@@ -1,9 +1,9 @@
 """Replace and stop workers under load: nobody whose request was begun may notice.
 
 Run: python -m tests.faults.rolling_stops --rounds 20
+With --broken NAME the control, which must end with 1.
 """
 
-import argparse
 import asyncio
 import os
 import signal
@@ -14,6 +14,7 @@ import httpx
 from msgspec import Struct
 
 from kasuwa.base.ids import new_id
+from tests.faults.by_hand import read_options
 from tests.faults.creations import faults_in_products, new_creation
 from tests.faults.installation import Installation, new_folder
 from tests.faults.uploads import Stage, staged
@@ -109,11 +110,11 @@ async def answered_more(visitors: Visitors, count: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=20)
-    rounds = parser.parse_args().rounds
+    options = read_options(__doc__, broken="end-at-once", rounds=20)
+    rounds = options.rounds
     with new_folder() as folder:
-        told = asyncio.run(rolling_stops(Installation(folder / "data"), replacements=rounds, stops=rounds))
+        installation = Installation(folder / "data", broken=options.broken)
+        told = asyncio.run(rolling_stops(installation, replacements=rounds, stops=rounds))
     sys.stdout.write(f"{rounds} replacements and {rounds} stops: {told.answered} answered, {told.faults}\n")
     sys.exit(1 if told.faults else 0)
 

@@ -79,7 +79,7 @@ async def _find_counted(db: Database, together: Sequence[_Wanted]) -> list[_Foun
     rows = await db.all(
         """
         SELECT line, variant_id, has_variants, track_quantity, currency, user_name
-        FROM find_counted(:merchant_ids, :store_ids, :product_ids, :variant_ids, :user_ids)
+        FROM find_counted_each(:merchant_ids, :store_ids, :product_ids, :variant_ids, :user_ids)
         """,
         into=_Found,
         merchant_ids=[one.merchant_id for one in together],

@@ -2,9 +2,11 @@
 
 from collections.abc import AsyncIterator
 
+import asyncpg
 import msgspec
 import pytest
 
+from kasuwa.database import DatabaseUrls
 from kasuwa.handover import WorkerSetup
 from tests.accounts import Account, confirm, open_account
 from tests.api.bigcommerce_calls import BigCommerceCalls
@@ -13,6 +15,14 @@ from tests.api.shoplazza_calls import BASES, Shoplazza, new_product_id
 from tests.base.fetch.conftest import stage  # noqa: F401 - a fixture
 from tests.client import Web, running_web
 from tests.shop import Shop, new_developer_key
+
+
+@pytest.fixture(scope="module", autouse=True)
+async def _no_tries_of_other_files(database_urls: DatabaseUrls) -> None:
+    """All tests ask from one address: what many files of them got wrong would make the next ones wait."""
+    connection = await asyncpg.connect(database_urls.owner)
+    await connection.execute("DELETE FROM rate_bucket")
+    await connection.close()
 
 
 @pytest.fixture(scope="session")
